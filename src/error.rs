@@ -1,0 +1,247 @@
+//! The errors of the four steps: loading a model, planning it, running it, and reaching a device.
+
+use crate::graph::NodeError;
+use crate::tensor::{ElementType, TensorError};
+
+/// A model could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read '{path}': {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The bytes are not a model.
+    #[error("this is not an ONNX model: {0}")]
+    Format(String),
+    /// The model needs operators that there are none of; all of them are named at once.
+    #[error("operator set {opset} with operators that Rimlight does not have: {}", operators.join(", "))]
+    UnknownOperators {
+        /// The standard's version that the file names.
+        opset: i64,
+        /// The operators, each with its domain if it is not the standard's, and how often it occurs.
+        operators: Vec<String>,
+    },
+    /// An initializer's data cannot be used.
+    #[error("tensor '{name}': {message}")]
+    Tensor {
+        /// The tensor's name.
+        name: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A node cannot be right.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The graph as a whole cannot be right.
+    #[error("the graph is not valid: {0}")]
+    Graph(String),
+    /// A limit of [`Limits`](crate::Limits) was passed.
+    #[error("{what} is {found}, above the limit of {limit}; raise `Limits::{field}` to load it all the same")]
+    Limit {
+        /// What was counted.
+        what: String,
+        /// How much it is.
+        found: u64,
+        /// How much is allowed.
+        limit: u64,
+        /// The field of `Limits` to raise.
+        field: &'static str,
+    },
+}
+
+/// A model could not be planned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// A dimension must be bound first.
+    #[error(
+        "input '{input}' has the dimension '{dim}', which is not bound; bind it with `Options::dim` (`--dim {dim}=N`) or give the input"
+    )]
+    Unbound {
+        /// The input.
+        input: String,
+        /// The symbol.
+        dim: String,
+    },
+    /// A node cannot be right under these shapes.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Nodes would run on the host although the GPU was required; all of them are named at once.
+    #[error("{} would run on the host: {}", count(.0.len(), "node"), .0.join("; "))]
+    HostNodes(Vec<String>),
+    /// A tensor is larger than what the device can bind.
+    #[error("tensor '{name}' takes {bytes} bytes, but this device binds at most {limit} at once")]
+    TooLarge {
+        /// The value's name.
+        name: String,
+        /// Bytes that it takes.
+        bytes: u64,
+        /// Bytes that the device binds.
+        limit: u64,
+    },
+    /// The options contradict the model.
+    #[error("{0}")]
+    Options(String),
+}
+
+/// A device could not be had, or failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is no adapter that fits.
+    #[error("there is no GPU to use: {0}")]
+    NoAdapter(String),
+    /// The device was lost.
+    #[error("the GPU was lost: {0}; make a new `Device` and load the model again")]
+    Lost(String),
+    /// Memory ran out.
+    #[error("the GPU is out of memory: {0}")]
+    OutOfMemory(String),
+    /// A kernel did not compile, or wgpu refused a call: a fault of Rimlight or of the driver.
+    #[error("the GPU refused {what}: {message}")]
+    Refused {
+        /// What was asked for.
+        what: String,
+        /// What wgpu said.
+        message: String,
+    },
+    /// A wait passed its bound.
+    #[error("the GPU did not answer within {0:?}")]
+    Timeout(std::time::Duration),
+}
+
+/// A run failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// There is no input or output of this name.
+    #[error("the model has no {kind} '{name}'{}; it has {}", suggestion(name, known), known.join(", "))]
+    Name {
+        /// `input` or `output`.
+        kind: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+    /// An input was not given.
+    #[error("input '{0}' was not given")]
+    MissingInput(String),
+    /// An input has the wrong element type.
+    #[error("input '{name}' is {wanted}, but {found} was given")]
+    InputType {
+        /// The input.
+        name: String,
+        /// The model's type.
+        wanted: ElementType,
+        /// The type that was given.
+        found: ElementType,
+    },
+    /// An input has a shape that the model does not take.
+    #[error("input '{name}' has the shape {wanted}, but {found:?} was given")]
+    InputShape {
+        /// The input.
+        name: String,
+        /// The model's shape.
+        wanted: String,
+        /// The shape that was given.
+        found: Vec<usize>,
+    },
+    /// A node could not be computed.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// A tensor could not be made or read.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// No plan could be made for the inputs' shapes.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The session was asked for something before it had run.
+    #[error("{0}")]
+    State(String),
+}
+
+/// Any of the errors of the four steps.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Loading a model.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Planning it.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Running it.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// Reaching a device.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// What an [`Error`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The model cannot be read or planned.
+    Model,
+    /// The inputs or options are wrong.
+    Input,
+    /// The device failed or there is none.
+    Device,
+}
+
+impl Error {
+    /// What the error is about, however it came.
+    pub const fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_)) => ErrorKind::Model,
+            Self::Device(_) | Self::Run(RunError::Device(_)) => ErrorKind::Device,
+            Self::Run(_) => ErrorKind::Input,
+        }
+    }
+}
+
+impl From<TensorError> for Error {
+    fn from(error: TensorError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// `; did you mean 'data'?` where a known name is close to the one asked for.
+fn suggestion(name: &str, known: &[String]) -> String {
+    nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
+}
+
+/// The known name closest to a misspelt one, if one is close: at most a third of its letters differ.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distance = |other: &str| {
+        // Levenshtein's distance, a row at a time, letters compared without case.
+        let other: Vec<char> = other.to_lowercase().chars().collect();
+        let mut row: Vec<usize> = (0..=other.len()).collect();
+        for (i, a) in name.to_lowercase().chars().enumerate() {
+            let mut diagonal = row[0];
+            row[0] = i + 1;
+            for (j, &b) in other.iter().enumerate() {
+                let cost = diagonal + usize::from(a != b);
+                diagonal = row[j + 1];
+                row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
+            }
+        }
+        row[other.len()]
+    };
+    let limit = (name.chars().count() / 3).max(1);
+    known.into_iter().map(|k| (distance(k), k)).filter(|(d, _)| *d <= limit).min().map(|(_, k)| k)
+}

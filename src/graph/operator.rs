@@ -1,0 +1,205 @@
+//! What an operator is: its shape rule, its reference, and the ways to run it on a GPU.
+
+use std::fmt;
+
+use super::{Fact, ShapeError};
+use crate::kernel::{Candidates, DeviceFacts, Layout, Storage};
+use crate::tensor::{Tensor, TensorError};
+
+/// A value of a running graph. Sequences and optionals of the standard will stand beside tensors.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Value {
+    /// A tensor.
+    Tensor(Tensor),
+}
+
+impl From<Tensor> for Value {
+    fn from(tensor: Tensor) -> Self {
+        Self::Tensor(tensor)
+    }
+}
+
+/// Why an operator could not compute its outputs. The caller adds the node and the operator.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The inputs' types or shapes do not fit.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// A tensor could not be made or read.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    /// The standard allows it, this implementation does not (yet).
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+/// What an evaluation may use beside its inputs.
+#[derive(Debug, Default)]
+pub struct Context {
+    /// The seed of random operators.
+    pub seed: u64,
+}
+
+/// The inputs of an evaluation.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a>(pub &'a [Option<&'a Value>]);
+
+impl<'a> Inputs<'a> {
+    /// The tensor at this place.
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub fn tensor(&self, index: usize) -> Result<&'a Tensor, EvaluateError> {
+        self.optional(index).ok_or_else(|| ShapeError::new(format!("input {index} is missing")).into())
+    }
+
+    /// The tensor at this place, if one is given.
+    pub fn optional(&self, index: usize) -> Option<&'a Tensor> {
+        self.0.get(index).copied().flatten().map(|Value::Tensor(tensor)| tensor)
+    }
+
+    /// The number of places, given or left out.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// An input as the planner has it when it asks for candidates.
+#[derive(Debug, Clone, Copy)]
+pub struct Operand<'a> {
+    /// Its type, its shape (all numbers), its content if constant.
+    pub fact: &'a Fact,
+    /// The layout in which it lies already; constants can be had in any.
+    pub layout: Layout,
+    /// What its elements are stored as; `None` if no kernel can hold them.
+    pub storage: Option<Storage>,
+}
+
+/// A question to an operator: how would you run on this device?
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The inputs; `None` where an optional one is left out.
+    pub inputs: &'a [Option<Operand<'a>>],
+    /// The outputs' facts, all dimensions numbers.
+    pub outputs: &'a [Fact],
+    /// What the outputs' elements will be stored as; `None` if no kernel can hold them.
+    pub output_storages: &'a [Option<Storage>],
+    /// The device.
+    pub device: &'a DeviceFacts,
+}
+
+impl<'a> Request<'a> {
+    /// The input at this place.
+    ///
+    /// # Errors
+    /// If it is missing.
+    pub fn input(&self, index: usize) -> Result<Operand<'a>, String> {
+        self.inputs.get(index).copied().flatten().ok_or_else(|| format!("input {index} is missing"))
+    }
+
+    /// The input at this place, if one is given.
+    pub fn optional(&self, index: usize) -> Option<Operand<'a>> {
+        self.inputs.get(index).copied().flatten()
+    }
+
+    /// The shape of an input, in numbers.
+    ///
+    /// # Errors
+    /// If the input is missing or a dimension is not known.
+    pub fn shape(&self, index: usize) -> Result<Vec<usize>, String> {
+        self.input(index)?.fact.dims_known()
+    }
+
+    /// The storage of an input.
+    ///
+    /// # Errors
+    /// If no kernel can hold its elements.
+    pub fn storage(&self, index: usize) -> Result<Storage, String> {
+        let operand = self.input(index)?;
+        operand.storage.ok_or_else(|| format!("WGSL has no {}", operand.fact.element_type))
+    }
+
+    /// The shape of an output, in numbers.
+    ///
+    /// # Errors
+    /// If a dimension is not known.
+    pub fn output_shape(&self, index: usize) -> Result<Vec<usize>, String> {
+        self.outputs.get(index).ok_or("an output is missing")?.dims_known()
+    }
+
+    /// The storage of an output.
+    ///
+    /// # Errors
+    /// If no kernel can hold its elements.
+    pub fn output_storage(&self, index: usize) -> Result<Storage, String> {
+        self.output_storages.get(index).copied().flatten().ok_or_else(|| {
+            format!("WGSL has no {}", self.outputs.get(index).map_or("such type", |f| f.element_type.name()))
+        })
+    }
+}
+
+/// An operator of the ONNX standard, or one that a rewrite made of several.
+///
+/// Everything about one stands in one file: parameters, shape rule, reference, candidates, tests.
+pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
+    /// The operator's name in the standard: `Conv`.
+    fn name(&self) -> &str;
+
+    /// The facts of the outputs. Dimensions may be symbolic or unknown; ranks are known.
+    ///
+    /// # Errors
+    /// If the inputs cannot be right.
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError>;
+
+    /// The outputs: the reference, clear rather than fast, its sums in `f32` or wider.
+    ///
+    /// # Errors
+    /// If the inputs do not fit; never a panic.
+    fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError>;
+
+    /// The ways to run it on a GPU, or why there is none.
+    ///
+    /// # Errors
+    /// The reason, as a sentence's end: "… runs on the host, because `reason`".
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let _ = request;
+        Err("it has no kernel".to_owned())
+    }
+
+    /// The element-wise function, if each output element depends on the input element at the same place alone and
+    /// there is one such input: rewrites put it at the end of the operator before.
+    fn activation(&self) -> Option<super::Activation> {
+        None
+    }
+
+    /// The same operator with an activation applied to its output, if it can take one.
+    fn with_activation(&self, activation: super::Activation) -> Option<std::sync::Arc<dyn Operator>> {
+        let _ = activation;
+        None
+    }
+
+    /// Floating-point operations of one run (a multiplication and an addition count as two), for reports and costs.
+    fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
+        let _ = inputs;
+        outputs.iter().filter_map(Fact::concrete).map(|s| s.iter().map(|&d| d as f64).product::<f64>()).sum()
+    }
+
+    /// Whether the operator only hands its first input on (Identity, Dropout in inference).
+    fn is_identity(&self) -> bool {
+        false
+    }
+}
+
+impl dyn Operator {
+    /// The operator as the type that it is, for rewrites.
+    pub fn downcast<T: Operator>(&self) -> Option<&T> {
+        (self as &dyn std::any::Any).downcast_ref()
+    }
+}

@@ -1,0 +1,301 @@
+//! From a shader file and its specialisation to WGSL: a small preprocessor.
+//!
+//! | directive | meaning |
+//! |---|---|
+//! | `#import common/index` | pastes another file, once |
+//! | `#if NAME`, `#if !NAME`, `#if NAME == 3`, `#if NAME != 3`, `#else`, `#endif` | keeps or drops lines, by the kernel's defines (one not set is 0) |
+//! | `#paste NAME` | pastes the kernel's text of that name, in place, anywhere in a line |
+//! | `#param name: u32` | a 32-bit parameter of the dispatch, read as `params.name` |
+//! | `#read x`, `#write y`, `#update z` | a storage buffer of units of four elements |
+//!
+//! Each define is also a constant of that name (`const NAME = 3;`). A buffer `x` comes with
+//!
+//! - `alias x_element` (`f32` or `i32`) and `alias x_unit` (a `vec4` of it),
+//! - for `#read` and `#update`: `load_x(unit) -> x_unit` and `get_x(element) -> x_element`,
+//! - for `#write` and `#update`: `store_x(unit, value: x_unit)`,
+//!
+//! whatever its storage. `#read x elements` reads single elements directly, for kernels that mostly call `get_x`
+//! (`load_x` is then four reads). Unit 0 is the value's first: where it lies in the bound buffer is added inside.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::{Kernel, Storage, shaders};
+
+/// The access of a storage buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Read only.
+    Read,
+    /// Written only.
+    Write,
+    /// Read and written.
+    Update,
+}
+
+/// A buffer that a shader declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buffer {
+    /// Its name in the shader.
+    pub name: String,
+    /// How it is accessed.
+    pub access: Access,
+    /// Its `@binding` in group 0, or `None` where it is read through the buffer that it is in place of.
+    pub binding: Option<u32>,
+}
+
+/// WGSL that is ready to be compiled, with what its host side needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assembled {
+    /// The text.
+    pub wgsl: String,
+    /// The buffers, in the order of their declaration. Binding 0 is the uniform buffer of parameters.
+    pub buffers: Vec<Buffer>,
+    /// The parameters' names, in the order of the uniform buffer's words: first `x_base` (in units) of each bound
+    /// buffer, then the shader's own.
+    pub params: Vec<String>,
+}
+
+/// Why a shader could not be assembled: a mistake in Rimlight's own sources, found by its tests.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{shader}: {message}")]
+pub struct AssembleError {
+    /// The shader.
+    pub shader: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+struct Assembly<'a> {
+    kernel: &'a Kernel,
+    imported: BTreeSet<String>,
+    body: String,
+    buffers: Vec<(String, Access, bool)>,
+    params: Vec<(String, String)>,
+}
+
+/// Assembles a kernel's WGSL.
+///
+/// # Errors
+/// If a file is missing, a directive is malformed, or the kernel's storages do not match the shader's buffers.
+pub fn assemble(kernel: &Kernel) -> Result<Assembled, AssembleError> {
+    let fail = |message: String| AssembleError { shader: kernel.shader.to_owned(), message };
+    let mut assembly =
+        Assembly { kernel, imported: BTreeSet::new(), body: String::new(), buffers: vec![], params: vec![] };
+    assembly.file(kernel.shader).map_err(fail)?;
+    assembly.finish().map_err(fail)
+}
+
+impl Assembly<'_> {
+    fn file(&mut self, path: &str) -> Result<(), String> {
+        let text = shaders::text(path).ok_or_else(|| format!("there is no shader '{path}'"))?;
+        // Whether lines are kept, for each `#if` that is open.
+        let mut kept: Vec<bool> = vec![];
+        for (number, line) in text.lines().enumerate() {
+            let at = |message: &str| format!("{path}:{}: {message}", number + 1);
+            let trimmed = line.trim_start();
+            let (directive, rest) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
+            let rest = rest.split("//").next().unwrap_or_default().trim();
+            match directive {
+                "#if" => {
+                    let holds =
+                        self.condition(rest).ok_or_else(|| at("a condition is NAME, !NAME, NAME == 3 or NAME != 3"))?;
+                    kept.push(holds);
+                }
+                "#else" => match kept.last_mut() {
+                    Some(last) => *last = !*last,
+                    None => return Err(at("#else without #if")),
+                },
+                "#endif" => {
+                    kept.pop().ok_or_else(|| at("#endif without #if"))?;
+                }
+                _ if kept.contains(&false) => {}
+                "#import" => {
+                    let import = format!("{rest}.wgsl");
+                    if self.imported.insert(import.clone()) {
+                        self.file(&import)?;
+                    }
+                }
+                "#param" => {
+                    let (name, kind) = rest.split_once(':').ok_or_else(|| at("a parameter is NAME: TYPE"))?;
+                    self.params.push((name.trim().to_owned(), kind.trim().to_owned()));
+                }
+                "#read" | "#write" | "#update" => {
+                    let mut words = rest.split_whitespace();
+                    let name = words.next().ok_or_else(|| at("a buffer needs a name"))?;
+                    let elements = words.next() == Some("elements");
+                    let access = match directive {
+                        "#read" => Access::Read,
+                        "#write" => Access::Write,
+                        _ => Access::Update,
+                    };
+                    self.buffers.push((name.to_owned(), access, elements));
+                }
+                _ => {
+                    self.body
+                        .push_str(&self.pasted(line).map_err(|name| at(&format!("nothing to paste for '{name}'")))?);
+                    self.body.push('\n');
+                }
+            }
+        }
+        if kept.is_empty() { Ok(()) } else { Err(format!("{path}: #if without #endif")) }
+    }
+
+    fn define(&self, name: &str) -> i64 {
+        self.kernel.defines.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
+    }
+
+    fn condition(&self, text: &str) -> Option<bool> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        match words.as_slice() {
+            [name] => Some(match name.strip_prefix('!') {
+                Some(name) => self.define(name) == 0,
+                None => self.define(name) != 0,
+            }),
+            [name, "==", value] => Some(self.define(name) == value.parse::<i64>().ok()?),
+            [name, "!=", value] => Some(self.define(name) != value.parse::<i64>().ok()?),
+            _ => None,
+        }
+    }
+
+    fn pasted(&self, line: &str) -> Result<String, String> {
+        let mut out = String::new();
+        let mut rest = line;
+        while let Some(at) = rest.find("#paste ") {
+            out.push_str(&rest[..at]);
+            rest = &rest[at + "#paste ".len()..];
+            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let (name, after) = rest.split_at(end);
+            let text = self.kernel.pastes.iter().find(|(n, _)| *n == name).ok_or_else(|| name.to_owned())?;
+            out.push_str(&text.1);
+            rest = after;
+        }
+        out.push_str(rest);
+        Ok(out)
+    }
+
+    fn finish(self) -> Result<Assembled, String> {
+        let kernel = self.kernel;
+        if self.buffers.len() != kernel.storages.len() {
+            return Err(format!("declares {} buffers, but {} were bound", self.buffers.len(), kernel.storages.len()));
+        }
+        let mut wgsl = format!("// {}\n", kernel.shader);
+        for (name, value) in &kernel.defines {
+            let _ = writeln!(wgsl, "const {name} = {value};");
+        }
+        let mut params = vec![];
+        let mut buffers = vec![];
+        let mut declarations = String::new();
+        let mut binding = 1;
+        for (i, (name, access, elements)) in self.buffers.iter().enumerate() {
+            let alias = kernel.in_place.filter(|&(read, _)| read == i).map(|(_, written)| written);
+            let source = match alias {
+                Some(written) => self.buffers.get(written).ok_or("in place of a buffer that is not there")?.0.as_str(),
+                None => name,
+            };
+            let written = kernel.in_place.is_some_and(|(_, written)| written == i);
+            let storage = kernel.storages[alias.unwrap_or(i)];
+            // A buffer that is read in place, or is read through another's name, is addressed by units.
+            let elements = *elements && alias.is_none();
+            if alias.is_none() {
+                let mode = if *access == Access::Read { "read" } else { "read_write" };
+                let _ = writeln!(
+                    declarations,
+                    "@group(0) @binding({binding}) var<storage, {mode}> {name}_data: array<{}>;",
+                    cell(storage, elements)
+                );
+                params.push((format!("{name}_base"), "u32".to_owned()));
+            }
+            accessors(&mut declarations, name, source, storage, *access, elements);
+            let access = if written { Access::Update } else { *access };
+            buffers.push(Buffer { name: name.clone(), access, binding: alias.is_none().then_some(binding) });
+            binding += u32::from(alias.is_none());
+        }
+        params.extend(self.params);
+        if !params.is_empty() {
+            wgsl.push_str("struct Params {\n");
+            for (name, kind) in &params {
+                if !matches!(kind.as_str(), "u32" | "i32" | "f32") {
+                    return Err(format!("parameter '{name}' is {kind}; parameters are u32, i32 or f32"));
+                }
+                let _ = writeln!(wgsl, "    {name}: {kind},");
+            }
+            wgsl.push_str("}\n@group(0) @binding(0) var<uniform> params: Params;\n");
+        }
+        wgsl.push_str(&declarations);
+        wgsl.push_str(&self.body);
+        Ok(Assembled { wgsl, buffers, params: params.into_iter().map(|(name, _)| name).collect() })
+    }
+}
+
+/// The type of one cell of a buffer's array.
+const fn cell(storage: Storage, elements: bool) -> &'static str {
+    match (storage, elements) {
+        (Storage::F32, false) => "vec4<f32>",
+        (Storage::F32, true) => "f32",
+        (Storage::I32, false) => "vec4<i32>",
+        (Storage::I32, true) => "i32",
+        (Storage::F16, false) => "vec2<u32>",
+        (Storage::F16, true) | (Storage::I8 | Storage::U8, _) => "u32",
+    }
+}
+
+fn accessors(out: &mut String, name: &str, source: &str, storage: Storage, access: Access, elements: bool) {
+    let element = if storage.is_float() { "f32" } else { "i32" };
+    let _ = writeln!(out, "alias {name}_element = {element};\nalias {name}_unit = vec4<{element}>;");
+    let d = format!("{source}_data");
+    let b = format!("params.{source}_base");
+    if access != Access::Write {
+        let load = match (storage, elements) {
+            (Storage::F32 | Storage::I32, false) => format!("return {d}[{b} + u];"),
+            (Storage::F32 | Storage::I32, true) => {
+                format!("let e = ({b} + u) * 4u; return {name}_unit({d}[e], {d}[e + 1u], {d}[e + 2u], {d}[e + 3u]);")
+            }
+            (Storage::F16, false) => {
+                format!("let w = {d}[{b} + u]; return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));")
+            }
+            (Storage::F16, true) => format!(
+                "let e = ({b} + u) * 2u; return vec4<f32>(unpack2x16float({d}[e]), unpack2x16float({d}[e + 1u]));"
+            ),
+            (Storage::I8, _) => format!("return unpack4xI8({d}[{b} + u]);"),
+            (Storage::U8, _) => format!("return vec4<i32>(unpack4xU8({d}[{b} + u]));"),
+        };
+        let get = match (storage, elements) {
+            (Storage::F32 | Storage::I32, true) => format!("return {d}[{b} * 4u + e];"),
+            (Storage::F16, true) => {
+                format!("return unpack2x16float({d}[{b} * 2u + (e >> 1u)] >> ((e & 1u) * 16u)).x;")
+            }
+            (Storage::F16, false) => format!(
+                "let w = {d}[{b} + (e >> 2u)]; return unpack2x16float(select(w.x, w.y, (e & 2u) != 0u) >> ((e & 1u) * 16u)).x;"
+            ),
+            (Storage::F32 | Storage::I32, false) => format!("return {d}[{b} + (e >> 2u)][e & 3u];"),
+            (Storage::I8, _) => {
+                format!("return extractBits(bitcast<i32>({d}[{b} + (e >> 2u)]), (e & 3u) * 8u, 8u);")
+            }
+            (Storage::U8, _) => {
+                format!("return i32(extractBits({d}[{b} + (e >> 2u)], (e & 3u) * 8u, 8u));")
+            }
+        };
+        let _ = writeln!(out, "fn load_{name}(u: u32) -> {name}_unit {{ {load} }}");
+        let _ = writeln!(out, "fn get_{name}(e: u32) -> {name}_element {{ {get} }}");
+    }
+    if access != Access::Read {
+        let store = match (storage, elements) {
+            (Storage::F32 | Storage::I32, false) => format!("{d}[{b} + u] = v;"),
+            (Storage::F32 | Storage::I32, true) => {
+                format!(
+                    "let e = ({b} + u) * 4u; {d}[e] = v.x; {d}[e + 1u] = v.y; {d}[e + 2u] = v.z; {d}[e + 3u] = v.w;"
+                )
+            }
+            (Storage::F16, false) => {
+                format!("{d}[{b} + u] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));")
+            }
+            (Storage::F16, true) => {
+                format!("let e = ({b} + u) * 2u; {d}[e] = pack2x16float(v.xy); {d}[e + 1u] = pack2x16float(v.zw);")
+            }
+            (Storage::I8, _) => format!("{d}[{b} + u] = pack4xI8(v);"),
+            (Storage::U8, _) => format!("{d}[{b} + u] = pack4xU8(vec4<u32>(v));"),
+        };
+        let _ = writeln!(out, "fn store_{name}(u: u32, v: {name}_unit) {{ {store} }}");
+    }
+}

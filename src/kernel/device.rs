@@ -1,0 +1,127 @@
+//! What the planner knows of a device: numbers, not handles.
+
+use std::fmt;
+
+/// A class of devices that want the same shapes of kernels.
+///
+/// The choices that follow from a class stand in the operators' candidates; the sources in `docs/devices.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DeviceClass {
+    /// NVIDIA, Jetson included.
+    Nvidia,
+    /// Qualcomm Adreno.
+    Adreno,
+    /// ARM Mali.
+    Mali,
+    /// Apple GPUs.
+    Apple,
+    /// Intel GPUs.
+    Intel,
+    /// AMD GPUs.
+    Amd,
+    /// Anything reached through OpenGL (ES).
+    Gl,
+    /// Browsers.
+    Web,
+    /// A GPU in software: lavapipe, SwiftShader.
+    Software,
+}
+
+impl DeviceClass {
+    /// Every class.
+    pub const ALL: [Self; 9] = [
+        Self::Nvidia,
+        Self::Adreno,
+        Self::Mali,
+        Self::Apple,
+        Self::Intel,
+        Self::Amd,
+        Self::Gl,
+        Self::Web,
+        Self::Software,
+    ];
+
+    /// The name used on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Nvidia => "nvidia",
+            Self::Adreno => "adreno",
+            Self::Mali => "mali",
+            Self::Apple => "apple",
+            Self::Intel => "intel",
+            Self::Amd => "amd",
+            Self::Gl => "gl",
+            Self::Web => "web",
+            Self::Software => "software",
+        }
+    }
+}
+
+impl fmt::Display for DeviceClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl std::str::FromStr for DeviceClass {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|class| class.name() == name)
+            .ok_or_else(|| format!("'{name}' is no device class; there are {}", Self::ALL.map(Self::name).join(", ")))
+    }
+}
+
+/// The facts of a device that plans depend on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeviceFacts {
+    /// Its class, real or forced.
+    pub class: DeviceClass,
+    /// The subgroup size, where subgroup operations exist and the size is always the same.
+    pub subgroup_size: Option<u32>,
+    /// Invocations that a workgroup may have.
+    pub max_invocations: u32,
+    /// Bytes of workgroup memory.
+    pub workgroup_memory: u32,
+    /// Storage buffers that one kernel may bind.
+    pub max_storage_buffers: u32,
+    /// Bytes that one binding may cover.
+    pub max_binding_size: u64,
+    /// Workgroups along one dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Alignment of a binding's offset in a buffer, in bytes.
+    pub offset_alignment: u64,
+}
+
+impl DeviceFacts {
+    /// The floor that Vulkan and WebGPU guarantee together, as a device of `class`.
+    pub const fn floor(class: DeviceClass) -> Self {
+        Self {
+            class,
+            subgroup_size: None,
+            max_invocations: 128,
+            workgroup_memory: 16_352,
+            max_storage_buffers: 4,
+            max_binding_size: 128 << 20,
+            max_workgroups: 65_535,
+            offset_alignment: 256,
+        }
+    }
+
+    /// What lavapipe has, for plans that are made and compared without a device.
+    pub const fn lavapipe() -> Self {
+        Self {
+            class: DeviceClass::Software,
+            subgroup_size: Some(8),
+            max_invocations: 1024,
+            workgroup_memory: 32 << 10,
+            max_storage_buffers: 32,
+            max_binding_size: 128 << 20,
+            max_workgroups: 65_535,
+            offset_alignment: 32,
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! The shaders' texts, built into the library.
+
+/// Pairs every file below `shaders/` with its text. One line a shader.
+macro_rules! shaders {
+    ($($path:literal),* $(,)?) => {
+        &[$(($path, include_str!(concat!("../../shaders/", $path)))),*]
+    };
+}
+
+/// Every shader: its path below `shaders/` and its text.
+pub const SHADERS: &[(&str, &str)] = shaders! {
+    "common/index.wgsl",
+    "elementwise/unary.wgsl",
+};
+
+/// The text of a shader.
+pub fn text(path: &str) -> Option<&'static str> {
+    SHADERS.iter().find(|(p, _)| *p == path).map(|(_, text)| *text)
+}

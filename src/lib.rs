@@ -1,0 +1,12 @@
+//! Rimlight runs neural networks at the edge, on the GPU that is already there.
+
+pub mod error;
+pub mod graph;
+pub mod kernel;
+pub mod ops;
+pub mod plan;
+pub mod tensor;
+
+pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
+pub use graph::Graph;
+pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};

@@ -1,0 +1,53 @@
+//! The bytes of a tensor: shared, aligned, and taken back for reuse when nobody else holds them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// Sixteen aligned bytes: the unit that tensor memory is allocated in, so that every element type can be read in place.
+#[derive(Debug, Clone, Copy, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(16))]
+pub struct Block([u8; 16]);
+
+impl Block {
+    /// Bytes in a block.
+    pub const SIZE: usize = 16;
+}
+
+/// The bytes of a tensor, cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// Memory of our own, `1` its length in bytes.
+    Owned(Arc<Vec<Block>>, usize),
+    /// A part of somebody else's memory (a model file), already aligned for its element type.
+    Shared(Bytes),
+}
+
+impl Storage {
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Owned(blocks, length) => &bytemuck::cast_slice(blocks.as_slice())[..*length],
+            Self::Shared(bytes) => bytes,
+        }
+    }
+
+    /// Copies bytes into memory of our own.
+    pub fn copy_of(bytes: &[u8]) -> Self {
+        let mut blocks = vec![Block::default(); bytes.len().div_ceil(Block::SIZE)];
+        bytemuck::cast_slice_mut(blocks.as_mut_slice())[..bytes.len()].copy_from_slice(bytes);
+        Self::Owned(Arc::new(blocks), bytes.len())
+    }
+
+    /// Takes the bytes as they are where their address suits `alignment`, and copies them otherwise.
+    pub fn aligned(bytes: Bytes, alignment: usize) -> Self {
+        if bytes.as_ptr().align_offset(alignment) == 0 { Self::Shared(bytes) } else { Self::copy_of(&bytes) }
+    }
+
+    /// The memory itself, if it is our own and nobody else holds it.
+    pub fn into_blocks(self) -> Option<Vec<Block>> {
+        match self {
+            Self::Owned(blocks, _) => Arc::try_unwrap(blocks).ok(),
+            Self::Shared(_) => None,
+        }
+    }
+}
