@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `#import common/index` | pastes another file, once |
 //! | `#if NAME`, `#if !NAME`, `#if NAME == 3`, `#if NAME != 3`, `#else`, `#endif` | keeps or drops lines, by the kernel's defines (one not set is 0) |
+//! | `#for i in 4`, `#for i in NAME`, `#endfor` | repeats lines, `{i}` in them standing for 0, 1, …; may be nested |
 //! | `#paste NAME` | pastes the kernel's text of that name, in place, anywhere in a line |
 //! | `#param name: u32` | a 32-bit parameter of the dispatch, read as `params.name` |
 //! | `#read x`, `#write y`, `#update z` | a storage buffer of units of four elements |
@@ -91,8 +92,10 @@ impl Assembly<'_> {
         let text = shaders::text(path).ok_or_else(|| format!("there is no shader '{path}'"))?;
         // Whether lines are kept, for each `#if` that is open.
         let mut kept: Vec<bool> = vec![];
-        for (number, line) in text.lines().enumerate() {
-            let at = |message: &str| format!("{path}:{}: {message}", number + 1);
+        let lines: Vec<_> = text.lines().enumerate().map(|(i, line)| (i + 1, line.to_owned())).collect();
+        for (number, line) in self.repeated(path, lines)? {
+            let line = line.as_str();
+            let at = |message: &str| format!("{path}:{number}: {message}");
             let trimmed = line.trim_start();
             let (directive, rest) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
             let rest = rest.split("//").next().unwrap_or_default().trim();
@@ -139,6 +142,47 @@ impl Assembly<'_> {
             }
         }
         if kept.is_empty() { Ok(()) } else { Err(format!("{path}: #if without #endif")) }
+    }
+
+    /// Lines with their numbers, `#for` loops written out.
+    fn repeated(&self, path: &str, lines: Vec<(usize, String)>) -> Result<Vec<(usize, String)>, String> {
+        let mut out = vec![];
+        let mut lines = lines.into_iter();
+        while let Some((number, line)) = lines.next() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words.as_slice() {
+                ["#for", name, "in", count, ..] => {
+                    let mut body = vec![];
+                    let mut open = 1;
+                    for inner in lines.by_ref() {
+                        match inner.1.split_whitespace().next() {
+                            Some("#for") => open += 1,
+                            Some("#endfor") => open -= 1,
+                            _ => {}
+                        }
+                        if open == 0 {
+                            break;
+                        }
+                        body.push(inner);
+                    }
+                    if open != 0 {
+                        return Err(format!("{path}:{number}: #for without #endfor"));
+                    }
+                    let count = count.parse().unwrap_or_else(|_| self.define(count));
+                    for i in 0..count {
+                        let index = i.to_string();
+                        let hole = format!("{{{name}}}");
+                        let body = body.iter().map(|(n, text)| (*n, text.replace(&hole, &index))).collect();
+                        out.extend(self.repeated(path, body)?);
+                    }
+                }
+                ["#for" | "#endfor", ..] => {
+                    return Err(format!("{path}:{number}: a loop is #for i in 4 or #for i in NAME, then #endfor"));
+                }
+                _ => out.push((number, line)),
+            }
+        }
+        Ok(out)
     }
 
     fn define(&self, name: &str) -> i64 {
@@ -297,5 +341,32 @@ fn accessors(out: &mut String, name: &str, source: &str, storage: Storage, acces
             (Storage::U8, _) => format!("{d}[{b} + u] = pack4xU8(vec4<u32>(v));"),
         };
         let _ = writeln!(out, "fn store_{name}(u: u32, v: {name}_unit) {{ {store} }}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loops_are_written_out() {
+        let kernel = Kernel::of("none").define("N", 2);
+        let assembly = Assembly {
+            kernel: &kernel,
+            imported: BTreeSet::new(),
+            body: String::new(),
+            buffers: vec![],
+            params: vec![],
+        };
+        let repeat = |text: &str| {
+            let lines = text.lines().map(str::to_owned).enumerate().collect();
+            assembly.repeated("none", lines).map(|lines| lines.into_iter().map(|(_, l)| l).collect::<Vec<_>>())
+        };
+        assert_eq!(
+            repeat("a\n#for i in N\n  #for j in 2\nc{i}{j}\n  #endfor\nd{i}\n#endfor\nb").unwrap(),
+            ["a", "c00", "c01", "d0", "c10", "c11", "d1", "b"]
+        );
+        assert!(repeat("#for i in 3\na").is_err());
+        assert!(repeat("#endfor").is_err());
     }
 }
