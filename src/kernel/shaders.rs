@@ -10,6 +10,8 @@ macro_rules! shaders {
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
     "common/index.wgsl",
+    "convert/blocks.wgsl",
+    "convert/gather.wgsl",
     "elementwise/unary.wgsl",
 };
 

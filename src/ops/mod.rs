@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator};
 
+pub mod convert;
 mod elementwise;
 
 /// Makes an operator from its definition.

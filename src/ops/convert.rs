@@ -1,0 +1,147 @@
+//! Conversions between layouts, which the planner puts between operators that want a value differently.
+
+use crate::kernel::{Binding, DeviceFacts, Dispatch, Kernel, Layout, Storage, units};
+
+/// Invocations of a workgroup.
+const WORKGROUP: u32 = 64;
+
+/// The dispatch that brings a value of `shape` from one layout and storage into another: it reads `Input(0)` and writes
+/// `Output(0)`, all units of it. Padding that it writes is zero.
+///
+/// # Errors
+/// If the value has more elements than a shader can count. Of an empty value there is nothing to convert: the dispatch
+/// has no workgroups.
+pub fn convert(
+    shape: &[usize],
+    from: Layout,
+    to: Layout,
+    from_storage: Storage,
+    to_storage: Storage,
+    device: &DeviceFacts,
+) -> Result<Dispatch, String> {
+    let image = Image::of(shape, from, to);
+    let (read, written) = (countable(shape, from)?, countable(shape, to)?);
+    let dispatch = |kernel: Kernel| {
+        Dispatch::of(kernel.define("WORKGROUP", WORKGROUP))
+            .bind(Binding::Input(0), from_storage)
+            .bind(Binding::Output(0), to_storage)
+    };
+    if read == 0 || written == 0 {
+        return Ok(dispatch(Kernel::of("convert/gather.wgsl").define("FROM", 0).define("TO", 0)).workgroups(0, 0, 0));
+    }
+    if image.from_channels != image.to_channels
+        && let Some((height, width)) = image.whole_rows()
+    {
+        let groups = image.channels.div_ceil(4);
+        let row_units = width.div_ceil(4);
+        let blocks = image.images * groups * height * row_units;
+        let kernel = Kernel::of("convert/blocks.wgsl").define("TO", image.to_channels);
+        return Ok(dispatch(kernel)
+            .param("blocks", blocks)
+            .param("channels", image.channels)
+            .param("groups", groups)
+            .param("height", height)
+            .param("width", width)
+            .param("row_units", row_units)
+            .linear(blocks as u64, WORKGROUP, device));
+    }
+    let kernel = Kernel::of("convert/gather.wgsl").define("FROM", image.from_channels).define("TO", image.to_channels);
+    Ok(dispatch(kernel)
+        .param("units", written)
+        .param("channels", image.channels)
+        .param("height", image.height)
+        .param("width", image.width)
+        .param("x_pitch", image.from_pitch)
+        .param("y_pitch", image.to_pitch)
+        .param("elements", read * 4)
+        .param("rows", image.images * image.channels * image.height)
+        .linear(written.into(), WORKGROUP, device))
+}
+
+/// The units of a value in a layout, if a shader can count its elements in 32 bits.
+fn countable(shape: &[usize], layout: Layout) -> Result<u32, String> {
+    units(shape, layout)
+        .filter(|units| units.checked_mul(4).is_some_and(|elements| u32::try_from(elements).is_ok()))
+        .and_then(|units| u32::try_from(units).ok())
+        .ok_or_else(|| format!("a shader cannot count the elements of {shape:?}"))
+}
+
+/// A shape as images of rows: `[images, channels, height, width]`, and the distance between rows on both sides.
+struct Image {
+    images: usize,
+    channels: usize,
+    height: usize,
+    width: usize,
+    from_channels: bool,
+    to_channels: bool,
+    from_pitch: usize,
+    to_pitch: usize,
+    planar: Layout,
+}
+
+impl Image {
+    fn of(shape: &[usize], from: Layout, to: Layout) -> Self {
+        // Without positions, channels in groups of four are rows of channels.
+        let plain = |layout: Layout| match layout.canonical(shape) {
+            Layout::Channels4 if shape.len() == 2 => Layout::Rows.canonical(shape),
+            layout => layout,
+        };
+        let (from, to) = (plain(from), plain(to));
+        let width = shape.last().copied().unwrap_or(1);
+        let pitch = |layout| if layout == Layout::Rows { width.next_multiple_of(4) } else { width };
+        let (images, channels, height) = match shape {
+            // The sizes were not checked yet: these products are used only once they were.
+            [n, c, middle @ .., _] => (*n, *c, middle.iter().fold(1usize, |a, &d| a.saturating_mul(d))),
+            [n, _] => (*n, 1, 1),
+            _ => (1, 1, 1),
+        };
+        Self {
+            images,
+            channels,
+            height,
+            width,
+            from_channels: from == Layout::Channels4,
+            to_channels: to == Layout::Channels4,
+            from_pitch: pitch(from),
+            to_pitch: pitch(to),
+            planar: if from == Layout::Channels4 { to } else { from },
+        }
+    }
+
+    /// Height and width such that the planar side's rows are whole units, if they can be seen so.
+    fn whole_rows(&self) -> Option<(usize, usize)> {
+        match self.planar {
+            Layout::Rows => Some((self.height, self.width)),
+            _ if (self.height * self.width).is_multiple_of(4) => Some((1, self.height * self.width)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::DeviceClass;
+
+    #[test]
+    fn every_form_is_valid_wgsl() {
+        let device = DeviceFacts::floor(DeviceClass::Mali);
+        let layouts = [Layout::Linear, Layout::Rows, Layout::Channels4];
+        for shape in [vec![], vec![5], vec![3, 7], vec![2, 5, 7], vec![1, 3, 4, 6], vec![2, 0, 3]] {
+            for from in layouts {
+                for to in layouts {
+                    for (a, b) in
+                        [(Storage::F32, Storage::F16), (Storage::I8, Storage::U8), (Storage::I32, Storage::F32)]
+                    {
+                        let dispatch = convert(&shape, from, to, a, b, &device).unwrap();
+                        let text = crate::kernel::assemble::assemble(&dispatch.kernel).unwrap().wgsl;
+                        naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+                    }
+                }
+            }
+        }
+        assert!(
+            convert(&[1 << 20, 1 << 20], Layout::Linear, Layout::Rows, Storage::F32, Storage::F32, &device).is_err()
+        );
+    }
+}
