@@ -10,3 +10,6 @@ pub mod tensor;
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
 pub use graph::Graph;
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
+
+#[cfg(test)]
+mod testing;

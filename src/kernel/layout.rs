@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::tensor::ElementType;
+use crate::tensor::{ElementType, Tensor, TensorError};
 
 /// The order in which a value's elements lie in a buffer.
 ///
@@ -115,6 +115,126 @@ pub fn units(shape: &[usize], layout: Layout) -> Option<u64> {
     u64::try_from(elements).ok().map(|n| n.div_ceil(4))
 }
 
+/// The strides, in elements of the physical buffer, with which a value's logical dimensions are walked. `Channels4` has
+/// none for its channels (they split into group and place in the unit): ask for one channel at a time.
+fn physical_offset(shape: &[usize], layout: Layout, index: &[usize]) -> usize {
+    let physical = layout.physical_shape(shape);
+    let strides = crate::tensor::shape::strides(&physical);
+    match layout {
+        Layout::Channels4 => {
+            let mut offset = index[0] * strides[0] + (index[1] / 4) * strides[1] + index[1] % 4;
+            for (i, s) in index[2..].iter().zip(&strides[2..]) {
+                offset += i * s;
+            }
+            offset
+        }
+        _ => index.iter().zip(&strides).map(|(i, s)| i * s).sum(),
+    }
+}
+
+/// Visits the rows (along the innermost dimension) of a value: the logical offset of the row's first element, its
+/// physical offset, and the physical distance between neighbours.
+fn rows(shape: &[usize], layout: Layout, mut visit: impl FnMut(usize, usize, usize)) {
+    let layout = layout.canonical(shape);
+    let Some((&length, outer)) = shape.split_last() else {
+        visit(0, 0, 1);
+        return;
+    };
+    if shape.contains(&0) {
+        return;
+    }
+    let mut index = vec![0; shape.len()];
+    // With no spatial dimension the channels themselves are innermost, and are taken one by one.
+    let (length, step) = match layout {
+        Layout::Channels4 if shape.len() == 2 => (1, 1),
+        Layout::Channels4 => (length, 4),
+        _ => (length, 1),
+    };
+    let own = crate::tensor::shape::strides(shape);
+    let count = if length == 1 { shape.iter().product() } else { outer.iter().product::<usize>() };
+    for _ in 0..count {
+        let logical = index.iter().zip(&own).map(|(i, s)| i * s).sum();
+        visit(logical, physical_offset(shape, layout, &index), step);
+        let first = if length == 1 { shape.len() } else { shape.len() - 1 };
+        for i in (0..first).rev() {
+            index[i] += 1;
+            if index[i] < shape[i] {
+                break;
+            }
+            index[i] = 0;
+        }
+    }
+}
+
+fn copy_rows<const SIZE: usize>(
+    shape: &[usize],
+    layout: Layout,
+    logical: &mut [[u8; SIZE]],
+    physical: &mut [[u8; SIZE]],
+    packing: bool,
+) {
+    let length = match layout.canonical(shape) {
+        Layout::Channels4 if shape.len() == 2 => 1,
+        _ => shape.last().copied().unwrap_or(1),
+    };
+    rows(shape, layout, |from, to, step| {
+        for i in 0..length {
+            if packing {
+                physical[to + i * step] = logical[from + i];
+            } else {
+                logical[from + i] = physical[to + i * step];
+            }
+        }
+    });
+}
+
+/// The elements of a tensor as they lie in a buffer of this layout: a flat tensor of whole units, zeros in the padding.
+pub fn pack(tensor: &Tensor, layout: Layout) -> Result<Tensor, TensorError> {
+    move_elements(tensor, tensor.shape(), layout, true)
+}
+
+/// The tensor of this shape that lies in a buffer of this layout.
+pub fn unpack(physical: &Tensor, shape: &[usize], layout: Layout) -> Result<Tensor, TensorError> {
+    move_elements(physical, shape, layout, false)
+}
+
+fn move_elements(tensor: &Tensor, shape: &[usize], layout: Layout, packing: bool) -> Result<Tensor, TensorError> {
+    let element_type = tensor.element_type();
+    let size = element_type.size();
+    let too_large = || TensorError::TooLarge { shape: shape.to_vec(), element_type };
+    let length = units(shape, layout)
+        .and_then(|n| usize::try_from(n).ok())
+        .and_then(|n| n.checked_mul(4))
+        .ok_or_else(too_large)?;
+    let logical_length = crate::tensor::shape::elements(shape).ok_or_else(too_large)?;
+    let given = if packing { logical_length } else { length };
+    if tensor.len() != given {
+        return Err(TensorError::Length {
+            shape: shape.to_vec(),
+            element_type,
+            needed: given * size,
+            given: tensor.bytes().len(),
+        });
+    }
+    let mut logical = if packing { tensor.bytes().to_vec() } else { vec![0u8; logical_length * size] };
+    let mut physical = if packing { vec![0u8; length * size] } else { tensor.bytes().to_vec() };
+    match size {
+        1 => copy_rows::<1>(shape, layout, as_cells(&mut logical), as_cells(&mut physical), packing),
+        2 => copy_rows::<2>(shape, layout, as_cells(&mut logical), as_cells(&mut physical), packing),
+        4 => copy_rows::<4>(shape, layout, as_cells(&mut logical), as_cells(&mut physical), packing),
+        _ => copy_rows::<8>(shape, layout, as_cells(&mut logical), as_cells(&mut physical), packing),
+    }
+    if packing {
+        Tensor::from_bytes(element_type, [length], physical.into())
+    } else {
+        Tensor::from_bytes(element_type, shape.to_vec(), logical.into())
+    }
+}
+
+fn as_cells<const SIZE: usize>(bytes: &mut [u8]) -> &mut [[u8; SIZE]] {
+    bytes.as_chunks_mut().0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,5 +248,27 @@ mod tests {
         assert_eq!(units(&[3, 3], Layout::Rows), Some(3));
         assert_eq!(units(&[1, 3], Layout::Channels4), Some(1));
         assert_eq!(units(&[0, 3], Layout::Linear), Some(0));
+    }
+
+    #[test]
+    fn packing_and_unpacking_are_inverse() {
+        for shape in
+            [vec![], vec![3], vec![2, 5], vec![1, 6, 3], vec![2, 5, 3, 7], vec![1, 0, 3, 4], vec![1, 3, 2, 2, 3]]
+        {
+            let n = crate::tensor::shape::elements(&shape).unwrap();
+            let tensor = Tensor::new(shape.clone(), (0..n).map(|i| i as f32 + 1.0).collect()).unwrap();
+            for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
+                let packed = pack(&tensor, layout).unwrap();
+                assert_eq!(packed.len() as u64, units(&shape, layout).unwrap() * 4, "{shape:?} {layout}");
+                assert_eq!(unpack(&packed, &shape, layout).unwrap(), tensor, "{shape:?} {layout}");
+            }
+        }
+    }
+
+    #[test]
+    fn channels_are_grouped_by_four() {
+        let tensor = Tensor::new([1, 5, 1, 2], (0..10).map(|i| i as f32).collect()).unwrap();
+        let packed = pack(&tensor, Layout::Channels4).unwrap();
+        assert_eq!(packed.as_slice::<f32>().unwrap(), [0., 2., 4., 6., 1., 3., 5., 7., 8., 0., 0., 0., 9., 0., 0., 0.]);
     }
 }

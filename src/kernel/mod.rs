@@ -13,4 +13,4 @@ pub mod shaders;
 pub use candidate::{Candidate, Candidates, Want};
 pub use device::{DeviceClass, DeviceFacts};
 pub use dispatch::{Binding, Constant, Dispatch, Kernel, Packing, Word};
-pub use layout::{Layout, Storage, units};
+pub use layout::{Layout, Storage, pack, units, unpack};

@@ -1,0 +1,350 @@
+//! One adapter for all of the tests, and single candidates run on it, without planner or executor.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock};
+
+use wgpu::util::DeviceExt as _;
+
+use super::Input;
+use crate::graph::Value;
+use crate::kernel::assemble::{Access, assemble};
+use crate::kernel::{
+    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want, pack, units,
+    unpack,
+};
+use crate::tensor::{ElementType, Tensor, Truth};
+
+/// A device and what it has compiled so far.
+pub struct Adapter {
+    pub facts: DeviceFacts,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+}
+
+impl Adapter {
+    /// The first adapter that Vulkan (or `RIMLIGHT_TEST_BACKEND=gl`) has, or `None`, which is said once.
+    pub fn shared() -> Option<&'static Self> {
+        static ADAPTER: OnceLock<Option<Adapter>> = OnceLock::new();
+        ADAPTER
+            .get_or_init(|| {
+                let adapter = pollster::block_on(Self::open());
+                if adapter.is_none() {
+                    assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "there is no adapter to test on");
+                    eprintln!("skipped: there is no GPU adapter, nothing was run on one");
+                }
+                adapter
+            })
+            .as_ref()
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
+    async fn open() -> Option<Self> {
+        let gl = std::env::var("RIMLIGHT_TEST_BACKEND").is_ok_and(|b| b == "gl");
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        descriptor.backends = if gl { wgpu::Backends::GL } else { wgpu::Backends::VULKAN };
+        let instance = wgpu::Instance::new(descriptor);
+        let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok()?;
+        let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+        let limits = adapter.limits();
+        let info = adapter.get_info();
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                required_features: features,
+                required_limits: limits.clone(),
+                ..Default::default()
+            })
+            .await
+            .ok()?;
+        let subgroup = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+        let facts = DeviceFacts {
+            class: if gl { DeviceClass::Gl } else { DeviceClass::Software },
+            subgroup_size: subgroup.then_some(info.subgroup_min_size),
+            max_invocations: limits.max_compute_invocations_per_workgroup,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            max_binding_size: limits.max_storage_buffer_binding_size.into(),
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            offset_alignment: limits.min_storage_buffer_offset_alignment.into(),
+        };
+        Some(Self { facts, device, queue, pipelines: Mutex::default() })
+    }
+
+    /// Runs a candidate, with output 0 written over input `in_place` where that is given.
+    pub fn run(
+        &self,
+        candidate: &Candidate,
+        inputs: &[Input],
+        outputs: &[Value],
+        storages: &[Option<Storage>],
+        in_place: Option<usize>,
+        half: bool,
+    ) -> Result<Vec<Tensor>, String> {
+        let mut input_buffers = vec![];
+        for (input, want) in inputs.iter().zip(&candidate.inputs) {
+            input_buffers.push(match (input.tensor(), want) {
+                (Some(tensor), Want::In(layout)) => {
+                    let storage = Storage::of(tensor.element_type(), half).ok_or("an input that no kernel can hold")?;
+                    Some(self.buffer(&stored(&with_padding(tensor, *layout)?, storage)?))
+                }
+                _ => None,
+            });
+        }
+        if let Some(view_of) = candidate.view_of {
+            let Some(tensor) = inputs.get(view_of).and_then(Input::tensor) else {
+                return Err("a view of nothing".to_owned());
+            };
+            let Value::Tensor(output) = &outputs[0];
+            return Ok(vec![tensor.reshaped(output.shape().to_vec()).map_err(|e| e.to_string())?]);
+        }
+        let mut output_buffers = vec![];
+        for (i, Value::Tensor(output)) in outputs.iter().enumerate() {
+            let storage = storages[i].ok_or("an output that no kernel can hold")?;
+            let layout = *candidate.outputs.get(i).ok_or("a layout is missing for an output")?;
+            let bytes = units(output.shape(), layout).unwrap_or(0) * storage.unit_bytes();
+            let garbage = vec![0xffu8; usize::try_from(bytes).unwrap_or(0).max(16)];
+            output_buffers.push(match in_place.filter(|_| i == 0) {
+                Some(input) => input_buffers[input].clone().ok_or("in place of an input that is not bound")?,
+                None => self.buffer(&garbage),
+            });
+        }
+        let scratch: Vec<_> = candidate
+            .scratch
+            .iter()
+            .map(|(units, storage)| self.buffer(&vec![0xffu8; (units * storage.unit_bytes()).max(16) as usize]))
+            .collect();
+        for dispatch in &candidate.dispatches {
+            self.dispatch(dispatch, &input_buffers, &output_buffers, &scratch, in_place)?;
+        }
+        let mut results = vec![];
+        for (i, Value::Tensor(output)) in outputs.iter().enumerate() {
+            let storage = storages[i].ok_or("an output that no kernel can hold")?;
+            let layout = candidate.outputs[i];
+            let length = usize::try_from(units(output.shape(), layout).unwrap_or(0) * 4).unwrap_or(0);
+            let bytes = self.read(&output_buffers[i]);
+            let physical = loaded(&bytes, length, output.element_type(), storage)?;
+            results.push(unpack(&physical, output.shape(), layout).map_err(|e| e.to_string())?);
+        }
+        Ok(results)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
+    fn buffer(&self, contents: &[u8]) -> wgpu::Buffer {
+        let mut contents = contents.to_vec();
+        contents.resize(contents.len().next_multiple_of(4).max(16), 0);
+        self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+            label: None,
+            contents: &contents,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::UNIFORM,
+        })
+    }
+
+    fn dispatch(
+        &self,
+        dispatch: &Dispatch,
+        inputs: &[Option<wgpu::Buffer>],
+        outputs: &[wgpu::Buffer],
+        scratch: &[wgpu::Buffer],
+        in_place: Option<usize>,
+    ) -> Result<(), String> {
+        let mut kernel = dispatch.kernel.clone();
+        if let Some(input) = in_place {
+            let read = dispatch.bindings.iter().position(|b| *b == Binding::Input(input));
+            let written = dispatch.bindings.iter().position(|b| *b == Binding::Output(0));
+            kernel.in_place = read.zip(written);
+        }
+        let assembled = assemble(&kernel).map_err(|e| e.to_string())?;
+        let mut words: Vec<u32> = assembled.buffers.iter().filter(|b| b.binding.is_some()).map(|_| 0).collect();
+        let own: Vec<_> = assembled.params[words.len()..].to_vec();
+        let given: Vec<_> = dispatch.params.iter().map(|(name, _)| (*name).to_owned()).collect();
+        if own != given {
+            return Err(format!("{} takes the parameters {own:?}, but {given:?} were given", kernel.shader));
+        }
+        words.extend(dispatch.params.iter().map(|(_, word)| word.bits()));
+        words.resize(words.len().next_multiple_of(4).max(4), 0);
+        let params = self.buffer(bytemuck::cast_slice(&words));
+        let constants: Vec<Option<wgpu::Buffer>> = dispatch
+            .bindings
+            .iter()
+            .map(|binding| match binding {
+                Binding::Constant(constant) => packed(constant).map(|bytes| Some(self.buffer(&bytes))),
+                _ => Ok(None),
+            })
+            .collect::<Result<_, String>>()?;
+        let mut entries = vec![];
+        if !assembled.params.is_empty() {
+            entries.push(wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() });
+        }
+        for (i, buffer) in assembled.buffers.iter().enumerate() {
+            let Some(binding) = buffer.binding else { continue };
+            let bound = match &dispatch.bindings[i] {
+                Binding::Input(k) => inputs[*k].as_ref().ok_or("an input is bound that was not wanted")?,
+                Binding::Output(k) => &outputs[*k],
+                Binding::Scratch(k) => &scratch[*k],
+                Binding::Constant(_) => constants[i].as_ref().ok_or("a constant is missing")?,
+            };
+            entries.push(wgpu::BindGroupEntry { binding, resource: bound.as_entire_binding() });
+        }
+        self.encode(&kernel, &assembled.wgsl, &entries, dispatch.workgroups)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
+    fn encode(
+        &self,
+        kernel: &Kernel,
+        wgsl: &str,
+        entries: &[wgpu::BindGroupEntry<'_>],
+        [x, y, z]: [u32; 3],
+    ) -> Result<(), String> {
+        let mut pipelines = self.pipelines.lock().map_err(|e| e.to_string())?;
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let pipeline = pipelines.entry(kernel.clone()).or_insert_with(|| {
+            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
+                label: Some(kernel.shader),
+                source: wgpu::ShaderSource::Wgsl(wgsl.into()),
+            });
+            self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(kernel.shader),
+                layout: None,
+                module: &module,
+                entry_point: None,
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    zero_initialize_workgroup_memory: false,
+                    ..Default::default()
+                },
+                cache: None,
+            })
+        });
+        let group = self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: None,
+            layout: &pipeline.get_bind_group_layout(0),
+            entries,
+        });
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            pass.dispatch_workgroups(x, y, z);
+        }
+        self.queue.submit([encoder.finish()]);
+        match pollster::block_on(scope.pop()) {
+            None => Ok(()),
+            Some(error) => {
+                pipelines.remove(kernel);
+                let numbered: Vec<_> = wgsl.lines().enumerate().map(|(i, l)| format!("{:4} {l}", i + 1)).collect();
+                Err(format!("{error}\n{}", numbered.join("\n")))
+            }
+        }
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
+    fn read(&self, buffer: &wgpu::Buffer) -> Vec<u8> {
+        let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: buffer.size(),
+            usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+        self.queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., |_| ());
+        self.device.poll(wgpu::PollType::wait_indefinitely()).expect("the adapter answers");
+        staging.get_mapped_range(..).expect("the buffer is mapped").to_vec()
+    }
+}
+
+/// The elements of a tensor in a layout, with garbage (NaN, or the type's largest value) in the padding.
+fn with_padding(tensor: &Tensor, layout: Layout) -> Result<Tensor, String> {
+    let text = |e: crate::tensor::TensorError| e.to_string();
+    let mut packed = pack(tensor, layout).map_err(text)?;
+    let ones =
+        Tensor::from_bytes(tensor.element_type(), tensor.shape().to_vec(), vec![1u8; tensor.bytes().len()].into());
+    let mask = pack(&ones.map_err(text)?, layout).map_err(text)?;
+    let size = tensor.element_type().size();
+    let inside: Vec<bool> = mask.bytes().chunks(size).map(|c| c[0] == 1).collect();
+    macro_rules! fill {
+        ($type:ty, $garbage:expr) => {
+            for (value, inside) in packed.as_mut_slice::<$type>().map_err(text)?.iter_mut().zip(inside) {
+                if !inside {
+                    *value = $garbage;
+                }
+            }
+        };
+    }
+    match tensor.element_type() {
+        ElementType::F32 => fill!(f32, f32::NAN),
+        ElementType::F16 => fill!(half::f16, half::f16::NAN),
+        ElementType::I32 => fill!(i32, i32::MAX),
+        ElementType::I8 => fill!(i8, i8::MAX),
+        ElementType::U8 => fill!(u8, u8::MAX),
+        ElementType::Bool => fill!(Truth, Truth(1)),
+        ElementType::I64 | ElementType::F64 => {}
+    }
+    Ok(packed)
+}
+
+/// The bytes in which flat elements are stored.
+fn stored(tensor: &Tensor, storage: Storage) -> Result<Vec<u8>, String> {
+    let text = |e: crate::tensor::TensorError| e.to_string();
+    Ok(match (tensor.element_type(), storage) {
+        (ElementType::F32, Storage::F16) => {
+            let halves: Vec<half::f16> =
+                tensor.as_slice::<f32>().map_err(text)?.iter().map(|&v| half::f16::from_f32(v)).collect();
+            bytemuck::cast_slice(&halves).to_vec()
+        }
+        (ElementType::I64, Storage::I32) => {
+            let narrow: Result<Vec<i32>, _> =
+                tensor.as_slice::<i64>().map_err(text)?.iter().map(|&v| i32::try_from(v)).collect();
+            bytemuck::cast_slice(&narrow.map_err(|_| "a 64-bit integer does not fit".to_owned())?).to_vec()
+        }
+        _ => tensor.bytes().to_vec(),
+    })
+}
+
+/// The inverse of [`stored`]: `length` flat elements.
+fn loaded(bytes: &[u8], length: usize, element_type: ElementType, storage: Storage) -> Result<Tensor, String> {
+    let cell = usize::try_from(storage.unit_bytes()).unwrap_or(4) / 4;
+    let bytes = bytes.get(..length * cell).ok_or("a buffer is too short")?;
+    let tensor = match (element_type, storage) {
+        (ElementType::F32, Storage::F16) => {
+            let halves: Vec<half::f16> = bytemuck::pod_collect_to_vec(bytes);
+            Tensor::new([length], halves.iter().map(|h| h.to_f32()).collect())
+        }
+        (ElementType::I64, Storage::I32) => {
+            let narrow: Vec<i32> = bytemuck::pod_collect_to_vec(bytes);
+            Tensor::new([length], narrow.iter().map(|&v| i64::from(v)).collect())
+        }
+        _ => Tensor::from_bytes(element_type, [length], bytes.to_vec().into()),
+    };
+    tensor.map_err(|e| e.to_string())
+}
+
+fn packed(constant: &Constant) -> Result<Vec<u8>, String> {
+    let packed = (constant.packing.pack)(&constant.source, &constant.parameters);
+    if packed.len() as u64 != constant.units * 4 {
+        return Err(format!(
+            "packing '{}' made {} elements, but {} units were announced",
+            constant.packing.name,
+            packed.len(),
+            constant.units
+        ));
+    }
+    stored(&packed, constant.storage)
+}
+
+/// That a shader declares what an access says (kept for the executor's tests too).
+#[test]
+fn the_placeholder_runs_on_the_adapter() {
+    use super::{Tolerance, check};
+    use crate::graph::Definition;
+    let relu = crate::ops::operator(&Definition::new("Relu")).unwrap();
+    for shape in [vec![], vec![0, 3], vec![2, 3, 5], vec![1, 7, 3, 2]] {
+        let n = crate::tensor::shape::elements(&shape).unwrap();
+        let x = Tensor::new(shape, (0..n).map(|i| i as f32 - 5.0).collect()).unwrap();
+        check(&*relu, &[Input::Run(x)], Tolerance::EXACT);
+    }
+    let assembled = assemble(&Kernel { storages: vec![Storage::F32; 2], ..Kernel::of("elementwise/unary.wgsl") });
+    assert_eq!(assembled.map(|a| a.buffers[0].access), Ok(Access::Read));
+}

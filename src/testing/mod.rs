@@ -1,0 +1,177 @@
+//! Checking an operator's GPU candidates against its reference, each on the real adapter.
+
+mod adapter;
+mod compare;
+
+use std::collections::BTreeSet;
+
+pub use adapter::Adapter;
+pub use compare::Tolerance;
+
+use crate::graph::{Context, Fact, Inputs, Operand, Operator, Request, Value};
+use crate::kernel::{Candidate, DeviceClass, DeviceFacts, Layout, Storage};
+use crate::tensor::{ElementType, Tensor};
+
+/// An input of a checked operator.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Given at run time.
+    Run(Tensor),
+    /// Known when the plan is made.
+    Constant(Tensor),
+    /// Left out.
+    Missing,
+}
+
+impl Input {
+    const fn tensor(&self) -> Option<&Tensor> {
+        match self {
+            Self::Run(tensor) | Self::Constant(tensor) => Some(tensor),
+            Self::Missing => None,
+        }
+    }
+}
+
+/// The devices that candidates are asked for: the adapter itself, and others that it can play.
+pub fn devices(adapter: &Adapter) -> Vec<DeviceFacts> {
+    let floor = DeviceFacts::floor;
+    vec![
+        adapter.facts.clone(),
+        floor(DeviceClass::Mali),
+        DeviceFacts { max_invocations: 256, max_storage_buffers: 8, ..floor(DeviceClass::Nvidia) },
+        floor(DeviceClass::Gl),
+    ]
+}
+
+/// Runs every candidate of an operator on the adapter and compares its outputs with the reference.
+///
+/// Inputs are offered in every layout; their padding is filled with NaN; outputs start as NaN. Candidates are run in f32
+/// and in f16 storage (the reference then takes the inputs rounded to f16, and the tolerance is widened to f16's), and
+/// in place where they allow it. Returns how many runs were made, 0 if there is no adapter.
+///
+/// # Panics
+/// With the candidate and the element that differ most.
+pub fn check(operator: &dyn Operator, inputs: &[Input], tolerance: Tolerance) -> usize {
+    match try_check(operator, inputs, tolerance) {
+        Ok(runs) => runs,
+        Err(message) => panic!("{message}"),
+    }
+}
+
+/// [`check`], with the difference as an error (for property tests, which shrink).
+pub fn try_check(operator: &dyn Operator, inputs: &[Input], tolerance: Tolerance) -> Result<usize, String> {
+    let Some(adapter) = Adapter::shared() else { return Ok(0) };
+    let mut runs = 0;
+    let float = inputs.iter().filter_map(Input::tensor).any(|t| t.element_type() == ElementType::F32);
+    for half in [false, true] {
+        if half && !float {
+            continue;
+        }
+        let inputs: Vec<Input> = inputs.iter().map(|i| if half { round_to_half(i) } else { i.clone() }).collect();
+        let tolerance = if half { tolerance.half() } else { tolerance };
+        runs += check_stored(adapter, operator, &inputs, tolerance, half)?;
+    }
+    Ok(runs)
+}
+
+fn check_stored(
+    adapter: &Adapter,
+    operator: &dyn Operator,
+    inputs: &[Input],
+    tolerance: Tolerance,
+    half: bool,
+) -> Result<usize, String> {
+    let facts: Vec<Option<Fact>> = inputs
+        .iter()
+        .map(|input| match input {
+            Input::Run(t) => Some(Fact::new(t.element_type(), t.shape().to_vec())),
+            Input::Constant(t) => Some(Fact::constant(t.clone())),
+            Input::Missing => None,
+        })
+        .collect();
+    let references: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
+    let outputs = operator.infer(&references).map_err(|e| format!("{operator:?}: {e}"))?;
+    let values: Vec<Option<Value>> = inputs.iter().map(|i| i.tensor().cloned().map(Value::Tensor)).collect();
+    let values: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
+    let expected =
+        operator.evaluate(&mut Context::default(), Inputs(&values)).map_err(|e| format!("{operator:?}: {e}"))?;
+    for (fact, Value::Tensor(tensor)) in outputs.iter().zip(&expected) {
+        if fact.element_type != tensor.element_type()
+            || fact.shape.len() != tensor.rank()
+            || fact.shape.iter().zip(tensor.shape()).any(|(d, n)| d.size().is_some_and(|d| d != *n))
+        {
+            return Err(format!("{operator:?}: inferred {fact}, but the reference gave {tensor:?}"));
+        }
+    }
+    let concrete: Vec<Fact> =
+        expected.iter().map(|Value::Tensor(t)| Fact::new(t.element_type(), t.shape().to_vec())).collect();
+    let storages: Vec<Option<Storage>> = concrete.iter().map(|f| Storage::of(f.element_type, half)).collect();
+
+    let mut candidates: Vec<Candidate> = vec![];
+    let mut reasons = BTreeSet::new();
+    for device in devices(adapter) {
+        for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
+            let operands: Vec<Option<Operand<'_>>> = facts
+                .iter()
+                .map(|fact| {
+                    fact.as_ref().map(|fact| Operand {
+                        fact,
+                        layout: layout.canonical(&fact.concrete().unwrap_or_default()),
+                        storage: Storage::of(fact.element_type, half),
+                    })
+                })
+                .collect();
+            let request =
+                Request { inputs: &operands, outputs: &concrete, output_storages: &storages, device: &device };
+            match operator.candidates(&request) {
+                Ok(offered) => {
+                    for candidate in offered {
+                        if !candidates.contains(&candidate) {
+                            candidates.push(candidate);
+                        }
+                    }
+                }
+                Err(reason) => {
+                    reasons.insert(reason);
+                }
+            }
+        }
+    }
+    if candidates.is_empty() {
+        return Err(format!("{operator:?} has no candidate: {reasons:?}"));
+    }
+    let mut runs = 0;
+    for candidate in &candidates {
+        for in_place in std::iter::once(None).chain(candidate.in_place.iter().copied().map(Some)) {
+            let describe = |message: String| {
+                let shapes: Vec<_> = inputs.iter().map(|i| i.tensor().map(|t| t.shape().to_vec())).collect();
+                format!(
+                    "{operator:?} by '{}' {:?} -> {:?} (in place: {in_place:?}, half: {half}, inputs {shapes:?}): {message}",
+                    candidate.name, candidate.inputs, candidate.outputs
+                )
+            };
+            let got = adapter.run(candidate, inputs, &expected, &storages, in_place, half).map_err(describe)?;
+            for (got, Value::Tensor(expected)) in got.iter().zip(&expected) {
+                tolerance.compare(got, expected).map_err(describe)?;
+            }
+            runs += 1;
+        }
+    }
+    Ok(runs)
+}
+
+fn round_to_half(input: &Input) -> Input {
+    let round = |t: &Tensor| {
+        if t.element_type() != ElementType::F32 {
+            return t.clone();
+        }
+        let rounded: Vec<f32> =
+            t.as_slice::<f32>().unwrap_or_default().iter().map(|&v| half::f16::from_f32(v).to_f32()).collect();
+        Tensor::new(t.shape().to_vec(), rounded).unwrap_or_else(|_| t.clone())
+    };
+    match input {
+        Input::Run(t) => Input::Run(round(t)),
+        Input::Constant(t) => Input::Constant(round(t)),
+        Input::Missing => Input::Missing,
+    }
+}
