@@ -9,6 +9,7 @@ macro_rules! shaders {
 
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
+    "common/activation.wgsl",
     "common/index.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
