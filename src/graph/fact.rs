@@ -53,6 +53,19 @@ impl Fact {
         Self { constant: Some(tensor.clone()), known, ..Self::new(tensor.element_type(), tensor.shape().to_vec()) }
     }
 
+    /// The fact of an operator's input.
+    ///
+    /// # Errors
+    /// If the input is missing.
+    pub fn at<'a>(inputs: &[Option<&'a Self>], index: usize) -> Result<&'a Self, ShapeError> {
+        Self::optional(inputs, index).ok_or_else(|| ShapeError::new(format!("input {index} is missing")))
+    }
+
+    /// The fact of an operator's input, if it is given.
+    pub fn optional<'a>(inputs: &[Option<&'a Self>], index: usize) -> Option<&'a Self> {
+        inputs.get(index).copied().flatten()
+    }
+
     /// A vector of 64-bit integers whose elements are known as dimensions.
     pub fn dims(dims: Vec<Dim>) -> Self {
         let numbers: Option<Vec<i64>> = dims.iter().map(Dim::known).collect();
@@ -104,11 +117,7 @@ impl Fact {
     pub fn integers(&self) -> Option<Vec<i64>> {
         match (&self.known, &self.constant) {
             (Some(known), _) => known.iter().map(Dim::known).collect(),
-            (None, Some(tensor)) => match tensor.element_type() {
-                ElementType::I64 => tensor.as_slice::<i64>().ok().map(<[i64]>::to_vec),
-                ElementType::I32 => tensor.as_slice::<i32>().ok().map(|v| v.iter().map(|&n| n.into()).collect()),
-                _ => None,
-            },
+            (None, Some(tensor)) => tensor.integers(),
             _ => None,
         }
     }

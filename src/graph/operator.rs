@@ -60,6 +60,20 @@ impl<'a> Inputs<'a> {
         self.0.get(index).copied().flatten().map(|Value::Tensor(tensor)| tensor)
     }
 
+    /// The integers of a parameter at this place (axes, sizes, a shape), if it is given.
+    ///
+    /// # Errors
+    /// If its elements are no integers.
+    pub fn integers(&self, index: usize) -> Result<Option<Vec<i64>>, EvaluateError> {
+        let Some(tensor) = self.optional(index) else { return Ok(None) };
+        match tensor.integers() {
+            Some(integers) => Ok(Some(integers)),
+            None => {
+                Err(ShapeError::new(format!("input {index} should be integers, not {}", tensor.element_type())).into())
+            }
+        }
+    }
+
     /// The number of places, given or left out.
     pub fn len(&self) -> usize {
         self.0.len()

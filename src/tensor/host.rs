@@ -222,6 +222,20 @@ impl Tensor {
         Ok(Self { element_type: self.element_type, shape, storage: self.storage.clone() })
     }
 
+    /// The elements as 64-bit integers (of axes, sizes, indices), or `None` if they are no integers.
+    pub fn integers(&self) -> Option<Vec<i64>> {
+        fn widen<T: Element + Into<i64>>(tensor: &Tensor) -> Option<Vec<i64>> {
+            tensor.as_slice::<T>().ok().map(|v| v.iter().map(|&n| n.into()).collect())
+        }
+        match self.element_type {
+            ElementType::I64 => widen::<i64>(self),
+            ElementType::I32 => widen::<i32>(self),
+            ElementType::I8 => widen::<i8>(self),
+            ElementType::U8 => widen::<u8>(self),
+            _ => None,
+        }
+    }
+
     /// This tensor as a view.
     pub fn view(&self) -> TensorView<'_> {
         TensorView { element_type: self.element_type, shape: self.shape.clone(), bytes: self.bytes() }
