@@ -1,32 +1,41 @@
-// The activations that operators can apply to what they store, numbered as `Activation::parameters` does.
-//
-// `kind` is the same for a whole dispatch, so that the branches cost little. WGSL may overflow in exp and tanh where the
-// result would still be finite: arguments are clamped to where f32 can no longer tell the difference.
+// activate(v, kind, alpha, beta): the element-wise function that a kernel applies to its result before it stores it.
+// `kind` and its parameters are numbered as `graph::Activation::parameters` numbers them; a test holds the two together.
+// `kind` is the same for a whole dispatch, so that the switch costs one branch.
+
+#import common/math
+
 fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
+    let zero = vec4<f32>(0.0);
     switch kind {
+        // max(x, 0); NaN stays.
         case 1u: {
-            return max(v, vec4<f32>(0.0));
+            return select(v, zero, v < zero);
         }
+        // min(max(x, alpha), beta)
         case 2u: {
-            return min(max(v, vec4<f32>(alpha)), vec4<f32>(beta));
+            return bound4(v, alpha, beta);
         }
+        // x where x >= 0, else alpha x
         case 3u: {
-            return select(v, alpha * v, v < vec4<f32>(0.0));
+            return select(v, alpha * v, v < zero);
         }
         case 4u: {
-            return 1.0 / (1.0 + exp(-clamp(v, vec4<f32>(-80.0), vec4<f32>(80.0))));
+            return sigmoid4(v);
         }
         case 5u: {
-            return tanh(clamp(v, vec4<f32>(-10.0), vec4<f32>(10.0)));
+            return tanh4(v);
         }
+        // x sigmoid(x)
         case 6u: {
-            return v / (1.0 + exp(-clamp(v, vec4<f32>(-80.0), vec4<f32>(80.0))));
+            return v * sigmoid4(v);
         }
+        // Hard sigmoid: alpha x + beta between 0 and 1.
         case 7u: {
-            return clamp(alpha * v + beta, vec4<f32>(0.0), vec4<f32>(1.0));
+            return bound4(alpha * v + beta, 0.0, 1.0);
         }
+        // Hard swish
         case 8u: {
-            return v * clamp(v / 6.0 + 0.5, vec4<f32>(0.0), vec4<f32>(1.0));
+            return v * bound4(v * 0.166666667 + 0.5, 0.0, 1.0);
         }
         default: {
             return v;

@@ -1,10 +1,14 @@
-// y = max(x, 0), element by element. A placeholder for the family's generator.
+// y = f(x), element by element, for every function of one tensor: `EXPRESSION` is f in terms of `v`.
 //
-// Layout  any: x and y lie alike.
+// Layout  any: x and y lie alike, so that padding meets padding.
 // Work    one invocation takes one unit of four elements.
 
+#import common/activation
 #import common/index
 #param units: u32
+#param kind: u32
+#param alpha: f32
+#param beta: f32
 #read x
 #write y
 
@@ -18,5 +22,6 @@ fn main(
     if u >= params.units {
         return;
     }
-    store_y(u, max(load_x(u), y_unit(0.0)));
+    let v = load_x(u);
+    store_y(u, #paste EXPRESSION);
 }

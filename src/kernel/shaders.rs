@@ -11,6 +11,7 @@ macro_rules! shaders {
 pub const SHADERS: &[(&str, &str)] = shaders! {
     "common/activation.wgsl",
     "common/index.wgsl",
+    "common/math.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
     "elementwise/unary.wgsl",

@@ -35,11 +35,17 @@ impl Operator for Unary {
         let x = request.input(0)?;
         let shape = request.shape(0)?;
         let n = units(&shape, x.layout).ok_or("it is too large")?;
-        let kernel = Kernel::of("elementwise/unary.wgsl").define("WORKGROUP", 64);
+        let kernel = Kernel::of("elementwise/unary.wgsl")
+            .define("WORKGROUP", 64)
+            .paste("EXPRESSION", "activate(v, params.kind, params.alpha, params.beta)");
+        let (kind, alpha, beta) = self.0.parameters();
         let dispatch = Dispatch::of(kernel)
             .bind(Binding::Input(0), request.storage(0)?)
             .bind(Binding::Output(0), request.output_storage(0)?)
             .param("units", n as u32)
+            .param("kind", kind)
+            .param("alpha", alpha)
+            .param("beta", beta)
             .linear(n, 64, request.device);
         Ok(vec![Candidate::new("unary", vec![Want::In(x.layout)], vec![x.layout]).dispatch(dispatch).in_place(0)])
     }
