@@ -2,6 +2,8 @@
 
 pub mod error;
 pub mod graph;
+#[cfg(feature = "image")]
+pub mod image;
 pub mod kernel;
 pub mod ops;
 pub mod plan;

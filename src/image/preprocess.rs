@@ -1,0 +1,287 @@
+//! From a picture to the numbers that a model was trained on, and back.
+
+use half::f16;
+
+use super::{Fit, ImageError, Picture, digit};
+use crate::graph::{Dim, Fact};
+use crate::tensor::{ElementType, Tensor, TensorView};
+
+/// Which numbers a pixel becomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Channels {
+    /// Red, green, blue.
+    Rgb,
+    /// Blue, green, red.
+    Bgr,
+    /// One: luma, `0.299 R + 0.587 G + 0.114 B`, rounded.
+    Grey,
+}
+
+/// The order of an input's dimensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PixelLayout {
+    /// `[N, C, H, W]`: a plane per channel.
+    Nchw,
+    /// `[N, H, W, C]`: a pixel's channels side by side.
+    Nhwc,
+}
+
+/// How a picture becomes a model's input: fitted to its size, then `(value · scale − mean) / std` for each channel, with
+/// values of 0 to 255 before.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Preprocessing {
+    /// How the picture is fitted.
+    pub fit: Fit,
+    /// Width and height, where the model leaves them open.
+    pub size: Option<[u32; 2]>,
+    /// Which channels, in which order.
+    pub channels: Channels,
+    /// The factor that comes first: 1/255 for values of 0 to 1.
+    pub scale: f32,
+    /// What is taken off each channel, in the order of `channels`.
+    pub mean: [f32; 3],
+    /// What each channel is then divided by.
+    pub std: [f32; 3],
+    /// The order of the dimensions.
+    pub layout: PixelLayout,
+}
+
+impl Default for Preprocessing {
+    /// As most classifiers of photographs are trained: the middle of the picture, RGB, normalised by `ImageNet`'s mean and
+    /// standard deviation, planar.
+    fn default() -> Self {
+        Self {
+            fit: Fit::Crop(None),
+            size: None,
+            channels: Channels::Rgb,
+            scale: 1.0 / 255.0,
+            mean: [0.485, 0.456, 0.406],
+            std: [0.229, 0.224, 0.225],
+            layout: PixelLayout::Nchw,
+        }
+    }
+}
+
+/// What an input looks like, once layout and open dimensions are settled.
+struct Input {
+    shape: Vec<usize>,
+    width: u32,
+    height: u32,
+    channels: usize,
+}
+
+impl Preprocessing {
+    /// The likely preprocessing of an input, judged by its type and shape: where the channels stand, photographs for three
+    /// of them, digits for one of 28 × 28, values of 0 to 1 for other grey pictures and of 0 to 255 for 8-bit inputs.
+    ///
+    /// # Errors
+    /// If no picture can be such an input.
+    pub fn for_input(input: &Fact) -> Result<Self, ImageError> {
+        let shape = &input.shape;
+        let channels = |dim: Option<&Dim>| match dim.and_then(Dim::size) {
+            Some(n @ (1 | 3)) => Some(n),
+            _ => None,
+        };
+        let first = shape.len().checked_sub(3).and_then(|axis| channels(shape.get(axis)));
+        let (layout, count) = match (first, channels(shape.last())) {
+            _ if !(3..=4).contains(&shape.len()) => return Err(no_picture(input)),
+            (Some(count), _) => (PixelLayout::Nchw, count),
+            (None, Some(count)) => (PixelLayout::Nhwc, count),
+            (None, None) => return Err(no_picture(input)),
+        };
+        let mut how = Self { layout, ..Self::default() };
+        if count == 1 {
+            let digit = shape.iter().filter(|d| **d == Dim::Known(28)).count() == 2;
+            how.fit = if digit { Fit::Digit } else { Fit::Stretch };
+            how.channels = Channels::Grey;
+        }
+        if count == 1 || !input.element_type.is_float() {
+            (how.mean, how.std) = ([0.0; 3], [1.0; 3]);
+        }
+        if !input.element_type.is_float() {
+            how.scale = 1.0;
+        }
+        Ok(how)
+    }
+
+    /// The picture as this input. Open dimensions become 1 (the batch) and `size` (width and height).
+    ///
+    /// # Errors
+    /// If no picture can be such an input, or width and height are open and not given.
+    pub fn tensor(&self, picture: &Picture, input: &Fact) -> Result<Tensor, ImageError> {
+        let Input { shape, width, height, channels } = self.input(input)?;
+        let values = if self.fit == Fit::Digit {
+            if (width, height) != (digit::SIDE, digit::SIDE) {
+                return Err(ImageError::Preprocessing(format!(
+                    "the fit 'digit' gives 28 × 28 pixels, but the input is {input}"
+                )));
+            }
+            digit::pixels(picture).into_iter().flat_map(|v| std::iter::repeat_n(v, channels)).collect()
+        } else {
+            self.channels_of(&self.fit.apply(picture, width, height))
+        };
+        let normalise = |(i, v): (usize, &f32)| {
+            let c = i % channels;
+            (v * self.scale - self.mean[c]) / self.std[c]
+        };
+        let mut normal: Vec<f32> = values.iter().enumerate().map(normalise).collect();
+        if self.layout == PixelLayout::Nchw && channels > 1 {
+            normal = (0..channels).flat_map(|c| normal.iter().skip(c).step_by(channels).copied()).collect();
+        }
+        Ok(match input.element_type {
+            ElementType::F32 => Tensor::new(shape, normal)?,
+            ElementType::F16 => Tensor::new(shape, normal.into_iter().map(f16::from_f32).collect())?,
+            // Casts from float to integer saturate.
+            ElementType::U8 => Tensor::new(shape, normal.into_iter().map(|v| v.round() as u8).collect())?,
+            ElementType::I8 => Tensor::new(shape, normal.into_iter().map(|v| v.round() as i8).collect())?,
+            _ => return Err(no_picture(input)),
+        })
+    }
+
+    /// The picture that a tensor of this preprocessing shows: the way back, rounded and clamped to 0 to 255. Grey becomes
+    /// red, green and blue alike.
+    ///
+    /// # Errors
+    /// If the tensor is not of `f32`, or of no picture's shape.
+    pub fn picture(&self, tensor: &TensorView<'_>) -> Result<Picture, ImageError> {
+        let fact = Fact::new(tensor.element_type(), tensor.shape().to_vec());
+        let Input { width, height, channels, .. } = self.input(&fact)?;
+        let values = tensor.as_slice::<f32>()?;
+        let area = width as usize * height as usize;
+        let mut rgb = Vec::with_capacity(area * 3);
+        for pixel in 0..area {
+            for c in 0..3 {
+                let c = match self.channels {
+                    Channels::Rgb => c,
+                    Channels::Bgr => 2 - c,
+                    Channels::Grey => 0,
+                };
+                let v = match self.layout {
+                    PixelLayout::Nchw => values[c * area + pixel],
+                    PixelLayout::Nhwc => values[pixel * channels + c],
+                };
+                rgb.push(((v * self.std[c] + self.mean[c]) / self.scale).round() as u8);
+            }
+        }
+        Picture::from_rgb(width, height, rgb)
+    }
+
+    fn input(&self, input: &Fact) -> Result<Input, ImageError> {
+        let rank = input.shape.len();
+        let wanted = if self.channels == Channels::Grey { 1 } else { 3 };
+        let (c, h, w) = match (self.layout, rank) {
+            (PixelLayout::Nchw, 3 | 4) => (rank - 3, rank - 2, rank - 1),
+            (PixelLayout::Nhwc, 3 | 4) => (rank - 1, rank - 3, rank - 2),
+            _ => return Err(no_picture(input)),
+        };
+        if input.shape[c].size().is_some_and(|n| n != wanted) {
+            return Err(ImageError::Preprocessing(format!(
+                "the input is {input}, which has not {wanted} channel{} where {} has them",
+                if wanted == 1 { "" } else { "s" },
+                if self.layout == PixelLayout::Nchw { "nchw" } else { "nhwc" },
+            )));
+        }
+        if rank == 4 && input.shape[0].size().is_some_and(|n| n != 1) {
+            return Err(ImageError::Preprocessing(format!("the input is {input}: a batch, not one picture")));
+        }
+        let side = |axis: usize, given: Option<u32>| {
+            let fixed = input.shape[axis].size().and_then(|n| u32::try_from(n).ok());
+            match (fixed, given) {
+                (Some(fixed), Some(given)) if fixed != given => Err(ImageError::Preprocessing(format!(
+                    "the input is {input}: its size is fixed and cannot be {given}"
+                ))),
+                (Some(n), _) | (None, Some(n)) => Ok(n),
+                (None, None) => Err(ImageError::Preprocessing(format!(
+                    "the input is {input}, which leaves width and height open: give a size, such as 640x480"
+                ))),
+            }
+        };
+        let width = side(w, self.size.map(|s| s[0]))?;
+        let height = side(h, self.size.map(|s| s[1]))?;
+        super::check_size(width, height)?;
+        let mut shape = vec![1; rank];
+        (shape[c], shape[h], shape[w]) = (wanted, height as usize, width as usize);
+        Ok(Input { shape, width, height, channels: wanted })
+    }
+
+    /// The channels of each pixel, side by side, 0 to 255.
+    fn channels_of(&self, rgb: &[u8]) -> Vec<f32> {
+        let pixels = rgb.as_chunks::<3>().0.iter();
+        match self.channels {
+            Channels::Rgb => rgb.iter().map(|&v| v.into()).collect(),
+            Channels::Bgr => pixels.flat_map(|&[r, g, b]| [b, g, r]).map(f32::from).collect(),
+            Channels::Grey => pixels.map(|&pixel| luma(pixel)).collect(),
+        }
+    }
+}
+
+/// ITU-R BT.601's luma, rounded to 8 bits.
+fn luma([r, g, b]: [u8; 3]) -> f32 {
+    let sum = u32::from(r) * 299 + u32::from(g) * 587 + u32::from(b) * 114;
+    ((sum + 500) / 1000) as f32
+}
+
+fn no_picture(input: &Fact) -> ImageError {
+    ImageError::Preprocessing(format!("the input is {input}, which no picture can be"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gradient(width: u32, height: u32) -> Picture {
+        let rgb = (0..height).flat_map(|y| (0..width).flat_map(move |x| [x as u8, y as u8, 200])).collect();
+        Picture::from_rgb(width, height, rgb).unwrap()
+    }
+
+    fn f32_input(shape: &[usize]) -> Fact {
+        Fact::new(ElementType::F32, shape.to_vec())
+    }
+
+    #[test]
+    fn the_middle_is_cropped_and_normalised() {
+        let mut how = Preprocessing::default();
+        for (property, value) in
+            [("resize_short", "100"), ("channels", "bgr"), ("scale", "1"), ("mean", "104,117,123"), ("std", "2")]
+        {
+            how.set(property, value).unwrap();
+        }
+        let tensor = how.tensor(&gradient(200, 100), &f32_input(&[1, 3, 4, 6])).unwrap();
+        let values = tensor.as_slice::<f32>().unwrap();
+        // Left = (200 - 6) / 2, top = (100 - 4) / 2; blue comes first.
+        assert_eq!(values[..6], [48.0; 6]);
+        assert_eq!(values[24..30], [(48.0 - 117.0) / 2.0; 6]);
+        assert_eq!(values[48..51], [(97.0 - 123.0) / 2.0, (98.0 - 123.0) / 2.0, (99.0 - 123.0) / 2.0]);
+    }
+
+    #[test]
+    fn the_way_back_is_the_way_there_reversed() {
+        let picture = gradient(16, 12);
+        for (channels, layout, shape) in
+            [("rgb", "nchw", [1, 3, 12, 16]), ("bgr", "nhwc", [1, 12, 16, 3]), ("bgr", "nchw", [1, 3, 12, 16])]
+        {
+            let mut how = Preprocessing { fit: Fit::Stretch, ..Preprocessing::default() };
+            how.set("channels", channels).unwrap();
+            how.set("layout", layout).unwrap();
+            let tensor = how.tensor(&picture, &f32_input(&shape)).unwrap();
+            assert_eq!(how.picture(&tensor.view()).unwrap(), picture);
+        }
+    }
+
+    #[test]
+    fn inputs_are_judged_by_type_and_shape() {
+        let how = Preprocessing::for_input(&Fact::new(ElementType::U8, [1usize, 96, 64, 3])).unwrap();
+        assert_eq!((how.layout, how.scale, how.mean), (PixelLayout::Nhwc, 1.0, [0.0; 3]));
+        let digit = Fact::new(ElementType::F32, [Dim::symbol("N"), Dim::Known(1), Dim::Known(28), Dim::Known(28)]);
+        assert_eq!(Preprocessing::for_input(&digit).unwrap().fit, Fit::Digit);
+        assert!(Preprocessing::for_input(&f32_input(&[1, 2048])).is_err());
+        let open = Fact::new(ElementType::F32, [Dim::symbol("N"), Dim::Known(3), Dim::symbol("h"), Dim::symbol("w")]);
+        let mut how = Preprocessing::for_input(&open).unwrap();
+        assert!(how.tensor(&gradient(9, 9), &open).unwrap_err().to_string().contains("give a size"));
+        how.set("size", "64x32").unwrap();
+        assert_eq!(how.tensor(&gradient(9, 9), &open).unwrap().shape(), [1, 3, 32, 64]);
+    }
+}
