@@ -185,6 +185,10 @@ pub enum Error {
     /// Reaching a device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Making a picture into a tensor.
+    #[cfg(feature = "image")]
+    #[error(transparent)]
+    Image(#[from] crate::image::ImageError),
 }
 
 /// What an [`Error`] is about.
@@ -206,6 +210,8 @@ impl Error {
             Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_)) => ErrorKind::Model,
             Self::Device(_) | Self::Run(RunError::Device(_)) => ErrorKind::Device,
             Self::Run(_) => ErrorKind::Input,
+            #[cfg(feature = "image")]
+            Self::Image(_) => ErrorKind::Input,
         }
     }
 }

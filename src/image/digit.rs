@@ -4,26 +4,27 @@
 //! 2. The mean of the border becomes 0 and the brightest pixel 1; what is under 0.15 is background.
 //! 3. The smallest rectangle around the rest gives the scale: its longer side becomes 20 of 28 pixels.
 //! 4. The centre of mass comes to the middle; each pixel of the result is the mean of what lies under it.
-//! 5. The brightest pixel becomes 255 again.
+//! 5. The brightest pixel becomes 1 again.
 
 use super::Picture;
 
 /// Width and height of the result.
 pub(super) const SIDE: u32 = 28;
 /// The longer side of the digit in it.
-const BOX: f64 = 20.0;
+pub(super) const BOX: f64 = 20.0;
 /// What is darker than this share of the brightest is background.
-const CUT: f64 = 0.15;
+pub(super) const CUT: f64 = 0.15;
 /// Below this difference between border and brightest pixel there is no digit.
-const FAINT: f64 = 16.0;
+pub(super) const FAINT: f64 = 16.0;
 
-/// The 28 × 28 pixels of the digit, 0 to 255, bright on dark; all 0 where there is none.
-#[expect(clippy::cast_possible_truncation, reason = "values of 0 to 255")]
+/// The 28 × 28 pixels of the digit, 0 to 1, bright on dark; all 0 where there is none.
+#[expect(clippy::cast_possible_truncation, reason = "values of 0 to 1")]
 pub(super) fn pixels(picture: &Picture) -> Vec<f32> {
     let (width, height) = (picture.width as usize, picture.height as usize);
     let blank = vec![0.0; (SIDE * SIDE) as usize];
     let mut grey: Vec<f64> = picture.rgb.as_chunks::<3>().0.iter().map(|&pixel| luma(pixel)).collect();
-    let on_border = |i: usize| i < width || i >= width * (height - 1) || i % width == 0 || i % width == width - 1;
+    let on_border =
+        |i: usize| i < width || i >= width * (height - 1) || i.is_multiple_of(width) || i % width == width - 1;
     let border: Vec<f64> = grey.iter().enumerate().filter(|(i, _)| on_border(*i)).map(|(_, v)| *v).collect();
     let mut base = border.iter().sum::<f64>() / border.len() as f64;
     if base > 127.5 {
@@ -68,7 +69,7 @@ pub(super) fn pixels(picture: &Picture) -> Vec<f32> {
     if brightest <= 0.0 {
         return blank;
     }
-    out.into_iter().map(|v| (v / brightest * 255.0) as f32).collect()
+    out.into_iter().map(|v| (v / brightest) as f32).collect()
 }
 
 /// For each of the 28 pixels of an axis: the first source pixel under it, and how much of it and those after it lie there.
@@ -107,13 +108,13 @@ mod tests {
     #[test]
     fn a_bar_stands_in_the_middle_bright_on_dark_twenty_pixels_high() {
         let pixels = pixels(&bar());
-        let bright = |x: usize, y: usize| pixels[y * 28 + x] > 127.0;
+        let bright = |x: usize, y: usize| pixels[y * 28 + x] > 0.5;
         // 10 of 60 pixels wide: 3⅓ of 20, around the middle at 14.
         let rows: Vec<usize> = (0..28).filter(|&y| bright(14, y)).collect();
         assert_eq!((rows[0], rows.len()), (4, 20));
         let columns: Vec<usize> = (0..28).filter(|&x| bright(x, 14)).collect();
         assert_eq!(columns, [12, 13, 14, 15]);
-        assert_eq!(pixels.iter().copied().fold(0.0, f32::max), 255.0);
+        assert_eq!(pixels.iter().copied().fold(0.0, f32::max), 1.0);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use std::io::Cursor;
 
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-pub use fit::Fit;
+pub use fit::Resize;
 pub use preprocess::{Channels, PixelLayout, Preprocessing};
 
 use crate::tensor::TensorError;

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::{Fit, ImageError, Picture, digit};
+use super::{ImageError, Picture, Resize, digit, fit};
 use crate::graph::{Dim, Fact};
 use crate::tensor::{ElementType, Tensor, TensorView};
 
@@ -33,8 +33,15 @@ pub enum PixelLayout {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Preprocessing {
-    /// How the picture is fitted.
-    pub fit: Fit,
+    /// How the picture is brought to the input's size.
+    pub resize: Resize,
+    /// The shorter side after resizing, for [`Resize::ShortSide`]. `None` takes 8/7 of the input's shorter side, which is
+    /// 256 for 224, and the input's own where it has under 64 pixels.
+    pub short_side: Option<u32>,
+    /// What the sides of [`Resize::Multiple`] are multiples of.
+    pub multiple: u32,
+    /// What fills the rest of a letterbox, 0 to 255.
+    pub fill: u8,
     /// Width and height, where the model leaves them open.
     pub size: Option<[u32; 2]>,
     /// Which channels, in which order.
@@ -54,7 +61,10 @@ impl Default for Preprocessing {
     /// standard deviation, planar.
     fn default() -> Self {
         Self {
-            fit: Fit::Crop(None),
+            resize: Resize::ShortSide,
+            short_side: None,
+            multiple: 32,
+            fill: 114,
             size: None,
             channels: Channels::Rgb,
             scale: 1.0 / 255.0,
@@ -95,7 +105,8 @@ impl Preprocessing {
         let mut how = Self { layout, ..Self::default() };
         if count == 1 {
             let digit = shape.iter().filter(|d| **d == Dim::Known(28)).count() == 2;
-            how.fit = if digit { Fit::Digit } else { Fit::Stretch };
+            how.resize = if digit { Resize::Digit } else { Resize::Stretch };
+            how.scale = if digit { 1.0 } else { how.scale };
             how.channels = Channels::Grey;
         }
         if count == 1 || !input.element_type.is_float() {
@@ -112,16 +123,20 @@ impl Preprocessing {
     /// # Errors
     /// If no picture can be such an input, or width and height are open and not given.
     pub fn tensor(&self, picture: &Picture, input: &Fact) -> Result<Tensor, ImageError> {
-        let Input { shape, width, height, channels } = self.input(input)?;
-        let values = if self.fit == Fit::Digit {
+        let Input { shape, width, height, channels } = self.input(input, Some(picture))?;
+        let values: Vec<f32> = if self.resize == Resize::Digit {
             if (width, height) != (digit::SIDE, digit::SIDE) {
-                return Err(ImageError::Preprocessing(format!(
-                    "the fit 'digit' gives 28 × 28 pixels, but the input is {input}"
-                )));
+                return Err(ImageError::Preprocessing(format!("a digit has 28 × 28 pixels, but the input is {input}")));
             }
             digit::pixels(picture).into_iter().flat_map(|v| std::iter::repeat_n(v, channels)).collect()
         } else {
-            self.channels_of(&self.fit.apply(picture, width, height))
+            let rgb = match self.resize {
+                Resize::ShortSide => fit::crop(picture, width, height, self.short_side),
+                Resize::Letterbox => fit::letterbox(picture, width, height, self.fill, false),
+                Resize::LetterboxCentred => fit::letterbox(picture, width, height, self.fill, true),
+                _ => fit::stretch(picture, width, height),
+            };
+            self.channels_of(&rgb)
         };
         let normalise = |(i, v): (usize, &f32)| {
             let c = i % channels;
@@ -148,7 +163,7 @@ impl Preprocessing {
     /// If the tensor is not of `f32`, or of no picture's shape.
     pub fn picture(&self, tensor: &TensorView<'_>) -> Result<Picture, ImageError> {
         let fact = Fact::new(tensor.element_type(), tensor.shape().to_vec());
-        let Input { width, height, channels, .. } = self.input(&fact)?;
+        let Input { width, height, channels, .. } = self.input(&fact, None)?;
         let values = tensor.as_slice::<f32>()?;
         let area = width as usize * height as usize;
         let mut rgb = Vec::with_capacity(area * 3);
@@ -169,7 +184,8 @@ impl Preprocessing {
         Picture::from_rgb(width, height, rgb)
     }
 
-    fn input(&self, input: &Fact) -> Result<Input, ImageError> {
+    /// The input's dimensions, the open ones settled; without a picture none may be open.
+    fn input(&self, input: &Fact, picture: Option<&Picture>) -> Result<Input, ImageError> {
         let rank = input.shape.len();
         let wanted = if self.channels == Channels::Grey { 1 } else { 3 };
         let (c, h, w) = match (self.layout, rank) {
@@ -199,8 +215,19 @@ impl Preprocessing {
                 ))),
             }
         };
-        let width = side(w, self.size.map(|s| s[0]))?;
-        let height = side(h, self.size.map(|s| s[1]))?;
+        let multiple = self.multiple.clamp(1, super::MAX_SIDE);
+        let near = |side: u32| (side / multiple * multiple, side.next_multiple_of(multiple));
+        let given = match (self.resize, picture) {
+            (Resize::Keep, Some(p)) => Some([p.width, p.height]),
+            (Resize::Multiple, Some(p)) => Some([p.width, p.height].map(|side| match near(side) {
+                (below, above) if below == 0 || above - side <= side - below => above,
+                (below, _) => below,
+            })),
+            (Resize::Digit, _) => Some([digit::SIDE; 2]),
+            _ => self.size,
+        };
+        let width = side(w, given.map(|s| s[0]))?;
+        let height = side(h, given.map(|s| s[1]))?;
         super::check_size(width, height)?;
         let mut shape = vec![1; rank];
         (shape[c], shape[h], shape[w]) = (wanted, height as usize, width as usize);
@@ -245,7 +272,7 @@ mod tests {
     fn the_middle_is_cropped_and_normalised() {
         let mut how = Preprocessing::default();
         for (property, value) in
-            [("resize_short", "100"), ("channels", "bgr"), ("scale", "1"), ("mean", "104,117,123"), ("std", "2")]
+            [("short_side", "100"), ("channels", "bgr"), ("scale", "1"), ("mean", "104,117,123"), ("std", "2")]
         {
             how.set(property, value).unwrap();
         }
@@ -263,7 +290,7 @@ mod tests {
         for (channels, layout, shape) in
             [("rgb", "nchw", [1, 3, 12, 16]), ("bgr", "nhwc", [1, 12, 16, 3]), ("bgr", "nchw", [1, 3, 12, 16])]
         {
-            let mut how = Preprocessing { fit: Fit::Stretch, ..Preprocessing::default() };
+            let mut how = Preprocessing { resize: Resize::Stretch, ..Preprocessing::default() };
             how.set("channels", channels).unwrap();
             how.set("layout", layout).unwrap();
             let tensor = how.tensor(&picture, &f32_input(&shape)).unwrap();
@@ -276,7 +303,7 @@ mod tests {
         let how = Preprocessing::for_input(&Fact::new(ElementType::U8, [1usize, 96, 64, 3])).unwrap();
         assert_eq!((how.layout, how.scale, how.mean), (PixelLayout::Nhwc, 1.0, [0.0; 3]));
         let digit = Fact::new(ElementType::F32, [Dim::symbol("N"), Dim::Known(1), Dim::Known(28), Dim::Known(28)]);
-        assert_eq!(Preprocessing::for_input(&digit).unwrap().fit, Fit::Digit);
+        assert_eq!(Preprocessing::for_input(&digit).unwrap().resize, Resize::Digit);
         assert!(Preprocessing::for_input(&f32_input(&[1, 2048])).is_err());
         let open = Fact::new(ElementType::F32, [Dim::symbol("N"), Dim::Known(3), Dim::symbol("h"), Dim::symbol("w")]);
         let mut how = Preprocessing::for_input(&open).unwrap();

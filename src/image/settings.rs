@@ -1,11 +1,22 @@
 //! Preprocessing as files and command lines write it: properties by name.
 
-use super::{Channels, Fit, ImageError, PixelLayout, Preprocessing};
+use super::{Channels, ImageError, PixelLayout, Preprocessing, Resize, digit};
 
 impl Preprocessing {
-    /// Sets one property by its name, as files and command lines write it:
-    /// `fit` (`stretch`, `crop`, `letterbox`, `letterbox-top-left`, `digit`), `resize_short`, `fill`, `size` (`WIDTHxHEIGHT`), `channels` (`rgb`,
-    /// `bgr`, `grey`), `scale` (`1/255` is understood), `mean` and `std` (one number, or three with commas), `layout` (`nchw`, `nhwc`).
+    /// Sets one property by its name, as `models/manifest.toml` and command lines write it:
+    ///
+    /// | property | value |
+    /// |---|---|
+    /// | `kind` | `picture`, or `digit` for a drawn or scanned digit as MNIST has them |
+    /// | `resize` | `short_side`, `stretch`, `letterbox`, `letterbox_centred`, `multiple`, `none`, `digit` |
+    /// | `short_side`, `multiple`, `fill` | a number |
+    /// | `size`, `crop` | `640x480` or `640,480`: width and height, where the model leaves them open |
+    /// | `channels` | `rgb`, `bgr`, `grey` (also called `y`) |
+    /// | `scale` | a number, or one over another: `1/255` |
+    /// | `mean`, `std` | one number, or three with commas between, in the order of `channels` |
+    /// | `layout` | `nchw`, `nhwc` |
+    ///
+    /// Lists may stand in brackets. `type` and `state` are accepted and do nothing: the model says them.
     ///
     /// # Errors
     /// If there is no such property or the value cannot be one, with what can.
@@ -15,35 +26,45 @@ impl Preprocessing {
         };
         let whole = |text: &str| text.trim().parse::<u32>().ok().filter(|n| (1..=super::MAX_SIDE).contains(n));
         match property {
-            "fit" => {
-                self.fit = match value {
-                    "stretch" => Fit::Stretch,
-                    "crop" => Fit::Crop(None),
-                    "letterbox" => Fit::Letterbox { fill: 114, centred: true },
-                    "letterbox-top-left" => Fit::Letterbox { fill: 114, centred: false },
-                    "digit" => Fit::Digit,
-                    _ => return wrong("stretch, crop, letterbox, letterbox-top-left or digit"),
+            "kind" => match value {
+                "picture" => {}
+                "digit" => self.resize = Resize::Digit,
+                _ => return wrong("picture or digit: nothing else is made from a picture"),
+            },
+            "resize" => {
+                self.resize = match value {
+                    "short_side" => Resize::ShortSide,
+                    "stretch" => Resize::Stretch,
+                    "letterbox" => Resize::Letterbox,
+                    "letterbox_centred" => Resize::LetterboxCentred,
+                    "multiple" => Resize::Multiple,
+                    "none" => Resize::Keep,
+                    "digit" => Resize::Digit,
+                    _ => return wrong("short_side, stretch, letterbox, letterbox_centred, multiple, none or digit"),
                 }
             }
-            "resize_short" => match whole(value) {
-                Some(short) => self.fit = Fit::Crop(Some(short)),
+            "short_side" => match whole(value) {
+                Some(side) => self.short_side = Some(side),
                 None => return wrong("a number of pixels"),
             },
-            "fill" => match (value.parse(), self.fit) {
-                (Ok(fill), Fit::Letterbox { centred, .. }) => self.fit = Fit::Letterbox { fill, centred },
-                (Ok(fill), _) => self.fit = Fit::Letterbox { fill, centred: true },
-                _ => return wrong("0 to 255"),
+            "multiple" => match whole(value) {
+                Some(multiple) => self.multiple = multiple,
+                None => return wrong("a number of pixels"),
             },
-            "size" => match value.split_once('x').map(|(w, h)| (whole(w), whole(h))) {
+            "fill" => match value.trim().parse() {
+                Ok(fill) => self.fill = fill,
+                Err(_) => return wrong("0 to 255"),
+            },
+            "size" | "crop" => match list(value).split_once(['x', ',']).map(|(w, h)| (whole(w), whole(h))) {
                 Some((Some(width), Some(height))) => self.size = Some([width, height]),
-                _ => return wrong("WIDTHxHEIGHT, such as 640x480"),
+                _ => return wrong("width and height, such as 640x480"),
             },
             "channels" => {
                 self.channels = match value {
                     "rgb" => Channels::Rgb,
                     "bgr" => Channels::Bgr,
-                    "grey" => Channels::Grey,
-                    _ => return wrong("rgb, bgr or grey"),
+                    "grey" | "y" => Channels::Grey,
+                    _ => return wrong("rgb, bgr, grey or y"),
                 }
             }
             "layout" => {
@@ -65,18 +86,47 @@ impl Preprocessing {
                 Some(std) => self.std = std,
                 None => return wrong("one number, or three with commas between, none of them 0"),
             },
+            "type" | "state" => {}
+            // The steps of a digit are fixed; a file may say what they are.
+            "box" | "cut" | "faint" => {
+                let fixed = match property {
+                    "box" => digit::BOX,
+                    "cut" => digit::CUT,
+                    _ => digit::FAINT,
+                };
+                if value.trim().parse() != Ok(fixed) {
+                    return wrong(&format!("always {fixed}"));
+                }
+            }
             _ => {
-                let known = ["fit", "resize_short", "fill", "size", "channels", "scale", "mean", "std", "layout"];
-                let hint =
-                    crate::error::nearest(property, known).map_or(String::new(), |k| format!("; did you mean '{k}'?"));
-                let known = known.join(", ");
-                return Err(ImageError::Preprocessing(format!(
-                    "preprocessing has no '{property}'{hint} There are {known}"
-                )));
+                let known = [
+                    "kind",
+                    "resize",
+                    "short_side",
+                    "crop",
+                    "size",
+                    "multiple",
+                    "fill",
+                    "channels",
+                    "scale",
+                    "mean",
+                    "std",
+                    "layout",
+                ];
+                let hint = match crate::error::nearest(property, known) {
+                    Some(near) => format!("; did you mean '{near}'?"),
+                    None => format!("; it has {}", known.join(", ")),
+                };
+                return Err(ImageError::Preprocessing(format!("preprocessing has no '{property}'{hint}")));
             }
         }
         Ok(())
     }
+}
+
+/// A list without its brackets.
+fn list(text: &str) -> &str {
+    text.trim().trim_matches(['[', ']'])
 }
 
 fn number(text: &str) -> Option<f32> {
@@ -89,7 +139,7 @@ fn number(text: &str) -> Option<f32> {
 }
 
 fn numbers(text: &str) -> Option<[f32; 3]> {
-    let all: Option<Vec<f32>> = text.trim_matches(['[', ']']).split(',').map(number).collect();
+    let all: Option<Vec<f32>> = list(text).split(',').map(number).collect();
     match all?[..] {
         [one] => Some([one; 3]),
         [a, b, c] => Some([a, b, c]),
@@ -105,12 +155,14 @@ mod tests {
     fn settings_that_cannot_be_are_named() {
         let mut how = Preprocessing::default();
         for (property, value, part) in [
-            ("fits", "crop", "did you mean 'fit'?"),
-            ("fit", "squeeze", "stretch, crop"),
+            ("resise", "crop", "did you mean 'resize'?"),
+            ("resize", "squeeze", "stretch, letterbox"),
+            ("kind", "sound", "picture or digit"),
+            ("cut", "0.2", "always 0.15"),
             ("std", "1,0,1", "none of them 0"),
             ("mean", "1,2", "one number, or three"),
             ("scale", "1/0", "1/255"),
-            ("size", "0x4", "WIDTHxHEIGHT"),
+            ("size", "0x4", "width and height"),
         ] {
             let message = how.set(property, value).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
