@@ -1,6 +1,8 @@
 //! Rimlight runs neural networks at the edge, on the GPU that is already there.
 
 pub mod error;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod graph;
 #[cfg(feature = "image")]
 pub mod image;

@@ -1,0 +1,246 @@
+//! A device: opened from an adapter, or the application's own.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::adapter::{AdapterInfo, wanted_features, wanted_limits};
+use crate::error::DeviceError;
+use crate::kernel::{DeviceClass, DeviceFacts};
+
+/// A GPU that can be computed on. Cloning it gives another handle to the same one.
+#[derive(Clone)]
+pub struct GpuDevice {
+    shared: Arc<Shared>,
+}
+
+/// What all handles of one device share.
+pub(super) struct Shared {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    info: AdapterInfo,
+    /// Why the device was lost, once it was; also set by an error that nobody caught on a device of our own.
+    failure: Arc<Mutex<Option<DeviceError>>>,
+    pub(super) creations: AtomicU64,
+}
+
+/// Takes a lock; what a thread that panicked left behind it is plain data and still good.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl GpuDevice {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// What the driver says.
+    pub(super) async fn open(adapter: &wgpu::Adapter, class: Option<DeviceClass>) -> Result<Self, DeviceError> {
+        let features = wanted_features(adapter);
+        let limits = wanted_limits(adapter);
+        let info = AdapterInfo::new(&adapter.get_info(), features, &limits, class);
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("rimlight"),
+                required_features: features,
+                required_limits: limits,
+                // Fewer and larger blocks than for a game: few buffers are made, and those are large.
+                memory_hints: wgpu::MemoryHints::MemoryUsage,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| DeviceError::Refused { what: format!("to open {}", info.name), message: e.to_string() })?;
+        let device = Self::new(device, queue, info);
+        device.listen();
+        Ok(device)
+    }
+
+    /// Takes the application's own device and queue.
+    ///
+    /// No handler for lost devices or uncaught errors is installed on it (wgpu keeps one of each, and they are the
+    /// application's): tell it of a loss with [`GpuDevice::notify_lost`].
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, class: Option<DeviceClass>) -> Self {
+        let info = AdapterInfo::new(&device.adapter_info(), device.features(), &device.limits(), class);
+        Self::new(device, queue, info)
+    }
+
+    /// A device that accepts everything and computes nothing: wgpu's own checks, without a GPU.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn noop() -> Self {
+        let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+        let device = Self::from_wgpu(device, queue, Some(DeviceClass::Software));
+        device.listen();
+        device
+    }
+
+    /// The adapter that tests share, software or not; `None`, said once, where there is none. `RIMLIGHT_REQUIRE_GPU`
+    /// makes that a failure.
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    pub(crate) fn for_tests() -> Option<Self> {
+        static DEVICE: std::sync::OnceLock<Option<GpuDevice>> = std::sync::OnceLock::new();
+        let find = || {
+            let request = super::AdapterRequest::any();
+            let adapters = pollster::block_on(super::Adapters::find(&request));
+            let (choice, device) = pollster::block_on(adapters.open(&request));
+            if device.is_err() {
+                assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "there is no adapter to test on: {choice}");
+                eprintln!("skipped: there is no GPU adapter, nothing was run on one");
+            }
+            device.ok()
+        };
+        DEVICE.get_or_init(find).clone()
+    }
+
+    fn new(device: wgpu::Device, queue: wgpu::Queue, info: AdapterInfo) -> Self {
+        Self { shared: Arc::new(Shared { device, queue, info, failure: Arc::default(), creations: AtomicU64::new(0) }) }
+    }
+
+    /// Installs the handlers that a device of our own needs.
+    fn listen(&self) {
+        let failure = Arc::clone(&self.shared.failure);
+        self.wgpu().set_device_lost_callback(move |reason, message| {
+            log::error!("the GPU was lost ({reason:?}): {message}");
+            let message = if message.is_empty() { format!("{reason:?}").to_lowercase() } else { message };
+            *lock(&failure) = Some(DeviceError::Lost(message));
+        });
+        let failure = Arc::clone(&self.shared.failure);
+        // Errors are caught in scopes; one that comes outside of them must not abort the application.
+        self.wgpu().on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            log::error!("an error that nobody caught: {error}");
+            lock(&failure).get_or_insert(from_wgpu("a call", error));
+        }));
+    }
+
+    /// What the planner knows of the device.
+    pub fn facts(&self) -> &DeviceFacts {
+        &self.shared.info.facts
+    }
+
+    /// What the device is.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.shared.info
+    }
+
+    /// The wgpu device.
+    pub fn wgpu(&self) -> &wgpu::Device {
+        &self.shared.device
+    }
+
+    /// The wgpu queue.
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.shared.queue
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Whether both are handles of one device.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Says that the device was lost: what is done on it from now on ends with [`DeviceError::Lost`]. For the
+    /// application, whose own handler learns of it first.
+    pub fn notify_lost(&self, message: impl Into<String>) {
+        *lock(&self.shared.failure) = Some(DeviceError::Lost(message.into()));
+    }
+
+    /// The device, if it is still good.
+    ///
+    /// # Errors
+    /// [`DeviceError::Lost`], or the error of an earlier call that could not be told to its caller.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        let mut failure = lock(&self.shared.failure);
+        match &*failure {
+            None => Ok(()),
+            Some(lost @ DeviceError::Lost(_)) => Err(lost.clone()),
+            // Told once: later calls may well succeed.
+            Some(_) => failure.take().map_or(Ok(()), Err),
+        }
+    }
+
+    /// Calls wgpu and turns what goes wrong into an error. `what` completes "the GPU refused …".
+    ///
+    /// The scopes are closed before this returns, so that the future may be awaited anywhere.
+    pub(super) fn guarded<T, F: FnOnce() -> T>(
+        &self,
+        what: &str,
+        call: F,
+    ) -> impl Future<Output = Result<T, DeviceError>> + use<T, F> {
+        use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
+        let validation = self.wgpu().push_error_scope(Validation);
+        let memory = self.wgpu().push_error_scope(OutOfMemory);
+        let internal = self.wgpu().push_error_scope(Internal);
+        let made = call();
+        // The innermost first.
+        let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
+        let (what, device) = (what.to_owned(), self.clone());
+        async move {
+            device.check()?;
+            // Out of memory first: what follows from it is no fault of its own.
+            for error in [memory.await, internal.await, validation.await].into_iter().flatten() {
+                return Err(from_wgpu(&what, error));
+            }
+            Ok(made)
+        }
+    }
+}
+
+impl fmt::Debug for GpuDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GpuDevice({})", self.shared.info)
+    }
+}
+
+fn from_wgpu(what: &str, error: wgpu::Error) -> DeviceError {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => DeviceError::OutOfMemory(what.to_owned()),
+        wgpu::Error::Validation { description, .. } | wgpu::Error::Internal { description, .. } => {
+            DeviceError::Refused { what: what.to_owned(), message: description.trim().to_owned() }
+        }
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handles_may_cross_threads() {
+        fn check<T: Send + Sync>() {}
+        check::<GpuDevice>();
+    }
+
+    #[test]
+    fn a_refused_call_is_an_error() {
+        let device = GpuDevice::noop();
+        let too_large = device.wgpu().limits().max_buffer_size + 16;
+        let made =
+            pollster::block_on(device.guarded("a buffer", || {
+                device.create_buffer("too large", too_large, wgpu::BufferUsages::STORAGE, false)
+            }));
+        assert!(matches!(made, Err(DeviceError::Refused { ref what, .. }) if what == "a buffer"), "{made:?}");
+        assert!(device.check().is_ok());
+    }
+
+    #[test]
+    fn a_lost_device_stays_lost() {
+        let device = GpuDevice::noop();
+        device.notify_lost("the driver was replaced");
+        let made = pollster::block_on(device.guarded("a buffer", || ()));
+        assert!(matches!(made, Err(DeviceError::Lost(ref text)) if text == "the driver was replaced"));
+        assert!(device.check().is_err());
+    }
+
+    #[test]
+    fn a_device_that_is_destroyed_is_lost() {
+        let Some(_) = GpuDevice::for_tests() else { return };
+        let adapters = pollster::block_on(super::super::Adapters::find(&super::super::AdapterRequest::any()));
+        let (_, device) = pollster::block_on(adapters.open(&super::super::AdapterRequest::any()));
+        let device = device.unwrap();
+        device.wgpu().destroy();
+        let _ = device.wgpu().poll(wgpu::PollType::Poll);
+        assert!(matches!(device.check(), Err(DeviceError::Lost(_))));
+    }
+}

@@ -1,0 +1,17 @@
+//! Running schedules on GPUs, through wgpu.
+//!
+//! [`Adapters`] lists what the machine has and chooses; a [`GpuDevice`] is one of them, opened, or the application's own.
+//! Everything that wgpu makes (buffers, pipelines, bind groups) is made in `create.rs` and counted, so that a test can
+//! show that a steady run makes nothing. Outside this folder nothing names a wgpu type, except where the application
+//! hands over its own device, buffers or textures.
+
+mod adapter;
+mod create;
+mod device;
+mod diagnose;
+
+pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Considered};
+pub use device::GpuDevice;
+
+/// The crate of the application's own devices, buffers and textures.
+pub use wgpu;
