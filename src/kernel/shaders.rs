@@ -12,6 +12,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "common/activation.wgsl",
     "common/index.wgsl",
     "common/math.wgsl",
+    "conv/direct.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
     "elementwise/unary.wgsl",

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator};
 
+pub(crate) mod conv;
 pub mod convert;
 mod elementwise;
+pub(crate) mod window;
 
 /// Makes an operator from its definition.
 type Constructor = fn(&Definition) -> Result<Arc<dyn Operator>, DefinitionError>;
 
 /// Every operator that files can name: domain, name, the first operator set that has it, and how it is made.
-const REGISTRY: &[(&str, &str, i64, Constructor)] = &[("", "Relu", 1, elementwise::unary)];
+const REGISTRY: &[(&str, &str, i64, Constructor)] = &[("", "Conv", 1, conv::conv), ("", "Relu", 1, elementwise::unary)];
 
 /// Whether there is an operator of this name.
 pub fn exists(domain: &str, op_type: &str) -> bool {

@@ -1,0 +1,58 @@
+//! The kernel that runs every convolution over up to three axes, in ONNX's own order; slow.
+
+use super::pack;
+use super::problem::Problem;
+use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout, Want, units};
+
+const WORKGROUP: u32 = 64;
+/// How many times slower it is than the register family (lavapipe: 0.5 GFLOP/s a core against 5 to 10).
+const SLOWNESS: f64 = 10.0;
+
+/// The candidate, unless it needs more buffers than the device has.
+pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
+    let [d, h, w] = problem.axes;
+    let taps = d.kernel * h.kernel * w.kernel;
+    let count = problem.outputs * problem.group_inputs() * taps;
+    let mut candidate = problem.candidate("direct", Layout::Linear);
+    let kernel = Kernel::of("conv/direct.wgsl").define("WORKGROUP", WORKGROUP);
+    let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?);
+    if let Some(weights) = problem.weights {
+        let biases = if problem.biased { problem.outputs } else { 0 };
+        let (binding, storage) = problem.constant(weights, pack::FLAT, &[], (count + biases).div_ceil(4))?;
+        dispatch = dispatch.bind(binding, storage);
+    } else {
+        candidate.inputs[1] = Want::In(Layout::Linear);
+        dispatch = dispatch.bind(Binding::Input(1), problem.request.storage(1).ok()?);
+        if problem.biased {
+            candidate.inputs[2] = Want::In(Layout::Linear);
+            dispatch.kernel = dispatch.kernel.define("BIAS", 1);
+            dispatch = dispatch.bind(Binding::Input(2), problem.request.storage(2).ok()?);
+        }
+    }
+    let units = units(&problem.y_shape, Layout::Linear)?;
+    let mut dispatch = problem
+        .tail(dispatch)?
+        .param("units", u32::try_from(units).ok()?)
+        .param("outputs", problem.outputs)
+        .param("group_inputs", problem.group_inputs())
+        .param("group_outputs", problem.group_outputs())
+        .param("channels", problem.inputs)
+        // Where the biases begin in the packed constant; 0 for none.
+        .param("biases", if problem.biased && problem.weights.is_some() { count } else { 0 })
+        .param("elements", problem.y_shape.iter().product::<usize>());
+    for (axis, names) in problem.axes.into_iter().zip(PARAMS) {
+        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
+        for (name, value) in names.into_iter().zip(values) {
+            dispatch = dispatch.param(name, value);
+        }
+    }
+    let dispatch = dispatch.linear(units, WORKGROUP, problem.device);
+    Some(candidate.dispatch(dispatch).cost(problem.operations() * SLOWNESS, problem.bytes()))
+}
+
+/// The names of an axis' parameters: input, output, kernel, stride, dilation, padding before.
+const PARAMS: [[&str; 6]; 3] = [
+    ["input_z", "output_z", "kernel_z", "stride_z", "dilation_z", "before_z"],
+    ["input_y", "output_y", "kernel_y", "stride_y", "dilation_y", "before_y"],
+    ["input_x", "output_x", "kernel_x", "stride_x", "dilation_x", "before_x"],
+];

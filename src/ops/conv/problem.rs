@@ -1,0 +1,147 @@
+//! A convolution in numbers: what the candidates of all kernel families start from.
+
+use super::Conv;
+use crate::graph::Request;
+use crate::kernel::{Binding, Candidate, Constant, DeviceFacts, Dispatch, Layout, Packing, Storage, Want, units};
+use crate::ops::window::{Axis, three};
+use crate::tensor::{ElementType, Tensor, shape};
+
+/// Everything about one convolution on one device.
+pub(super) struct Problem<'a> {
+    pub conv: &'a Conv,
+    pub request: &'a Request<'a>,
+    pub device: &'a DeviceFacts,
+    /// N.
+    pub samples: usize,
+    /// Input channels of all groups.
+    pub inputs: usize,
+    /// Output channels of all groups.
+    pub outputs: usize,
+    pub groups: usize,
+    /// Depth, height, width.
+    pub axes: [Axis; 3],
+    pub x_shape: Vec<usize>,
+    pub y_shape: Vec<usize>,
+    /// The weights, where they are known when the plan is made, and so is the bias.
+    pub weights: Option<&'a Tensor>,
+    /// The bias, as the bits of f32; empty where there is none.
+    bias: Vec<usize>,
+    /// Whether there is a bias.
+    pub biased: bool,
+}
+
+impl<'a> Problem<'a> {
+    /// The convolution of a request, or why no kernel can run it.
+    pub fn of(conv: &'a Conv, request: &'a Request<'a>) -> Result<Self, String> {
+        let (x_shape, w_shape, y_shape) = (request.shape(0)?, request.shape(1)?, request.output_shape(0)?);
+        let axes = conv.window.axes(&x_shape[2..], &w_shape[2..]).map_err(|e| e.to_string())?;
+        let axes = three(&axes).ok_or("it has more than three spatial axes")?;
+        for (storage, what) in [(request.storage(0)?, "input"), (request.output_storage(0)?, "output")] {
+            if !storage.is_float() {
+                return Err(format!("its {what} is no floating-point value"));
+            }
+        }
+        if shape::elements(&x_shape) == Some(0) && shape::elements(&y_shape) != Some(0) {
+            return Err("its input is empty".to_owned());
+        }
+        // Indices of elements are 32-bit in the shaders.
+        let small = |shape: &[usize]| units(shape, Layout::Channels4).is_some_and(|n| n < 1 << 28);
+        if !(small(&x_shape) && small(&y_shape) && small(&w_shape)) {
+            return Err("its tensors are too large for 32-bit indices".to_owned());
+        }
+        let constant = request.input(1)?.fact.constant.as_ref();
+        let bias = request.optional(2).map(|b| b.fact);
+        let bias_bits = bias.and_then(|b| b.floats()).map(|b| b.iter().map(|v| v.to_bits() as usize).collect());
+        let weights = constant.filter(|w| {
+            matches!(w.element_type(), ElementType::F32 | ElementType::F16) && (bias.is_none() || bias_bits.is_some())
+        });
+        Ok(Self {
+            conv,
+            request,
+            device: request.device,
+            samples: x_shape[0],
+            inputs: x_shape[1],
+            outputs: w_shape[0],
+            groups: conv.groups(),
+            axes,
+            x_shape,
+            y_shape,
+            weights,
+            bias: bias_bits.unwrap_or_default(),
+            biased: bias.is_some(),
+        })
+    }
+
+    /// Whether there is nothing to compute.
+    pub fn is_empty(&self) -> bool {
+        self.y_shape.contains(&0)
+    }
+
+    /// Input channels of a group.
+    pub const fn group_inputs(&self) -> usize {
+        self.inputs / self.groups
+    }
+
+    /// Output channels of a group.
+    pub const fn group_outputs(&self) -> usize {
+        self.outputs / self.groups
+    }
+
+    /// Whether there are at most two spatial axes.
+    pub fn is_planar(&self) -> bool {
+        self.x_shape.len() <= 4
+    }
+
+    /// Floating-point operations.
+    pub fn operations(&self) -> f64 {
+        let taps: usize = self.axes.iter().map(|a| a.kernel).product();
+        2.0 * (taps * self.group_inputs()) as f64 * self.y_shape.iter().map(|&d| d as f64).product::<f64>()
+    }
+
+    /// Bytes of the input, the weights and the output, each once.
+    pub fn bytes(&self) -> f64 {
+        let product = |shape: &[usize]| shape.iter().map(|&d| d as f64).product::<f64>();
+        let taps: usize = self.axes.iter().map(|a| a.kernel).product();
+        let weights = (taps * self.group_inputs() * self.outputs) as f64;
+        4.0 * (product(&self.x_shape) + weights + product(&self.y_shape) * if self.conv.residual { 2.0 } else { 1.0 })
+    }
+
+    /// A candidate that takes x and the residual, and gives the output, in `layout`; weights and bias are constants.
+    pub fn candidate(&self, name: &'static str, layout: Layout) -> Candidate {
+        let mut wants = vec![Want::Nothing; self.request.inputs.len()];
+        wants[0] = Want::In(layout.canonical(&self.x_shape));
+        if self.conv.residual {
+            wants[3] = Want::In(layout.canonical(&self.y_shape));
+        }
+        Candidate::new(name, wants, vec![layout.canonical(&self.y_shape)])
+    }
+
+    /// The weights and the bias in one constant, packed by `packing` into so many units. Its parameters are those
+    /// given and then the bits of the bias: one buffer fewer, so that the residual still fits the floor of four.
+    pub fn constant(
+        &self,
+        weights: &Tensor,
+        packing: Packing,
+        parameters: &[usize],
+        units: usize,
+    ) -> Option<(Binding, Storage)> {
+        let storage = self.request.storage(1).ok()?;
+        let parameters = [parameters, &self.bias].concat();
+        let constant = Constant { source: weights.clone(), packing, parameters, storage, units: units as u64 };
+        Some((Binding::Constant(Box::new(constant)), storage))
+    }
+
+    /// Binds the residual, if there is one, and the output, and sets the parameters of the tail.
+    pub fn tail(&self, mut dispatch: Dispatch) -> Option<Dispatch> {
+        if self.conv.residual {
+            dispatch.kernel = dispatch.kernel.define("RESIDUAL", 1);
+            dispatch = dispatch.bind(Binding::Input(3), self.request.storage(3).ok()?);
+        }
+        let (kind, alpha, beta) = self.conv.activation.parameters();
+        let dispatch = dispatch.bind(Binding::Output(0), self.request.output_storage(0).ok()?);
+        if dispatch.bindings.len() > self.device.max_storage_buffers as usize {
+            return None;
+        }
+        Some(dispatch.param("activation", kind).param("alpha", alpha).param("beta", beta))
+    }
+}

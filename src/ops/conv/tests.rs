@@ -1,0 +1,177 @@
+//! Conv against hand-computed examples, and every candidate against the reference.
+
+use proptest::prelude::*;
+
+use super::Conv;
+use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operator, Value};
+use crate::ops::window::{AutoPad, Window};
+use crate::tensor::{ElementType, Tensor};
+use crate::testing::{Input, Tolerance, check, try_check};
+
+/// Numbers in −1 … 1 that look random, always the same.
+fn noise(shape: &[usize], seed: u64) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    let n = shape.iter().product::<usize>();
+    Tensor::new(shape.to_vec(), (0..n).map(next).collect()).unwrap()
+}
+
+fn evaluate(conv: &Conv, inputs: &[&Tensor]) -> Tensor {
+    let values: Vec<Value> = inputs.iter().map(|t| Value::Tensor((*t).clone())).collect();
+    let references: Vec<Option<&Value>> = values.iter().map(Some).collect();
+    let Value::Tensor(y) = conv.evaluate(&mut Context::default(), Inputs(&references)).unwrap().remove(0);
+    y
+}
+
+/// Products are at most 1 here, so a sum of `terms` of them is off by at most `terms` · 2⁻²⁴ times its partial sums,
+/// which random signs keep near the root of `terms`; 1e-6 per term is several times that.
+fn tolerance(terms: usize) -> Tolerance {
+    Tolerance { absolute: 1e-6 * terms as f32 + 1e-6, relative: 2e-6 }
+}
+
+#[test]
+fn the_standards_example_with_and_without_padding() {
+    let x = Tensor::new([1, 1, 5, 5], (0..25u8).map(f32::from).collect()).unwrap();
+    let w = Tensor::new([1, 1, 3, 3], vec![1f32; 9]).unwrap();
+    let padded = Conv { window: Window { pads: vec![1; 4], ..Window::default() }, ..Conv::default() };
+    let y = evaluate(&padded, &[&x, &w]);
+    assert_eq!(y.shape(), [1, 1, 5, 5]);
+    assert_eq!(y.as_slice::<f32>().unwrap()[..7], [12., 21., 27., 33., 24., 33., 54.]);
+    let y = evaluate(&Conv::default(), &[&x, &w]);
+    assert_eq!(y.as_slice::<f32>().unwrap(), [54., 63., 72., 99., 108., 117., 144., 153., 162.]);
+    let strided = Conv {
+        window: Window { auto_pad: AutoPad::SameLower, strides: vec![2, 2], ..Window::default() },
+        ..Conv::default()
+    };
+    let y = evaluate(&strided, &[&x, &w]);
+    assert_eq!(y.as_slice::<f32>().unwrap(), [12., 27., 24., 63., 108., 81., 72., 117., 84.]);
+}
+
+#[test]
+fn bias_residual_and_activation_come_in_this_order() {
+    let x = Tensor::new([1, 1, 2], vec![1f32, -2.]).unwrap();
+    let w = Tensor::new([1, 1, 1], vec![3f32]).unwrap();
+    let b = Tensor::vector(vec![0.5f32]);
+    let r = Tensor::new([1, 1, 2], vec![-5f32, 10.]).unwrap();
+    let conv = Conv { activation: Activation::Relu, residual: true, ..Conv::default() };
+    assert_eq!(evaluate(&conv, &[&x, &w, &b, &r]).as_slice::<f32>().unwrap(), [0., 4.5]);
+}
+
+#[test]
+fn three_axes_and_doubles() {
+    let x = Tensor::new([1, 1, 2, 2, 2], vec![1f64; 8]).unwrap();
+    let w = Tensor::new([1, 1, 2, 2, 2], vec![0.1f64; 8]).unwrap();
+    let y = evaluate(&Conv::default(), &[&x, &w]);
+    assert!((y.as_slice::<f64>().unwrap()[0] - 0.8).abs() < 1e-12);
+}
+
+#[test]
+fn shapes_may_be_symbolic_and_wrong_ones_are_refused() {
+    let x = Fact::new(ElementType::F32, [Dim::symbol("n"), Dim::Known(3), Dim::symbol("h"), Dim::Unknown]);
+    let w = Fact::new(ElementType::F32, [8usize, 3, 3, 3]);
+    let conv =
+        Conv { window: Window { strides: vec![2, 2], pads: vec![1; 4], ..Window::default() }, ..Conv::default() };
+    let y = conv.infer(&[Some(&x), Some(&w)]).unwrap();
+    assert_eq!(y[0].to_string(), "f32[n, 8, (⌊(h - 1) / 2⌋ + 1), ?]");
+    let refused = |conv: &Conv, w: Fact| conv.infer(&[Some(&x), Some(&w)]).is_err();
+    assert!(refused(&conv, Fact::new(ElementType::F32, [8usize, 4, 3, 3])));
+    assert!(refused(&conv, Fact::new(ElementType::F32, [8usize, 3, 3])));
+    assert!(refused(&conv, Fact::new(ElementType::F16, [8usize, 3, 3, 3])));
+    assert!(refused(&conv, Fact::new(ElementType::F32, [8usize, 3, 0, 3])));
+    assert!(refused(&Conv { groups: 3, ..conv.clone() }, Fact::new(ElementType::F32, [8usize, 1, 3, 3])));
+    assert!(super::conv(&Definition::new("Conv").attribute("group", 0)).is_err());
+}
+
+/// A convolution and its inputs, small but of any kind.
+#[derive(Debug, Clone)]
+struct Case {
+    conv: Conv,
+    x: Vec<usize>,
+    outputs: usize,
+    kernel: Vec<usize>,
+    bias: bool,
+    constant: bool,
+}
+
+impl Case {
+    fn inputs(&self) -> Vec<Input> {
+        let groups = self.conv.groups();
+        let mut w = vec![self.outputs, self.x[1] / groups];
+        w.extend(&self.kernel);
+        let wrap = |t| if self.constant { Input::Constant(t) } else { Input::Run(t) };
+        let bias = if self.bias { wrap(noise(&[self.outputs], 3)) } else { Input::Missing };
+        let mut inputs = vec![Input::Run(noise(&self.x, 1)), wrap(noise(&w, 2)), bias];
+        if self.conv.residual {
+            let axes = self.conv.window.axes(&self.x[2..], &self.kernel).unwrap();
+            let y: Vec<_> = [self.x[0], self.outputs].into_iter().chain(axes.iter().map(|a| a.output)).collect();
+            inputs.push(Input::Run(noise(&y, 4)));
+        }
+        inputs
+    }
+
+    fn try_check(&self) -> Result<usize, String> {
+        let terms = self.x[1] / self.conv.groups() * self.kernel.iter().product::<usize>();
+        try_check(&self.conv, &self.inputs(), tolerance(terms))
+    }
+}
+
+fn axis() -> impl Strategy<Value = (usize, usize, usize, usize, (usize, usize))> {
+    // Input, kernel, stride, dilation, pads: kernels larger than the image are made to fit by padding.
+    (1usize..=13, 1usize..=5, 1usize..=3, 1usize..=2, (0usize..=2, 0usize..=2)).prop_map(
+        |(n, k, s, d, (before, after))| {
+            let short = ((k - 1) * d + 1).saturating_sub(n + before + after);
+            (n, k, s, d, (before + short, after))
+        },
+    )
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let channels = (1usize..=3, prop_oneof![Just(0usize), 1usize..=13], 1usize..=13);
+    let tail = (any::<bool>(), any::<bool>(), any::<bool>(), 0..3u8, 0..4u8);
+    (1usize..=2, channels, proptest::collection::vec(axis(), 1..=3), tail).prop_map(
+        |(n, (groups, inputs, outputs), axes, (bias, constant, residual, activation, auto_pad))| {
+            // No inputs per group drawn: depthwise, with as many groups as there are channels.
+            let (groups, c, o) =
+                if inputs == 0 { (outputs, outputs, outputs) } else { (groups, groups * inputs, groups * outputs) };
+            let pads = axes.iter().map(|a| a.4.0).chain(axes.iter().map(|a| a.4.1)).collect();
+            let window = Window {
+                auto_pad: if auto_pad == 1 { AutoPad::SameUpper } else { AutoPad::NotSet },
+                strides: axes.iter().map(|a| a.2).collect(),
+                dilations: axes.iter().map(|a| a.3).collect(),
+                pads,
+                ..Window::default()
+            };
+            let activation =
+                [Activation::Identity, Activation::Relu, Activation::Clip(-0.5, 1.5)][usize::from(activation)];
+            Case {
+                conv: Conv { window, groups, activation, residual: residual && constant },
+                x: [n, c].into_iter().chain(axes.iter().map(|a| a.0)).collect(),
+                outputs: o,
+                kernel: axes.iter().map(|a| a.1).collect(),
+                bias,
+                constant,
+            }
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_candidate_agrees_with_the_reference(case in case()) {
+        case.try_check().map_err(TestCaseError::fail)?;
+    }
+}
+
+#[test]
+fn empty_batches_dispatch_nothing() {
+    let w = Input::Constant(noise(&[4, 3, 3, 3], 2));
+    let conv = Conv::default();
+    check(&conv, &[Input::Run(noise(&[0, 3, 5, 5], 1)), w, Input::Missing], Tolerance::EXACT);
+}
