@@ -145,7 +145,7 @@ impl Dim {
             (d, Self::Known(1)) => d.clone(),
             (Self::Known(a), Self::Known(b)) => floor_div(*a, *b).map_or(Self::Unknown, Self::Known),
             (Self::Expression(e), Self::Known(n)) => match &**e {
-                Expression::Mul(a, Self::Known(m)) if m % n == 0 => a.mul(&Self::Known(m / n)),
+                Expression::Mul(a, Self::Known(m)) if m.checked_rem(*n) == Some(0) => a.mul(&Self::Known(m / n)),
                 _ => self.with(other, Expression::FloorDiv),
             },
             _ if self == other && *self != Self::Unknown => Self::Known(1),

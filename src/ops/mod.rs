@@ -6,16 +6,35 @@ use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator};
 
+mod constant;
 pub(crate) mod conv;
 pub mod convert;
 mod elementwise;
+mod identity;
+mod range;
+mod reshape;
+mod shape;
 pub(crate) mod window;
 
 /// Makes an operator from its definition.
 type Constructor = fn(&Definition) -> Result<Arc<dyn Operator>, DefinitionError>;
 
 /// Every operator that files can name: domain, name, the first operator set that has it, and how it is made.
-const REGISTRY: &[(&str, &str, i64, Constructor)] = &[("", "Conv", 1, conv::conv), ("", "Relu", 1, elementwise::unary)];
+const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
+    ("", "Constant", 1, constant::constant),
+    ("", "ConstantOfShape", 9, constant::constant_of_shape),
+    ("", "Conv", 1, conv::conv),
+    ("", "Dropout", 1, identity::from_definition),
+    ("", "Flatten", 1, reshape::from_definition),
+    ("", "Identity", 1, identity::from_definition),
+    ("", "Range", 11, range::from_definition),
+    ("", "Relu", 1, elementwise::unary),
+    ("", "Reshape", 1, reshape::from_definition),
+    ("", "Shape", 1, shape::from_definition),
+    ("", "Size", 1, shape::from_definition),
+    ("", "Squeeze", 1, reshape::from_definition),
+    ("", "Unsqueeze", 1, reshape::from_definition),
+];
 
 /// Whether there is an operator of this name.
 pub fn exists(domain: &str, op_type: &str) -> bool {

@@ -26,7 +26,7 @@ pub enum TensorError {
         given: usize,
     },
     /// The shape has more elements than an address can count.
-    #[error("a tensor of shape {shape:?} and type {element_type} does not fit this machine's address space")]
+    #[error("a tensor of shape {shape:?} and type {element_type} is too large")]
     TooLarge {
         /// The shape asked for.
         shape: Vec<usize>,
@@ -149,6 +149,19 @@ impl Tensor {
         let shape = shape.into();
         check_length(element_type, &shape, bytes.len())?;
         Ok(Self { element_type, shape, storage: Storage::aligned(bytes, element_type.size()) })
+    }
+
+    /// The number of elements of a tensor that is to be made from a shape which a model or an input computed, if that
+    /// is below 2³¹: a few bytes of input must not ask for all of the memory.
+    ///
+    /// # Errors
+    /// [`TensorError::TooLarge`] otherwise.
+    pub fn bounded(element_type: ElementType, shape: &[usize]) -> Result<usize, TensorError> {
+        byte_length(element_type, shape)
+            .map(|bytes| bytes / element_type.size())
+            .ok()
+            .filter(|&n| n < 1 << 31)
+            .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec(), element_type })
     }
 
     /// The type of the elements.

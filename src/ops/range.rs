@@ -1,0 +1,124 @@
+//! Range (ONNX opset 11): `y_i = start + i · delta`, for `max(⌈(limit − start) / delta⌉, 0)` elements.
+
+use std::sync::Arc;
+
+use crate::graph::{
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+};
+use crate::tensor::{ElementType, Tensor};
+
+/// Evenly spaced numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Range;
+
+pub(super) fn from_definition(_: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    Ok(Arc::new(Range))
+}
+
+/// A floating-point scalar.
+fn number(tensor: &Tensor) -> Option<f64> {
+    match tensor.element_type() {
+        ElementType::F32 => tensor.as_slice::<f32>().ok()?.first().map(|&v| v.into()),
+        ElementType::F64 => tensor.as_slice::<f64>().ok()?.first().copied(),
+        ElementType::F16 => tensor.as_slice::<half::f16>().ok()?.first().map(|v| v.to_f64()),
+        _ => None,
+    }
+}
+
+/// `⌈(limit − start) / delta⌉`, and none where the range is empty. A step of 0 is refused.
+fn count(start: i64, limit: i64, delta: i64) -> Result<usize, ShapeError> {
+    let (start, limit, delta) = (i128::from(start), i128::from(limit), i128::from(delta));
+    if delta == 0 {
+        return Err(ShapeError::new("its step is 0"));
+    }
+    let (span, step) = if delta > 0 { (limit - start, delta) } else { (start - limit, -delta) };
+    usize::try_from((span.max(0) + step - 1) / step).map_err(|_| ShapeError::new("the range is too long"))
+}
+
+impl Operator for Range {
+    fn name(&self) -> &str {
+        "Range"
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let facts = [Fact::at(inputs, 0)?, Fact::at(inputs, 1)?, Fact::at(inputs, 2)?];
+        let known = |i: usize| facts[i].known.as_ref().and_then(|v| v.first());
+        let dim = match (known(0), known(1), known(2)) {
+            (Some(Dim::Known(start)), Some(Dim::Known(limit)), Some(Dim::Known(delta))) => {
+                Dim::from(count(*start, *limit, *delta)?)
+            }
+            (_, _, Some(Dim::Known(0))) => return Err(ShapeError::new("its step is 0")),
+            (Some(start), Some(limit), Some(Dim::Known(delta))) if *delta > 0 => {
+                limit.sub(start).ceil_div(&Dim::Known(*delta)).maximum(&Dim::Known(0))
+            }
+            _ => Dim::Unknown,
+        };
+        Ok(vec![Fact::new(facts[0].element_type, [dim])])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let tensors = [inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?];
+        let element_type = tensors[0].element_type();
+        if let [Some(start), Some(limit), Some(delta)] = tensors.map(|t| t.integers().and_then(|v| v.first().copied()))
+        {
+            let n = count(start, limit, delta)?;
+            Tensor::bounded(element_type, &[n])?;
+            // No element passes the limit, so none overflows.
+            let elements = (0..n as i64).map(|i| start.wrapping_add(i.wrapping_mul(delta)));
+            return Ok(vec![match element_type {
+                #[expect(clippy::cast_possible_truncation, reason = "between start and limit, which are i32")]
+                ElementType::I32 => Tensor::vector(elements.map(|v| v as i32).collect()).into(),
+                _ => Tensor::vector(elements.collect::<Vec<i64>>()).into(),
+            }]);
+        }
+        let [Some(start), Some(limit), Some(delta)] = tensors.map(number) else {
+            return Err(ShapeError::new("its inputs should be three numbers of one type").into());
+        };
+        let n = ((limit - start) / delta).ceil();
+        if n.is_nan() || n > 2e9 {
+            return Err(
+                ShapeError::new(format!("a range from {start} to {limit} in steps of {delta} is endless")).into()
+            );
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 2e9")]
+        let n = n.max(0.0) as usize;
+        Tensor::bounded(element_type, &[n])?;
+        let elements = (0..n).map(|i| start + i as f64 * delta);
+        Ok(vec![match element_type {
+            #[expect(clippy::cast_possible_truncation, reason = "f32 was asked for")]
+            ElementType::F32 => Tensor::vector(elements.map(|v| v as f32).collect()).into(),
+            ElementType::F16 => Tensor::vector(elements.map(half::f16::from_f64).collect()).into(),
+            _ => Tensor::vector(elements.collect::<Vec<f64>>()).into(),
+        }])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(values: [Tensor; 3]) -> Result<Vec<Value>, EvaluateError> {
+        let values = values.map(Value::from);
+        Range.evaluate(&mut Context::default(), Inputs(&values.each_ref().map(Some)))
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_standard() {
+        let integers = |a: i64, b: i64, c: i64| run([a, b, c].map(Tensor::scalar));
+        assert_eq!(integers(3, 9, 3).unwrap(), [Tensor::vector(vec![3i64, 6]).into()]);
+        assert_eq!(integers(10, 4, -2).unwrap(), [Tensor::vector(vec![10i64, 8, 6]).into()]);
+        assert_eq!(integers(10, 4, 2).unwrap(), [Tensor::vector(Vec::<i64>::new()).into()]);
+        assert!(integers(0, 1, 0).is_err());
+        assert!(integers(i64::MIN, i64::MAX, 1).is_err());
+        assert_eq!(run([1f32, 2., 0.5].map(Tensor::scalar)).unwrap(), [Tensor::vector(vec![1f32, 1.5]).into()]);
+        assert!(run([0f32, 1., 0.].map(Tensor::scalar)).is_err());
+        assert!(run([0f32, 1., f32::NAN].map(Tensor::scalar)).is_err());
+    }
+
+    #[test]
+    fn a_symbolic_limit_is_the_length() {
+        let scalar = |d: Dim| Fact { known: Some(vec![d]), ..Fact::new(ElementType::I64, Vec::<Dim>::new()) };
+        let facts = [scalar(Dim::Known(0)), scalar(Dim::symbol("n")), scalar(Dim::Known(1))];
+        assert_eq!(Range.infer(&facts.each_ref().map(Some)).unwrap()[0].to_string(), "i64[max(n, 0)]");
+    }
+}
