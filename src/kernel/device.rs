@@ -90,6 +90,8 @@ pub struct DeviceFacts {
     pub max_storage_buffers: u32,
     /// Bytes that one binding may cover.
     pub max_binding_size: u64,
+    /// Bytes that one buffer may have.
+    pub max_buffer_size: u64,
     /// Workgroups along one dimension of a dispatch.
     pub max_workgroups: u32,
     /// Alignment of a binding's offset in a buffer, in bytes.
@@ -106,6 +108,7 @@ impl DeviceFacts {
             workgroup_memory: 16_352,
             max_storage_buffers: 4,
             max_binding_size: 128 << 20,
+            max_buffer_size: 256 << 20,
             max_workgroups: 65_535,
             offset_alignment: 256,
         }
@@ -120,6 +123,7 @@ impl DeviceFacts {
             workgroup_memory: 32 << 10,
             max_storage_buffers: 32,
             max_binding_size: 128 << 20,
+            max_buffer_size: 256 << 20,
             max_workgroups: 65_535,
             offset_alignment: 32,
         }

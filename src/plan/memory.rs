@@ -64,10 +64,8 @@ pub fn assign(needs: &[Need], conflicts: &[(usize, usize)], alignment: u64, limi
 
 /// The largest sum of sizes that live at one step.
 pub fn lower_bound(needs: &[Need]) -> u64 {
-    let mut changes: Vec<(usize, i128)> = needs
-        .iter()
-        .flat_map(|n| [(n.live.0, i128::from(n.size)), (n.live.1 + 1, -i128::from(n.size))])
-        .collect();
+    let mut changes: Vec<(usize, i128)> =
+        needs.iter().flat_map(|n| [(n.live.0, i128::from(n.size)), (n.live.1 + 1, -i128::from(n.size))]).collect();
     changes.sort_unstable();
     let mut live = 0;
     let mut most = 0;
@@ -224,11 +222,8 @@ mod tests {
 
     #[test]
     fn a_chain_takes_two_buffers_of_its_largest_neighbours() {
-        let needs: Vec<Need> = [1024, 4096, 512, 2048, 256]
-            .iter()
-            .enumerate()
-            .map(|(i, &size)| Need { size, live: (i, i + 1) })
-            .collect();
+        let needs: Vec<Need> =
+            [1024, 4096, 512, 2048, 256].iter().enumerate().map(|(i, &size)| Need { size, live: (i, i + 1) }).collect();
         let conflicts: Vec<_> = (1..needs.len()).map(|i| (i - 1, i)).collect();
         let assignment = assign(&needs, &conflicts, 256, u64::MAX);
         check(&needs, &conflicts, &assignment);

