@@ -145,6 +145,7 @@ fn facts(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limi
         workgroup_memory: limits.max_compute_workgroup_storage_size,
         max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_binding_size: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
+        max_buffer_size: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
     }
