@@ -15,6 +15,13 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/direct.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
+    "matmul/batch.wgsl",
+    "matmul/finish.wgsl",
+    "matmul/generic.wgsl",
+    "matmul/register.wgsl",
+    "matmul/subgroup.wgsl",
+    "matmul/vector.wgsl",
+    "matmul/workgroup.wgsl",
     "elementwise/unary.wgsl",
 };
 

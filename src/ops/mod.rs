@@ -11,6 +11,7 @@ pub(crate) mod conv;
 pub mod convert;
 mod elementwise;
 mod identity;
+pub(crate) mod matmul;
 mod range;
 mod reshape;
 mod shape;
@@ -27,6 +28,8 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Dropout", 1, identity::from_definition),
     ("", "Flatten", 1, reshape::from_definition),
     ("", "Identity", 1, identity::from_definition),
+    ("", "Gemm", 1, matmul::gemm),
+    ("", "MatMul", 1, matmul::matmul),
     ("", "Range", 11, range::from_definition),
     ("", "Relu", 1, elementwise::unary),
     ("", "Reshape", 1, reshape::from_definition),

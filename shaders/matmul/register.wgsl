@@ -1,0 +1,58 @@
+// y = activation(alpha * a × b + beta * c), for each product of a batch.
+//
+// Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units (a constant is
+//         packed so at load, transposed or not); c: see finish.wgsl.
+// Work    one invocation owns ROWS rows of one unit of columns and keeps them in registers: for each unit of k it reads
+//         ROWS units of a and four of b. Neighbouring invocations take neighbouring columns. Rows and columns beyond
+//         the matrix are clamped on reading and not stored; what a's padding holds is never read.
+
+#param m: u32
+#param k: u32
+#param n4: u32
+#read a
+#read b
+#if BIAS
+#read c
+#endif
+#write y
+#import matmul/finish
+#import matmul/batch
+
+@compute @workgroup_size(8, 8)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let column = min(id.x, params.n4 - 1u);
+    let row = id.y * ROWS;
+    let k4 = (params.k + 3u) / 4u;
+    let offsets = batch_offsets(id.z);
+    let b_at = offsets.y + column;
+#for i in ROWS
+    let a{i} = offsets.x + min(row + {i}u, params.m - 1u) * k4;
+    var sum{i} = vec4<f32>();
+#endfor
+    let whole = params.k / 4u;
+    for (var u = 0u; u < whole; u++) {
+        let b_row = b_at + u * 4u * params.n4;
+#for q in 4
+        let b{q} = load_b(b_row + {q}u * params.n4);
+#endfor
+#for i in ROWS
+        let x{i} = load_a(a{i} + u);
+        sum{i} += x{i}.x * b0 + x{i}.y * b1 + x{i}.z * b2 + x{i}.w * b3;
+#endfor
+    }
+    for (var kk = whole * 4u; kk < params.k; kk++) {
+        let b0 = load_b(b_at + kk * params.n4);
+#for i in ROWS
+        sum{i} += get_a(a{i} * 4u + kk) * b0;
+#endfor
+    }
+    if id.x >= params.n4 {
+        return;
+    }
+    let y_at = id.z * params.m * params.n4 + column;
+#for i in ROWS
+    if row + {i}u < params.m {
+        store_y(y_at + (row + {i}u) * params.n4, finish(sum{i}, row + {i}u, column));
+    }
+#endfor
+}

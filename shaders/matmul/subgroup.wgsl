@@ -1,0 +1,81 @@
+// y = activation(alpha * a × b + beta * c), for each product of a batch; for software adapters, where loads are dear and
+// lanes of a subgroup are lanes of one vector register.
+//
+// Layout  a: rows of k padded to units; y: rows of n padded to units. b: panels of LANES units of columns, `b_panel` units
+//         apart, in each panel k rows `b_step` units apart (a constant is packed so that a panel is dense; rows of whole
+//         units are panels too, with b_panel = LANES and b_step = n4). c: see finish.wgsl.
+// Work    one workgroup is one subgroup of LANES lanes and owns GROUPS * LANES rows of one panel; a lane owns one unit of
+//         columns. For each unit of k, a lane reads GROUPS units of a, each of a row of its own, and four units of b;
+//         subgroupBroadcast at constant lanes hands a's units round. Rows and columns beyond the matrix are clamped on
+//         reading and not stored.
+
+#param m: u32
+#param k: u32
+#param n4: u32
+#param b_panel: u32
+#param b_step: u32
+#read a
+#read b
+#if BIAS
+#read c
+#endif
+#write y
+#import matmul/finish
+#import matmul/batch
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let column = workgroup.x * LANES + lane;
+    let clamped = min(column, params.n4 - 1u);
+    let row = workgroup.y * (GROUPS * LANES);
+    let k4 = (params.k + 3u) / 4u;
+    let offsets = batch_offsets(workgroup.z);
+    let b_at = offsets.y + clamped / LANES * params.b_panel + clamped % LANES;
+#for g in GROUPS
+    let a{g} = offsets.x + min(row + {g}u * LANES + lane, params.m - 1u) * k4;
+#for l in LANES
+    var sum{g}_{l} = vec4<f32>();
+#endfor
+#endfor
+    let whole = params.k / 4u;
+    for (var u = 0u; u < whole; u++) {
+        let b_row = b_at + u * 4u * params.b_step;
+#for q in 4
+        let b{q} = load_b(b_row + {q}u * params.b_step);
+#endfor
+#for g in GROUPS
+        let x{g} = load_a(a{g} + u);
+#for l in LANES
+        let x{g}_{l} = subgroupBroadcast(x{g}, {l}u);
+        sum{g}_{l} += x{g}_{l}.x * b0;
+        sum{g}_{l} += x{g}_{l}.y * b1;
+        sum{g}_{l} += x{g}_{l}.z * b2;
+        sum{g}_{l} += x{g}_{l}.w * b3;
+#endfor
+#endfor
+    }
+    for (var kk = whole * 4u; kk < params.k; kk++) {
+        let b0 = load_b(b_at + kk * params.b_step);
+#for g in GROUPS
+        let x{g} = get_a(a{g} * 4u + kk);
+#for l in LANES
+        sum{g}_{l} += subgroupBroadcast(x{g}, {l}u) * b0;
+#endfor
+#endfor
+    }
+    if column >= params.n4 {
+        return;
+    }
+    let y_at = workgroup.z * params.m * params.n4 + column;
+#for g in GROUPS
+#for l in LANES
+    if row + {g}u * LANES + {l}u < params.m {
+        let at = row + {g}u * LANES + {l}u;
+        store_y(y_at + at * params.n4, finish(sum{g}_{l}, at, column));
+    }
+#endfor
+#endfor
+}

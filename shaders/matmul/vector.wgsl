@@ -1,0 +1,75 @@
+// y = activation(alpha * a × b + beta * c), for each product of a batch, where a has few rows: the last layers of
+// classifiers, and anything else that reads b once and is bound by that.
+//
+// Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units; c: see finish.wgsl.
+// Work    one workgroup of 64 owns 8 units of columns and ROWS rows. Invocations side by side take neighbouring columns
+//         of b; 8 slices walk along k, 8 units of it apart, and are summed in workgroup memory at the end.
+
+#param m: u32
+#param k: u32
+#param n4: u32
+#read a
+#read b
+#if BIAS
+#read c
+#endif
+#write y
+#import matmul/finish
+#import matmul/batch
+
+const COLUMNS = 8u;
+const SLICES = 8u;
+var<workgroup> partial: array<vec4<f32>, ROWS * 64>;
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let first = workgroup.x * COLUMNS;
+    let slice = local / COLUMNS;
+    let row = workgroup.y * ROWS;
+    let k4 = (params.k + 3u) / 4u;
+    let offsets = batch_offsets(workgroup.z);
+    let b_at = offsets.y + min(first + local % COLUMNS, params.n4 - 1u);
+#for i in ROWS
+    let a{i} = offsets.x + min(row + {i}u, params.m - 1u) * k4;
+    var sum{i} = vec4<f32>();
+#endfor
+    let whole = params.k / 4u;
+    for (var u = slice; u < whole; u += SLICES) {
+        let b_row = b_at + u * 4u * params.n4;
+#for q in 4
+        let b{q} = load_b(b_row + {q}u * params.n4);
+#endfor
+#for i in ROWS
+        let x{i} = load_a(a{i} + u);
+        sum{i} += x{i}.x * b0 + x{i}.y * b1 + x{i}.z * b2 + x{i}.w * b3;
+#endfor
+    }
+    if slice == 0u {
+        for (var kk = whole * 4u; kk < params.k; kk++) {
+            let b0 = load_b(b_at + kk * params.n4);
+#for i in ROWS
+            sum{i} += get_a(a{i} * 4u + kk) * b0;
+#endfor
+        }
+    }
+#for i in ROWS
+    partial[{i}u * 64u + local] = sum{i};
+#endfor
+    workgroupBarrier();
+    if local >= ROWS * COLUMNS {
+        return;
+    }
+    let own = local / COLUMNS;
+    let column = first + local % COLUMNS;
+    if column >= params.n4 || row + own >= params.m {
+        return;
+    }
+    var sum = vec4<f32>();
+    for (var s = 0u; s < SLICES; s++) {
+        sum += partial[own * 64u + s * COLUMNS + local % COLUMNS];
+    }
+    store_y((workgroup.z * params.m + row + own) * params.n4 + column, finish(sum, row + own, column));
+}

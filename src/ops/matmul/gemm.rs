@@ -1,0 +1,102 @@
+//! Gemm (ONNX opset 1 on): `Y = alpha · A' × B' + beta · C`, where A' and B' may be transposed and C is repeated to fit.
+//!
+//! Opset 1 and 6 need C and have an attribute `broadcast` to allow its repetition, which is allowed here in any case.
+
+use std::sync::Arc;
+
+use super::{Epilogue, Product, candidates, check_inner, check_types, operand, reference};
+use crate::graph::{
+    Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
+    Value,
+};
+use crate::kernel::Candidates;
+
+/// A product of two matrices, scaled, with another added.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Gemm {
+    /// The factor of the product.
+    pub alpha: f32,
+    /// The factor of C.
+    pub beta: f32,
+    /// A is given transposed.
+    pub transpose_a: bool,
+    /// B is given transposed.
+    pub transpose_b: bool,
+    /// Applied to the sum.
+    pub activation: Activation,
+}
+
+pub(in crate::ops) fn gemm(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    Ok(Arc::new(Gemm {
+        alpha: definition.float("alpha")?.unwrap_or(1.0),
+        beta: definition.float("beta")?.unwrap_or(1.0),
+        transpose_a: definition.flag("transA", false)?,
+        transpose_b: definition.flag("transB", false)?,
+        activation: Activation::Identity,
+    }))
+}
+
+impl Gemm {
+    const fn epilogue(&self) -> Epilogue {
+        Epilogue { alpha: self.alpha, beta: self.beta, activation: self.activation }
+    }
+
+    /// The product of operands of these shapes, or `None` where they do not fit.
+    pub(crate) fn product(&self, a: &[usize], b: &[usize]) -> Option<Product> {
+        let (&[a0, a1], &[b0, b1]) = (a, b) else { return None };
+        let (m, k) = if self.transpose_a { (a1, a0) } else { (a0, a1) };
+        let (b_k, n) = if self.transpose_b { (b1, b0) } else { (b0, b1) };
+        (k == b_k).then(|| Product::of_matrices(m, k, n, self.transpose_a, self.transpose_b))
+    }
+}
+
+impl Operator for Gemm {
+    fn name(&self) -> &str {
+        "Gemm"
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let (a, b, c) = (operand(inputs, 0)?, operand(inputs, 1)?, inputs.get(2).copied().flatten());
+        let element_type = check_types([a, b].into_iter().chain(c))?;
+        let ([a0, a1], [b0, b1]) = (&a.shape[..], &b.shape[..]) else {
+            return Err(ShapeError::new(format!("A and B should be matrices, but are {a} and {b}")));
+        };
+        let (m, k) = if self.transpose_a { (a1, a0) } else { (a0, a1) };
+        let (b_k, n) = if self.transpose_b { (b1, b0) } else { (b0, b1) };
+        check_inner(k, b_k)?;
+        if let Some(c) = c {
+            // C repeats to [m, n], never the other way round.
+            let fits = |from: &Dim, to: &Dim| match (from.known(), to.known()) {
+                (Some(from), Some(to)) => from == 1 || from == to,
+                _ => true,
+            };
+            if c.rank() > 2 || !c.shape.iter().rev().zip([n, m]).all(|(from, to)| fits(from, to)) {
+                return Err(ShapeError::new(format!("C is {c}, which does not broadcast to [{m}, {n}]")));
+            }
+        }
+        Ok(vec![Fact::new(element_type, [m.clone(), n.clone()])])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let (a, b, c) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.optional(2));
+        let fact = |t: &crate::tensor::Tensor| Fact::new(t.element_type(), t.shape().to_vec());
+        self.infer(&[Some(&fact(a)), Some(&fact(b)), c.map(fact).as_ref()])?;
+        let product = self.product(a.shape(), b.shape()).ok_or_else(|| ShapeError::new("the shapes do not fit"))?;
+        Ok(vec![reference::evaluate(&product, a, b, c, &self.epilogue(), &[product.m, product.n])?.into()])
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let product = self.product(&request.shape(0)?, &request.shape(1)?).ok_or("the shapes cannot be multiplied")?;
+        candidates::candidates(request, &product, &self.epilogue())
+    }
+
+    fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
+        (self.activation == Activation::Identity)
+            .then(|| Arc::new(Self { activation, ..self.clone() }) as Arc<dyn Operator>)
+    }
+
+    fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {
+        let shape = |i: usize| inputs.get(i).copied().flatten().and_then(Fact::concrete);
+        shape(0).zip(shape(1)).and_then(|(a, b)| self.product(&a, &b)).map_or(0.0, |product| product.work())
+    }
+}

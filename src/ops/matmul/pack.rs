@@ -1,0 +1,92 @@
+//! Constant operands in the order in which the kernels read them.
+
+use half::f16;
+
+use crate::kernel::{Binding, Constant, Packing, Storage};
+use crate::tensor::{Element, ElementType, Tensor};
+
+use super::product::Product;
+
+/// B in panels of `lanes` units of four columns: `[batch, panel, k, lanes, 4]`, zeros beyond its columns.
+/// One panel as wide as B makes it rows of whole units.
+/// Parameters: matrices, k, n, 1 if it is given transposed, lanes.
+const PANELS: Packing = Packing { name: "matmul/panels", pack: panels };
+
+/// C repeated to `[rows, n]`, its rows padded to whole units. Parameters: rows, n, steps of its own rows and columns.
+const REPEATED: Packing = Packing { name: "matmul/repeated", pack: repeated };
+
+/// B of a product, packed in panels of this many units.
+pub(super) fn bind_b(source: &Tensor, product: &Product, lanes: usize, storage: Storage) -> Option<Binding> {
+    let &Product { k, n, transpose_b, .. } = product;
+    let matrices = source.len().checked_div(k.checked_mul(n)?)?;
+    let columns = n.div_ceil(4).div_ceil(lanes).checked_mul(lanes)?;
+    let units = matrices.checked_mul(k)?.checked_mul(columns)?;
+    Some(Binding::Constant(Box::new(Constant {
+        source: source.clone(),
+        packing: PANELS,
+        parameters: vec![matrices, k, n, transpose_b.into(), lanes],
+        storage,
+        units: u64::try_from(units).ok()?,
+    })))
+}
+
+/// C with `rows` rows (1 or m) of n columns, from steps of 0 where it is repeated.
+pub(super) fn bind_c(source: &Tensor, rows: usize, n: usize, steps: [usize; 2], storage: Storage) -> Option<Binding> {
+    Some(Binding::Constant(Box::new(Constant {
+        source: source.clone(),
+        packing: REPEATED,
+        parameters: vec![rows, n, steps[0], steps[1]],
+        storage,
+        units: u64::try_from(rows.checked_mul(n.div_ceil(4))?).ok()?,
+    })))
+}
+
+/// Calls a generic packing for the tensor's element type. Only types that kernels multiply come here.
+fn by_type(
+    tensor: &Tensor,
+    parameters: &[usize],
+    f32: fn(&[f32], &[usize]) -> Vec<f32>,
+    f16: fn(&[f16], &[usize]) -> Vec<f16>,
+) -> Tensor {
+    match tensor.element_type() {
+        ElementType::F32 => Tensor::vector(f32(tensor.as_slice().unwrap_or_default(), parameters)),
+        ElementType::F16 => Tensor::vector(f16(tensor.as_slice().unwrap_or_default(), parameters)),
+        _ => tensor.clone(),
+    }
+}
+
+fn panels(tensor: &Tensor, parameters: &[usize]) -> Tensor {
+    fn pack<T: Element + Default>(b: &[T], parameters: &[usize]) -> Vec<T> {
+        let &[matrices, k, n, transposed, lanes] = parameters else { return vec![] };
+        let width = lanes * 4;
+        let panels = n.div_ceil(width);
+        let mut out = vec![T::default(); matrices * panels * k * width];
+        for (i, panel) in out.chunks_exact_mut(k * width).enumerate() {
+            let (matrix, first) = (&b[i / panels * k * n..][..k * n], i % panels * width);
+            let columns = width.min(n - first);
+            for (kk, row) in panel.chunks_exact_mut(width).enumerate() {
+                for (j, out) in row[..columns].iter_mut().enumerate() {
+                    let column = first + j;
+                    *out = matrix[if transposed == 0 { kk * n + column } else { column * k + kk }];
+                }
+            }
+        }
+        out
+    }
+    by_type(tensor, parameters, pack, pack)
+}
+
+fn repeated(tensor: &Tensor, parameters: &[usize]) -> Tensor {
+    fn pack<T: Element + Default>(c: &[T], parameters: &[usize]) -> Vec<T> {
+        let &[rows, n, row_step, column_step] = parameters else { return vec![] };
+        let width = n.next_multiple_of(4);
+        let mut out = vec![T::default(); rows * width];
+        for (i, row) in out.chunks_exact_mut(width).enumerate() {
+            for (j, out) in row[..n].iter_mut().enumerate() {
+                *out = c[i * row_step + j * column_step];
+            }
+        }
+        out
+    }
+    by_type(tensor, parameters, pack, pack)
+}

@@ -1,0 +1,203 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operator, Value};
+use crate::ops::operator;
+use crate::tensor::{ElementType, Tensor};
+use crate::testing::{Input, Tolerance, check, try_check};
+
+/// Sums of up to 150 products of magnitude at most 1, in f32: each of the roundings is at most 2⁻²⁴ of a sum of at most
+/// 150, so that 150 · 150 · 6e-8 = 1.3e-3 can never be passed; real errors grow with the square root.
+const SUMS: Tolerance = Tolerance { absolute: 4e-5, relative: 1e-5 };
+
+fn tensor(shape: &[usize], seed: u32) -> Tensor {
+    // Numbers of [-1, 1) from a multiplicative hash; no two operands alike.
+    let n: usize = shape.iter().product();
+    let data = (0..n as u32)
+        .map(|i| {
+            (i.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 8) as f32 / (1 << 23) as f32 - 1.0
+        })
+        .collect();
+    Tensor::new(shape.to_vec(), data).unwrap()
+}
+
+fn evaluate(op: &dyn Operator, inputs: &[Tensor]) -> Tensor {
+    let values: Vec<Value> = inputs.iter().cloned().map(Value::Tensor).collect();
+    let values: Vec<Option<&Value>> = values.iter().map(Some).collect();
+    let Value::Tensor(y) = op.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0);
+    y
+}
+
+fn f32s(shape: &[usize], data: &[f32]) -> Tensor {
+    Tensor::new(shape.to_vec(), data.to_vec()).unwrap()
+}
+
+fn matmul() -> Arc<dyn Operator> {
+    operator(&Definition::new("MatMul")).unwrap()
+}
+
+#[test]
+fn products_by_hand() {
+    let a = f32s(&[2, 3], &[1., 2., 3., 4., 5., 6.]);
+    let b = f32s(&[3, 2], &[1., 0., 0., 1., 1., 1.]);
+    assert_eq!(evaluate(&*matmul(), &[a.clone(), b.clone()]), f32s(&[2, 2], &[4., 5., 10., 11.]));
+    let v = f32s(&[3], &[1., 1., 2.]);
+    assert_eq!(evaluate(&*matmul(), &[a.clone(), v.clone()]), f32s(&[2], &[9., 21.]));
+    assert_eq!(evaluate(&*matmul(), &[v.clone(), b]), f32s(&[2], &[3., 3.]));
+    assert_eq!(evaluate(&*matmul(), &[v.clone(), v]), f32s(&[], &[6.]));
+    let ints = Tensor::new([1, 2], vec![3i64, -4]).unwrap();
+    let column = Tensor::new([2, 1], vec![5i64, 6]).unwrap();
+    assert_eq!(evaluate(&*matmul(), &[ints, column]), Tensor::new([1, 1], vec![-9i64]).unwrap());
+
+    let gemm = operator(
+        &Definition::new("Gemm")
+            .attribute("alpha", 0.5f32)
+            .attribute("beta", 2.0f32)
+            .attribute("transA", 1i64)
+            .attribute("transB", 1i64),
+    )
+    .unwrap();
+    let c = f32s(&[2, 1], &[10., 20.]);
+    // A' = [[1, 3], [2, 4]], B' = [[1, 0], [2, 1]]: A' × B' = [[7, 3], [10, 4]].
+    let y = evaluate(&*gemm, &[f32s(&[2, 2], &[1., 2., 3., 4.]), f32s(&[2, 2], &[1., 2., 0., 1.]), c]);
+    assert_eq!(y, f32s(&[2, 2], &[23.5, 21.5, 45., 42.]));
+}
+
+#[test]
+fn shapes_are_inferred_or_refused() {
+    let fact = |shape: &[i64]| Fact::new(ElementType::F32, shape.iter().map(|&d| Dim::Known(d)));
+    let infer = |a: &Fact, b: &Fact| matmul().infer(&[Some(a), Some(b)]).map(|f| f[0].to_string());
+    assert_eq!(infer(&fact(&[7, 1, 2, 3]), &fact(&[5, 3, 4])).unwrap(), "f32[7, 5, 2, 4]");
+    assert_eq!(infer(&fact(&[3]), &fact(&[5, 3, 4])).unwrap(), "f32[5, 4]");
+    assert_eq!(infer(&fact(&[3]), &fact(&[3])).unwrap(), "f32[]");
+    assert!(infer(&fact(&[2, 3]), &fact(&[2, 3])).is_err());
+    assert!(infer(&fact(&[2, 3]), &fact(&[])).is_err());
+    assert!(infer(&fact(&[2, 1, 3]), &fact(&[1, 3, 1])).is_ok());
+    assert!(infer(&fact(&[2, 1, 3]), &Fact::new(ElementType::F64, [3usize, 1])).is_err());
+    let symbolic = Fact::new(ElementType::F32, [Dim::symbol("batch"), Dim::symbol("k")]);
+    assert_eq!(infer(&symbolic, &fact(&[3, 4])).unwrap(), "f32[batch, 4]");
+
+    let gemm = operator(&Definition::new("Gemm")).unwrap();
+    let (a, b) = (fact(&[2, 3]), fact(&[3, 4]));
+    for (c, fits) in [(vec![], true), (vec![4], true), (vec![2, 1], true), (vec![2], false), (vec![1, 2, 4], false)] {
+        assert_eq!(gemm.infer(&[Some(&a), Some(&b), Some(&fact(&c))]).is_ok(), fits, "{c:?}");
+    }
+    assert!(gemm.infer(&[Some(&fact(&[2])), Some(&b)]).is_err());
+}
+
+#[test]
+fn sizes_at_the_edges_of_the_tiles_agree() {
+    for (a, b) in [
+        (vec![1, 130], vec![130, 100]),
+        (vec![3, 5], vec![5, 7]),
+        (vec![8, 4], vec![4, 4]),
+        (vec![33, 17], vec![17, 37]),
+        (vec![65, 8], vec![8, 66]),
+        (vec![2, 9, 6], vec![6, 5]),
+        (vec![2, 1, 9, 6], vec![3, 6, 5]),
+        (vec![6], vec![2, 6, 5]),
+        (vec![2, 5, 6], vec![6]),
+        (vec![1, 1], vec![1, 1]),
+    ] {
+        for constant in [false, true] {
+            let b = tensor(&b, 2);
+            let b = if constant { Input::Constant(b) } else { Input::Run(b) };
+            check(&*matmul(), &[Input::Run(tensor(&a, 1)), b], SUMS);
+        }
+    }
+}
+
+#[test]
+fn integers_agree_exactly() {
+    let ints = |shape: &[usize]| {
+        let n: usize = shape.iter().product();
+        Input::Run(Tensor::new(shape.to_vec(), (0..n as i32).map(|i| i * 7919 - 4000).collect()).unwrap())
+    };
+    check(&*matmul(), &[ints(&[3, 5]), ints(&[5, 6])], Tolerance::EXACT);
+    let gemm = operator(&Definition::new("Gemm")).unwrap();
+    check(&*gemm, &[ints(&[3, 5]), ints(&[5, 6]), ints(&[3, 1])], Tolerance::EXACT);
+}
+
+#[test]
+fn every_activation_can_be_fused() {
+    for activation in [
+        Activation::Relu,
+        Activation::Clip(-0.5, 0.75),
+        Activation::LeakyRelu(0.1),
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Silu,
+        Activation::HardSigmoid(0.2, 0.5),
+        Activation::HardSwish,
+    ] {
+        let op = matmul().with_activation(activation).unwrap();
+        assert!(op.with_activation(Activation::Relu).is_none());
+        check(&*op, &[Input::Run(tensor(&[9, 6], 1)), Input::Constant(tensor(&[6, 5], 2))], SUMS);
+    }
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), Just(1), 2usize..20, Just(31), Just(40)]
+}
+
+/// Each axis is kept, repeated or left out: two shapes that broadcast to one.
+fn batches() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
+    (proptest::collection::vec((1usize..4, 0..3), 0..4), 0usize..3, any::<bool>()).prop_map(|(axes, cut, left)| {
+        let mut a: Vec<_> = axes.iter().map(|&(d, how)| if how == 1 { 1 } else { d }).collect();
+        let mut b: Vec<_> = axes.iter().map(|&(d, how)| if how == 2 { 1 } else { d }).collect();
+        let shorter = if left { &mut a } else { &mut b };
+        shorter.drain(..cut.min(shorter.len()));
+        (a, b)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn matmul_agrees((a_batch, b_batch) in batches(), m in size(), k in size(), n in size(), vectors in 0..4, constant: bool) {
+        let a = if vectors == 1 { vec![k] } else { [a_batch, vec![m, k]].concat() };
+        let b = if vectors == 2 { vec![k] } else { [b_batch, vec![k, n]].concat() };
+        // An empty sum runs on the host.
+        if k > 0 {
+            let b = tensor(&b, 2);
+            let b = if constant { Input::Constant(b) } else { Input::Run(b) };
+            try_check(&*matmul(), &[Input::Run(tensor(&a, 1)), b], SUMS).map_err(TestCaseError::fail)?;
+        } else {
+            let y = evaluate(&*matmul(), &[tensor(&a, 1), tensor(&b, 2)]);
+            prop_assert!(y.as_slice::<f32>().unwrap().iter().all(|&v| v == 0.0));
+        }
+    }
+
+    #[test]
+    fn gemm_agrees(
+        m in size(), k in size(), n in size(), trans_a: bool, trans_b: bool, c in 0usize..7, constant: bool,
+        alpha in -2f32..2.0, beta in -2f32..2.0,
+    ) {
+        let op = operator(
+            &Definition::new("Gemm")
+                .attribute("alpha", alpha)
+                .attribute("beta", beta)
+                .attribute("transA", i64::from(trans_a))
+                .attribute("transB", i64::from(trans_b)),
+        )
+        .unwrap();
+        let input = |t: Tensor| if constant { Input::Constant(t) } else { Input::Run(t) };
+        let a = tensor(&if trans_a { [k, m] } else { [m, k] }, 1);
+        let b = tensor(&if trans_b { [n, k] } else { [k, n] }, 2);
+        let mut inputs = vec![Input::Run(a.clone()), input(b.clone())];
+        let shapes: [Option<Vec<usize>>; 7] =
+            [None, Some(vec![]), Some(vec![1]), Some(vec![n]), Some(vec![m, n]), Some(vec![m, 1]), Some(vec![1, n])];
+        let c = shapes[c].as_ref().map(|c| tensor(c, 3));
+        if let Some(c) = &c {
+            inputs.push(input(c.clone()));
+        }
+        if k > 0 {
+            try_check(&*op, &inputs, SUMS).map_err(TestCaseError::fail)?;
+        } else {
+            let y = evaluate(&*op, &[Some(a), Some(b), c].into_iter().flatten().collect::<Vec<_>>());
+            prop_assert_eq!(y.shape(), [m, n]);
+        }
+    }
+}
