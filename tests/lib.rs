@@ -1,0 +1,82 @@
+//! What the suites share: where models lie, and the arrays of reference files.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use npyz::{DType, NpyFile, Order, TypeChar};
+use rimlight::tensor::Truth;
+use rimlight::{Element, Tensor};
+
+/// The folder of public models that `RIMLIGHT_MODELS` names, or `None`: then tests of them have nothing to do.
+///
+/// # Panics
+/// If the variable names no folder: a test that was asked for must not pass unrun.
+pub fn models() -> Option<PathBuf> {
+    let Some(folder) = std::env::var_os("RIMLIGHT_MODELS").map(PathBuf::from) else {
+        eprintln!("skipped: RIMLIGHT_MODELS names no folder of models");
+        return None;
+    };
+    // Tests run in their crate's folder; a relative path is meant from the repository's root.
+    let folder = if folder.is_relative() { root().join(folder) } else { folder };
+    assert!(folder.is_dir(), "RIMLIGHT_MODELS names '{}', which is no folder", folder.display());
+    Some(folder)
+}
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The arrays of an .npz file by name, in the file's order.
+///
+/// # Panics
+/// If the file cannot be read.
+pub fn npz(path: impl AsRef<Path>) -> Vec<(String, Tensor)> {
+    let path = path.as_ref();
+    let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut archive = npyz::npz::NpzArchive::new(file).expect("an .npz file");
+    let names: Vec<String> = archive.array_names().map(str::to_owned).collect();
+    let mut read = |name: String| {
+        let array = archive.by_name(&name).expect("a readable array").expect("an array of its own name");
+        (name, tensor(array))
+    };
+    names.into_iter().map(&mut read).collect()
+}
+
+/// The inputs and outputs of a reference file: its arrays `in:NAME` and `out:NAME`.
+pub fn reference(path: impl AsRef<Path>) -> (Vec<(String, Tensor)>, Vec<(String, Tensor)>) {
+    let (mut inputs, mut outputs) = (vec![], vec![]);
+    for (name, tensor) in npz(path) {
+        if let Some(name) = name.strip_prefix("in:") {
+            inputs.push((name.to_owned(), tensor));
+        } else if let Some(name) = name.strip_prefix("out:") {
+            outputs.push((name.to_owned(), tensor));
+        }
+    }
+    (inputs, outputs)
+}
+
+fn tensor<R: Read>(array: NpyFile<R>) -> Tensor {
+    assert_eq!(array.order(), Order::C, "arrays lie in C order");
+    let shape: Vec<usize> = array.shape().iter().map(|&d| usize::try_from(d).expect("a size")).collect();
+    let DType::Plain(plain) = array.dtype() else { panic!("a plain array") };
+    match (plain.type_char(), plain.size_field()) {
+        (TypeChar::Float, 4) => typed::<f32, _>(shape, array),
+        (TypeChar::Float, 8) => typed::<f64, _>(shape, array),
+        (TypeChar::Float, 2) => typed::<npyz::half::f16, _>(shape, array),
+        (TypeChar::Int, 8) => typed::<i64, _>(shape, array),
+        (TypeChar::Int, 4) => typed::<i32, _>(shape, array),
+        (TypeChar::Int, 1) => typed::<i8, _>(shape, array),
+        (TypeChar::Uint, 1) => typed::<u8, _>(shape, array),
+        (TypeChar::Bool, _) => {
+            let truth = array.into_vec::<bool>().expect("an array").into_iter().map(Truth::from).collect();
+            Tensor::new(shape, truth).expect("a whole array")
+        }
+        _ => panic!("no tensor is of type {plain}"),
+    }
+}
+
+fn typed<T: Element + npyz::Deserialize, R: Read>(shape: Vec<usize>, array: NpyFile<R>) -> Tensor {
+    Tensor::new(shape, array.into_vec::<T>().expect("an array")).expect("a whole array")
+}
