@@ -1,5 +1,6 @@
 //! Rimlight runs neural networks at the edge, on the GPU that is already there.
 
+pub mod cpu;
 pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -9,10 +10,13 @@ pub mod image;
 pub mod kernel;
 pub mod ops;
 pub mod plan;
+pub mod session;
 pub mod tensor;
 
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
 pub use graph::Graph;
+pub use plan::Placement;
+pub use session::{Backend, Device, DeviceOptions, Options, Precision};
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 
 #[cfg(test)]

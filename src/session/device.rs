@@ -1,0 +1,207 @@
+//! The device that a model runs on, as the application sees it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::DeviceError;
+#[cfg(feature = "gpu")]
+use crate::gpu::{AdapterRequest, Adapters, GpuDevice};
+use crate::kernel::{DeviceClass, DeviceFacts};
+
+/// Which kind of device is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// A discrete or integrated GPU; the CPU where there is none. Never a GPU in software, which the CPU beats.
+    #[default]
+    Auto,
+    /// A GPU, one in software included; an error where there is none.
+    Gpu,
+    /// The CPU.
+    Cpu,
+}
+
+/// How a device is chosen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceOptions {
+    /// The kind of device.
+    pub backend: Backend,
+    /// A part of the adapter's name, where there are several.
+    pub adapter: Option<String>,
+    /// Plans as for a device of this class, whatever it is.
+    pub class: Option<DeviceClass>,
+    /// Threads of the CPU backend; as many as there are cores where not given.
+    pub threads: Option<usize>,
+    /// Where compiled pipelines may be kept between starts; nothing is written where not given.
+    pub cache_folder: Option<PathBuf>,
+}
+
+/// A GPU or the CPU. Cloning it gives another handle to the same one.
+///
+/// ```
+/// let device = rimlight::Device::auto(); // never fails: the CPU is always there
+/// println!("{}\n{}", device.name(), device.choice());
+/// ```
+#[derive(Clone)]
+pub struct Device(Arc<Inner>);
+
+struct Inner {
+    #[cfg(feature = "gpu")]
+    gpu: Option<GpuDevice>,
+    cpu: crate::cpu::Threads,
+    choice: String,
+    #[cfg_attr(not(feature = "gpu"), expect(dead_code))]
+    cache_folder: Option<PathBuf>,
+}
+
+impl Device {
+    /// A discrete, then an integrated GPU; the CPU where there is none. [`Device::choice`] tells why.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn auto() -> Self {
+        Self::new(&DeviceOptions::default()).unwrap_or_else(|_| Self::cpu())
+    }
+
+    /// A GPU, one in software included.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoAdapter`] where there is none, with the reason.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn gpu() -> Result<Self, DeviceError> {
+        Self::new(&DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() })
+    }
+
+    /// The CPU, with as many threads as there are cores.
+    pub fn cpu() -> Self {
+        Self::of_cpu(&DeviceOptions::default(), "CPU: asked for".to_owned())
+    }
+
+    /// The device that fits the options.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoAdapter`] if a GPU was asked for and there is none.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(options: &DeviceOptions) -> Result<Self, DeviceError> {
+        pollster::block_on(Self::new_async(options))
+    }
+
+    /// [`Device::new`], for callers that must not block.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoAdapter`] if a GPU was asked for and there is none.
+    pub async fn new_async(options: &DeviceOptions) -> Result<Self, DeviceError> {
+        #[cfg(feature = "gpu")]
+        if options.backend != Backend::Cpu {
+            // Naming an adapter is asking for it, also for one in software.
+            let named = options.adapter.is_some();
+            let mut request =
+                if options.backend == Backend::Gpu || named { AdapterRequest::any() } else { AdapterRequest::auto() };
+            request.name.clone_from(&options.adapter);
+            request.class = options.class;
+            let (choice, gpu) = Adapters::find(&request).await.open(&request).await;
+            match gpu {
+                Ok(gpu) => {
+                    return Ok(Self(Arc::new(Inner {
+                        gpu: Some(gpu),
+                        cpu: crate::cpu::Threads::new(options.threads),
+                        choice: choice.to_string(),
+                        cache_folder: options.cache_folder.clone(),
+                    })));
+                }
+                Err(error) if options.backend == Backend::Gpu || named => return Err(error),
+                Err(_) => {
+                    return Ok(Self::of_cpu(options, format!("{choice}CPU: taken, since there is no GPU to take")));
+                }
+            }
+        }
+        #[cfg(not(feature = "gpu"))]
+        if options.backend == Backend::Gpu {
+            return Err(DeviceError::NoAdapter("Rimlight was built without its feature `gpu`".to_owned()));
+        }
+        Ok(Self::of_cpu(options, "CPU: asked for".to_owned()))
+    }
+
+    /// The application's own device and queue.
+    ///
+    /// Rimlight installs no device-lost or uncaptured-error handler on it: tell it of a loss with
+    /// [`Device::notify_lost`].
+    #[cfg(feature = "gpu")]
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let gpu = GpuDevice::from_wgpu(device, queue, None);
+        let choice = format!("{}: given by the application", gpu.info());
+        Self(Arc::new(Inner { gpu: Some(gpu), cpu: crate::cpu::Threads::new(None), choice, cache_folder: None }))
+    }
+
+    fn of_cpu(options: &DeviceOptions, choice: String) -> Self {
+        Self(Arc::new(Inner {
+            #[cfg(feature = "gpu")]
+            gpu: None,
+            cpu: crate::cpu::Threads::new(options.threads),
+            choice,
+            cache_folder: options.cache_folder.clone(),
+        }))
+    }
+
+    /// Whether it is a GPU.
+    pub fn is_gpu(&self) -> bool {
+        #[cfg(feature = "gpu")]
+        return self.0.gpu.is_some();
+        #[cfg(not(feature = "gpu"))]
+        false
+    }
+
+    /// What it is called: the adapter's name and interface, or the number of threads of the CPU.
+    pub fn name(&self) -> String {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = &self.0.gpu {
+            return gpu.info().to_string();
+        }
+        match self.0.cpu.count() {
+            1 => "CPU, 1 thread".to_owned(),
+            n => format!("CPU, {n} threads"),
+        }
+    }
+
+    /// Every candidate that was looked at, and why it was or was not taken; a line each.
+    pub fn choice(&self) -> &str {
+        self.0.choice.trim_end()
+    }
+
+    /// What plans depend on, where it is a GPU.
+    pub fn facts(&self) -> Option<&DeviceFacts> {
+        #[cfg(feature = "gpu")]
+        return self.0.gpu.as_ref().map(GpuDevice::facts);
+        #[cfg(not(feature = "gpu"))]
+        None
+    }
+
+    /// Tells of the loss of a device that the application gave: what runs on it ends with [`DeviceError::Lost`].
+    #[cfg(feature = "gpu")]
+    pub fn notify_lost(&self, message: &str) {
+        if let Some(gpu) = &self.0.gpu {
+            gpu.notify_lost(message);
+        }
+    }
+
+    /// The GPU itself.
+    #[cfg(feature = "gpu")]
+    pub fn as_gpu(&self) -> Option<&GpuDevice> {
+        self.0.gpu.as_ref()
+    }
+
+    pub(crate) fn threads(&self) -> &crate::cpu::Threads {
+        &self.0.cpu
+    }
+
+    #[cfg(feature = "gpu")]
+    pub(crate) fn cache_folder(&self) -> Option<&std::path::Path> {
+        self.0.cache_folder.as_deref()
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Device({})", self.name())
+    }
+}

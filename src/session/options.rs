@@ -1,0 +1,75 @@
+//! What a user can ask for.
+
+use std::collections::BTreeMap;
+
+use crate::graph::Bindings;
+use crate::plan::Placement;
+
+/// The arithmetic's storage on the device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// Values and weights are stored as 16-bit floats, sums are in 32 bits. Half the memory and bandwidth; on a GPU only.
+    F16,
+}
+
+/// How a model is planned and run.
+///
+/// ```
+/// use rimlight::{Options, Placement};
+/// let options = Options::new().dim("batch", 1).placement(Placement::GpuOnly).without("fuse_activation");
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Options {
+    pub(crate) dims: Bindings,
+    pub(crate) shapes: BTreeMap<String, Vec<usize>>,
+    pub(crate) placement: Placement,
+    pub(crate) precision: Precision,
+    pub(crate) without: Vec<String>,
+}
+
+impl Options {
+    /// The defaults: 32-bit floats, nodes on the GPU where there are kernels, every rewrite.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Binds a symbolic dimension (`batch`, `N`) to a number.
+    #[must_use]
+    pub fn dim(mut self, symbol: impl Into<String>, value: usize) -> Self {
+        // What an i64 cannot count no tensor can have.
+        self.dims.insert(symbol.into(), i64::try_from(value).unwrap_or(i64::MAX));
+        self
+    }
+
+    /// Gives an input a shape, whatever its symbols are called.
+    #[must_use]
+    pub fn shape(mut self, input: impl Into<String>, shape: impl Into<Vec<usize>>) -> Self {
+        self.shapes.insert(input.into(), shape.into());
+        self
+    }
+
+    /// Where nodes may run.
+    #[must_use]
+    pub const fn placement(mut self, placement: Placement) -> Self {
+        self.placement = placement;
+        self
+    }
+
+    /// How values are stored.
+    #[must_use]
+    pub const fn precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        self
+    }
+
+    /// Switches a rewrite off by its name (see `rimlight inspect --help`, or [`crate::optimize`]).
+    #[must_use]
+    pub fn without(mut self, rewrite: impl Into<String>) -> Self {
+        self.without.push(rewrite.into());
+        self
+    }
+}
