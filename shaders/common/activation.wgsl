@@ -27,7 +27,7 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
         }
         // x sigmoid(x)
         case 6u: {
-            return v * sigmoid4(v);
+            return silu4(v);
         }
         // Hard sigmoid: alpha x + beta between 0 and 1.
         case 7u: {

@@ -42,7 +42,9 @@ fn power_of_two4(n: vec4<i32>) -> vec4<f32> {
 fn exp4(x: vec4<f32>) -> vec4<f32> {
     let c = bound4(x, -104.0, 89.0);
     let k = floor(c * 1.44269504 + 0.5);
-    let r = fma(k, vec4<f32>(2.12194440e-4), fma(k, vec4<f32>(-0.693359375), c));
+    let n = vec4<i32>(k);
+    // f32(n) is k under another name: else compilers join the two parts into one rounded product (Mesa does).
+    let r = fma(vec4<f32>(n), vec4<f32>(2.12194440e-4), fma(k, vec4<f32>(-0.693359375), c));
     var p = fma(r, vec4<f32>(1.98412698e-4), vec4<f32>(1.38888889e-3));
     p = fma(r, p, vec4<f32>(8.33333333e-3));
     p = fma(r, p, vec4<f32>(4.16666667e-2));
@@ -51,7 +53,6 @@ fn exp4(x: vec4<f32>) -> vec4<f32> {
     p = fma(r, p, vec4<f32>(1.0));
     p = fma(r, p, vec4<f32>(1.0));
     // Two factors, because 2^k itself may lie outside the normal numbers.
-    let n = vec4<i32>(k);
     let half = n >> vec4<u32>(1u);
     return p * power_of_two4(half) * power_of_two4(n - half);
 }
@@ -114,6 +115,11 @@ fn sigmoid4(x: vec4<f32>) -> vec4<f32> {
     return 1.0 / (1.0 + exp4(bound4(-x, -104.0, 87.0)));
 }
 
+// x sigmoid(x); far below zero sigmoid4 is tiny, not zero.
+fn silu4(x: vec4<f32>) -> vec4<f32> {
+    return select(x, vec4<f32>(0.0), x < vec4<f32>(-104.0)) * sigmoid4(x);
+}
+
 // ln(1 + e^x)
 fn softplus4(x: vec4<f32>) -> vec4<f32> {
     return select(vec4<f32>(0.0), x, !(x < vec4<f32>(0.0))) + log1p4(exp4(-abs(x)));
@@ -151,7 +157,7 @@ fn erf4(x: vec4<f32>) -> vec4<f32> {
 
 // x Φ(x), with Φ through erfc so that its tail keeps its digits.
 fn gelu4(x: vec4<f32>) -> vec4<f32> {
-    let tail = 0.5 * erfc_positive4(bound4(abs(x) * 0.707106781, 0.0, 10.0));
+    let tail = 0.5 * erfc_positive4(bound4(abs(x) * 0.707106781, 0.0, 14.0));
     return x * select(1.0 - tail, tail, x < vec4<f32>(0.0));
 }
 
@@ -166,4 +172,125 @@ fn mish4(x: vec4<f32>) -> vec4<f32> {
     let e = exp4(bound4(x, -104.0, 20.0));
     let n = e * (e + 2.0);
     return x * (n / (n + 2.0));
+}
+
+fn sqrt4(x: vec4<f32>) -> vec4<f32> {
+    return select(sqrt(x), nan4(), x < vec4<f32>(0.0));
+}
+
+fn atan4(x: vec4<f32>) -> vec4<f32> {
+    // |x| above tan(3π/8): π/2 - atan(1/|x|); above tan(π/8): π/4 + atan((|x| - 1) / (|x| + 1)).
+    let a = abs(x);
+    let large = a > vec4<f32>(2.41421356);
+    let middle = a > vec4<f32>(0.414213562);
+    let t = select(select(a, (a - 1.0) / (a + 1.0), middle), -1.0 / a, large);
+    let q = t * t;
+    var p = fma(q, vec4<f32>(-0.0603468791), vec4<f32>(0.1057344));
+    p = fma(q, p, vec4<f32>(-0.142400771));
+    p = fma(q, p, vec4<f32>(0.199982166));
+    p = fma(q, p, vec4<f32>(-0.333333075));
+    let start = select(select(vec4<f32>(0.0), vec4<f32>(0.785398163), middle), vec4<f32>(1.57079633), large);
+    let y = start + fma(t * q, p, t);
+    return select(y, -y, x < vec4<f32>(0.0));
+}
+
+// 2 atan(x / (1 + sqrt(1 - x²)))
+fn asin4(x: vec4<f32>) -> vec4<f32> {
+    return 2.0 * atan4(x / (1.0 + sqrt4((1.0 - x) * (1.0 + x))));
+}
+
+// 2 asin(sqrt((1 - x) / 2)), mirrored for x < 0 so that the root's argument is at most 1/2.
+fn acos4(x: vec4<f32>) -> vec4<f32> {
+    let y = 2.0 * asin4(sqrt4(0.5 - 0.5 * abs(x)));
+    return select(y, 3.14159265 - y, x < vec4<f32>(0.0));
+}
+
+fn asinh4(x: vec4<f32>) -> vec4<f32> {
+    let a = abs(x);
+    let z = bound4(a, 0.0, 1e9);
+    let y = select(log1p4(z + z * z / (1.0 + sqrt(fma(z, z, vec4<f32>(1.0))))), log4(a) + 0.693147181, a > vec4<f32>(1e9));
+    return select(y, -y, x < vec4<f32>(0.0));
+}
+
+fn acosh4(x: vec4<f32>) -> vec4<f32> {
+    let t = bound4(x, 0.0, 1e9) - 1.0;
+    let y = select(log1p4(t + sqrt4(t * (t + 2.0))), log4(x) + 0.693147181, x > vec4<f32>(1e9));
+    return select(y, nan4(), x < vec4<f32>(1.0));
+}
+
+// ln((1 + |x|) / (1 - |x|)) / 2
+fn atanh4(x: vec4<f32>) -> vec4<f32> {
+    let a = abs(x);
+    let inside = a < vec4<f32>(1.0);
+    let b = select(vec4<f32>(0.0), a, inside);
+    let y = select(select(a, infinity4(), a == vec4<f32>(1.0)), 0.5 * log1p4(2.0 * b / (1.0 - b)), inside);
+    return select(select(y, -y, x < vec4<f32>(0.0)), nan4(), a > vec4<f32>(1.0));
+}
+
+// (e^|x| - e^-|x|) / 2; the product of roots of e^|x| overflows no sooner than the result.
+fn sinh4(x: vec4<f32>) -> vec4<f32> {
+    let q = x * x;
+    var p = fma(q, vec4<f32>(2.75573192e-6), vec4<f32>(1.98412698e-4));
+    p = fma(q, p, vec4<f32>(8.33333333e-3));
+    p = fma(q, p, vec4<f32>(0.166666667));
+    let e = exp4(0.5 * abs(x));
+    let far = (0.5 * e) * e - 0.5 / e / e;
+    return select(select(far, -far, x < vec4<f32>(0.0)), fma(x * q, p, x), abs(x) < vec4<f32>(1.0));
+}
+
+fn cosh4(x: vec4<f32>) -> vec4<f32> {
+    let e = exp4(0.5 * abs(x));
+    return (0.5 * e) * e + 0.5 / e / e;
+}
+
+// x less the nearest multiple k of π/2, which is taken in four parts: good to about |x| = 10,000.
+struct Quadrant {
+    k: vec4<i32>,
+    r: vec4<f32>,
+}
+
+fn quadrant4(x: vec4<f32>) -> Quadrant {
+    let k = floor(bound4(x, -1e6, 1e6) * 0.636619772 + 0.5);
+    let n = vec4<i32>(k);
+    // The same number under another name, as in exp4.
+    let m = vec4<f32>(n);
+    let r = fma(m, vec4<f32>(-4.83751297e-4), fma(k, vec4<f32>(-1.5703125), x));
+    return Quadrant(n, fma(m, vec4<f32>(-2.56334407e-12), fma(k, vec4<f32>(-7.54953362e-8), r)));
+}
+
+// sin and cos for |r| <= π/4
+fn sin_near4(r: vec4<f32>) -> vec4<f32> {
+    let q = r * r;
+    var p = fma(q, vec4<f32>(2.75573192e-6), vec4<f32>(-1.98412698e-4));
+    p = fma(q, p, vec4<f32>(8.33333333e-3));
+    p = fma(q, p, vec4<f32>(-0.166666667));
+    return fma(r * q, p, r);
+}
+
+fn cos_near4(r: vec4<f32>) -> vec4<f32> {
+    let q = r * r;
+    var p = fma(q, vec4<f32>(-2.75573192e-7), vec4<f32>(2.48015873e-5));
+    p = fma(q, p, vec4<f32>(-1.38888889e-3));
+    p = fma(q, p, vec4<f32>(4.16666667e-2));
+    p = fma(q, p, vec4<f32>(-0.5));
+    return fma(q, p, vec4<f32>(1.0));
+}
+
+fn sin4(x: vec4<f32>) -> vec4<f32> {
+    let a = quadrant4(x);
+    let y = select(sin_near4(a.r), cos_near4(a.r), (a.k & vec4<i32>(1)) == vec4<i32>(1));
+    return select(y, -y, (a.k & vec4<i32>(2)) == vec4<i32>(2));
+}
+
+fn cos4(x: vec4<f32>) -> vec4<f32> {
+    let a = quadrant4(x);
+    let y = select(cos_near4(a.r), sin_near4(a.r), (a.k & vec4<i32>(1)) == vec4<i32>(1));
+    return select(y, -y, ((a.k + vec4<i32>(1)) & vec4<i32>(2)) == vec4<i32>(2));
+}
+
+fn tan4(x: vec4<f32>) -> vec4<f32> {
+    let a = quadrant4(x);
+    let s = sin_near4(a.r);
+    let c = cos_near4(a.r);
+    return select(s, -c, (a.k & vec4<i32>(1)) == vec4<i32>(1)) / select(c, s, (a.k & vec4<i32>(1)) == vec4<i32>(1));
 }

@@ -9,12 +9,12 @@ use crate::graph::{Definition, DefinitionError, Operator};
 mod constant;
 pub(crate) mod conv;
 pub mod convert;
-mod elementwise;
 mod identity;
 pub(crate) mod matmul;
 mod range;
 mod reshape;
 mod shape;
+pub mod unary;
 pub(crate) mod window;
 
 /// Makes an operator from its definition.
@@ -31,12 +31,53 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Gemm", 1, matmul::gemm),
     ("", "MatMul", 1, matmul::matmul),
     ("", "Range", 11, range::from_definition),
-    ("", "Relu", 1, elementwise::unary),
     ("", "Reshape", 1, reshape::from_definition),
     ("", "Shape", 1, shape::from_definition),
     ("", "Size", 1, shape::from_definition),
     ("", "Squeeze", 1, reshape::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),
+    ("", "Abs", 1, unary::make),
+    ("", "Acos", 7, unary::make),
+    ("", "Acosh", 9, unary::make),
+    ("", "Asin", 7, unary::make),
+    ("", "Asinh", 9, unary::make),
+    ("", "Atan", 7, unary::make),
+    ("", "Atanh", 9, unary::make),
+    ("", "BitwiseNot", 18, unary::make),
+    ("", "Ceil", 1, unary::make),
+    ("", "Celu", 12, unary::make),
+    ("", "Cos", 7, unary::make),
+    ("", "Cosh", 9, unary::make),
+    ("", "Elu", 1, unary::make),
+    ("", "Erf", 9, unary::make),
+    ("", "Exp", 1, unary::make),
+    ("", "Floor", 1, unary::make),
+    ("", "Gelu", 20, unary::make),
+    ("", "HardSigmoid", 1, unary::make),
+    ("", "HardSwish", 14, unary::make),
+    ("", "IsInf", 10, unary::make),
+    ("", "IsNaN", 9, unary::make),
+    ("", "LeakyRelu", 1, unary::make),
+    ("", "Log", 1, unary::make),
+    ("", "Mish", 18, unary::make),
+    ("", "Neg", 1, unary::make),
+    ("", "Not", 1, unary::make),
+    ("", "Reciprocal", 1, unary::make),
+    ("", "Relu", 1, unary::make),
+    ("", "Round", 11, unary::make),
+    ("", "Selu", 1, unary::make),
+    ("", "Sigmoid", 1, unary::make),
+    ("", "Sign", 9, unary::make),
+    ("", "Sin", 7, unary::make),
+    ("", "Sinh", 9, unary::make),
+    ("", "Softplus", 1, unary::make),
+    ("", "Softsign", 1, unary::make),
+    ("", "Sqrt", 1, unary::make),
+    ("", "Swish", 24, unary::make),
+    ("", "Tan", 7, unary::make),
+    ("", "Tanh", 1, unary::make),
+    ("", "ThresholdedRelu", 10, unary::make),
+    ("", "Clip", 1, unary::clip::make),
 ];
 
 /// Whether there is an operator of this name.

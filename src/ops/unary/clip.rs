@@ -1,0 +1,170 @@
+//! Clip: `y = min(max(x, low), high)`. The bounds are attributes before operator set 11 and inputs since.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::members::{floats, numbers};
+use super::{ACTIVATE, pointwise};
+use crate::graph::{
+    Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+};
+use crate::kernel::Candidates;
+use crate::tensor::{ElementType, Tensor};
+
+/// Clip.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Clip {
+    /// The bounds, if they are attributes; otherwise they are inputs 1 and 2 where they are given.
+    pub bounds: Option<(f32, f32)>,
+}
+
+/// Makes a Clip of either form.
+pub fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    let bounds = match definition.opset {
+        ..11 => Some((
+            definition.float("min")?.unwrap_or(f32::NEG_INFINITY),
+            definition.float("max")?.unwrap_or(f32::INFINITY),
+        )),
+        _ => None,
+    };
+    Ok(Arc::new(Clip { bounds }))
+}
+
+impl Clip {
+    /// The function, where the bounds are attributes or constant inputs.
+    pub fn function(&self, inputs: &[Option<&Fact>]) -> Option<Activation> {
+        if let Some((low, high)) = self.bounds {
+            return Some(Activation::Clip(low, high));
+        }
+        let bound = |index, default| match Fact::optional(inputs, index) {
+            None => Some(default),
+            Some(fact) => fact.floats().filter(|v| v.len() == 1).map(|v| v[0]),
+        };
+        Some(Activation::Clip(bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?))
+    }
+}
+
+/// A bound that is given as an input, as a number.
+fn bound<T: Copy>(input: Option<&Tensor>, read: impl Fn(&Tensor) -> Option<T>, default: T) -> Result<T, ShapeError> {
+    input.map_or(Ok(default), |t| {
+        read(t).ok_or_else(|| ShapeError::new(format!("a bound should be one number, not {t:?}")))
+    })
+}
+
+fn float(t: &Tensor) -> Option<f64> {
+    Some(match t.element_type() {
+        ElementType::F32 => (*t.as_slice::<f32>().ok()?.first()?).into(),
+        ElementType::F16 => t.as_slice::<f16>().ok()?.first()?.to_f64(),
+        _ => *t.as_slice::<f64>().ok()?.first()?,
+    })
+}
+
+fn integer(t: &Tensor) -> Option<i64> {
+    Some(match t.element_type() {
+        ElementType::I64 => *t.as_slice::<i64>().ok()?.first()?,
+        ElementType::I32 => (*t.as_slice::<i32>().ok()?.first()?).into(),
+        ElementType::I8 => (*t.as_slice::<i8>().ok()?.first()?).into(),
+        _ => (*t.as_slice::<u8>().ok()?.first()?).into(),
+    })
+}
+
+impl Operator for Clip {
+    fn name(&self) -> &str {
+        "Clip"
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let x = Fact::at(inputs, 0)?;
+        if x.element_type == ElementType::Bool || (self.bounds.is_some() && !x.element_type.is_float()) {
+            return Err(ShapeError::new(format!("it takes numbers, not {}", x.element_type)));
+        }
+        for bound in [1, 2].into_iter().filter_map(|i| Fact::optional(inputs, i)) {
+            if bound.element_type != x.element_type {
+                return Err(ShapeError::new(format!(
+                    "a bound is {}, but the input {}",
+                    bound.element_type, x.element_type
+                )));
+            }
+        }
+        Ok(vec![x.without_content()])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let x = inputs.tensor(0)?;
+        let y = if x.element_type().is_float() {
+            let (low, high) = match self.bounds {
+                Some((low, high)) => (low.into(), high.into()),
+                None => (
+                    bound(inputs.optional(1), float, f64::NEG_INFINITY)?,
+                    bound(inputs.optional(2), float, f64::INFINITY)?,
+                ),
+            };
+            // NaN stays; where low > high, high wins.
+            floats(x, |v| {
+                let v = if v < low { low } else { v };
+                if v > high { high } else { v }
+            })?
+        } else {
+            let low = bound(inputs.optional(1), integer, i64::MIN)?;
+            let high = bound(inputs.optional(2), integer, i64::MAX)?;
+            numbers(x, |v| v, |v| v.max(low).min(high))?
+        };
+        Ok(vec![y.into()])
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        if !request.input(0)?.fact.element_type.is_float() {
+            return Err("it clips integers".to_owned());
+        }
+        let facts: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact)).collect();
+        let function = self.function(&facts).ok_or("its bounds are computed at run time")?;
+        let (kind, low, high) = function.parameters();
+        pointwise(request, ACTIVATE, kind, [low, high])
+    }
+
+    fn activation(&self) -> Option<Activation> {
+        self.bounds.map(|(low, high)| Activation::Clip(low, high))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Input, Tolerance, check};
+
+    fn clip(opset: i64) -> Arc<dyn Operator> {
+        let definition = Definition { opset, ..Definition::new("Clip") };
+        make(&if opset < 11 { definition.attribute("min", -1.0f32).attribute("max", 2.0f32) } else { definition })
+            .unwrap()
+    }
+
+    fn values(operator: &dyn Operator, inputs: &[Option<Tensor>]) -> Tensor {
+        let values: Vec<_> = inputs.iter().cloned().map(|t| t.map(Value::Tensor)).collect();
+        let values: Vec<_> = values.iter().map(Option::as_ref).collect();
+        let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0);
+        y
+    }
+
+    #[test]
+    fn bounds_are_attributes_or_inputs() {
+        let x = Tensor::vector(vec![-3.0f32, -1.0, 0.5, 2.0, 3.0, f32::NAN, f32::INFINITY]);
+        let y = values(&*clip(6), &[Some(x.clone())]);
+        assert_eq!(y.as_slice::<f32>().unwrap()[..5], [-1.0, -1.0, 0.5, 2.0, 2.0]);
+        let low = Tensor::scalar(-2.0f32);
+        let y = values(&*clip(13), &[Some(x.clone()), Some(low.clone()), None]);
+        assert_eq!(y.as_slice::<f32>().unwrap()[..5], [-2.0, -1.0, 0.5, 2.0, 3.0]);
+        let y = values(&*clip(13), &[Some(Tensor::vector(vec![-5i64, 5])), None, Some(Tensor::scalar(3i64))]);
+        assert_eq!(y.as_slice::<i64>().unwrap(), [-5, 3]);
+        check(&*clip(6), &[Input::Run(x.clone())], Tolerance::EXACT);
+        check(&*clip(11), &[Input::Run(x.clone()), Input::Missing, Input::Constant(low.clone())], Tolerance::EXACT);
+        check(&*clip(11), &[Input::Run(x), Input::Constant(low)], Tolerance::EXACT);
+    }
+
+    #[test]
+    fn a_bound_that_is_no_number_is_an_error() {
+        let x = Value::from(Tensor::vector(vec![1.0f32]));
+        let none = Value::from(Tensor::vector(Vec::<f32>::new()));
+        assert!(clip(13).evaluate(&mut Context::default(), Inputs(&[Some(&x), Some(&none)])).is_err());
+    }
+}
