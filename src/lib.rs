@@ -1,5 +1,6 @@
 //! Rimlight runs neural networks at the edge, on the GPU that is already there.
 
+pub mod cache;
 pub mod cpu;
 pub mod error;
 #[cfg(feature = "gpu")]

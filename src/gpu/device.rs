@@ -1,11 +1,15 @@
 //! A device: opened from an adapter, or the application's own.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::adapter::{AdapterInfo, wanted_features, wanted_limits};
+use super::constants::Constants;
+use super::pipeline::Pipelines;
+use super::wait::Waiter;
 use crate::error::DeviceError;
 use crate::kernel::{DeviceClass, DeviceFacts};
 
@@ -15,14 +19,20 @@ pub struct GpuDevice {
     shared: Arc<Shared>,
 }
 
+/// What went wrong on a device and could not be told to the caller whose fault it was.
+pub(super) type Failure = Arc<Mutex<Option<DeviceError>>>;
+
 /// What all handles of one device share.
 pub(super) struct Shared {
     device: wgpu::Device,
     queue: wgpu::Queue,
     info: AdapterInfo,
     /// Why the device was lost, once it was; also set by an error that nobody caught on a device of our own.
-    failure: Arc<Mutex<Option<DeviceError>>>,
+    failure: Failure,
     pub(super) creations: AtomicU64,
+    pub(super) pipelines: Pipelines,
+    pub(super) constants: Constants,
+    pub(super) waiter: Waiter,
 }
 
 /// Takes a lock; what a thread that panicked left behind it is plain data and still good.
@@ -92,7 +102,17 @@ impl GpuDevice {
     }
 
     fn new(device: wgpu::Device, queue: wgpu::Queue, info: AdapterInfo) -> Self {
-        Self { shared: Arc::new(Shared { device, queue, info, failure: Arc::default(), creations: AtomicU64::new(0) }) }
+        let shared = Shared {
+            device,
+            queue,
+            info,
+            failure: Arc::default(),
+            creations: AtomicU64::new(0),
+            pipelines: Pipelines::default(),
+            constants: Constants::default(),
+            waiter: Waiter::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Installs the handlers that a device of our own needs.
@@ -160,14 +180,27 @@ impl GpuDevice {
         }
     }
 
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn failure(&self) -> Failure {
+        Arc::clone(&self.shared.failure)
+    }
+
+    /// Lets the device call back, and waits for it where asked to.
+    ///
+    /// # Errors
+    /// [`DeviceError::Timeout`] where a bound was given and passed, [`DeviceError::Lost`].
+    pub(super) fn poll(&self, poll_type: wgpu::PollType) -> Result<(), DeviceError> {
+        poll(&self.shared.device, &self.shared.failure, poll_type)
+    }
+
     /// Calls wgpu and turns what goes wrong into an error. `what` completes "the GPU refused …".
     ///
     /// The scopes are closed before this returns, so that the future may be awaited anywhere.
-    pub(super) fn guarded<T, F: FnOnce() -> T>(
+    pub(super) fn guarded<T, F: FnOnce() -> T, W: Into<Cow<'static, str>>>(
         &self,
-        what: &str,
+        what: W,
         call: F,
-    ) -> impl Future<Output = Result<T, DeviceError>> + use<T, F> {
+    ) -> impl Future<Output = Result<T, DeviceError>> + use<T, F, W> {
         use wgpu::ErrorFilter::{Internal, OutOfMemory, Validation};
         let validation = self.wgpu().push_error_scope(Validation);
         let memory = self.wgpu().push_error_scope(OutOfMemory);
@@ -175,7 +208,7 @@ impl GpuDevice {
         let made = call();
         // The innermost first.
         let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
-        let (what, device) = (what.to_owned(), self.clone());
+        let (what, device) = (what.into(), self.clone());
         async move {
             device.check()?;
             // Out of memory first: what follows from it is no fault of its own.
@@ -184,6 +217,28 @@ impl GpuDevice {
             }
             Ok(made)
         }
+    }
+}
+
+/// [`GpuDevice::poll`], for the thread that must not keep the device alive.
+pub(super) fn poll(
+    device: &wgpu::Device,
+    failure: &Mutex<Option<DeviceError>>,
+    poll_type: wgpu::PollType,
+) -> Result<(), DeviceError> {
+    let bound = match poll_type {
+        wgpu::PollType::Wait { timeout, .. } => timeout,
+        wgpu::PollType::Poll => None,
+    };
+    // wgpu panics in here, and nowhere else, when the driver says that the device is lost.
+    let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.poll(poll_type)));
+    let lost = |message: &str| lock(failure).get_or_insert(DeviceError::Lost(message.to_owned())).clone();
+    match polled {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(wgpu::PollError::Timeout)) => Err(DeviceError::Timeout(bound.unwrap_or_default())),
+        // The submission was turned away, which only a lost device does.
+        Ok(Err(wgpu::PollError::WrongSubmissionIndex(..))) => Err(lost("it takes no work any more")),
+        Err(_) => Err(lost("the driver reports an error")),
     }
 }
 

@@ -6,9 +6,15 @@
 //! hands over its own device, buffers or textures.
 
 mod adapter;
+mod constants;
 mod create;
 mod device;
 mod diagnose;
+mod elements;
+mod pipeline;
+mod pipeline_cache;
+mod threads;
+mod wait;
 
 pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Considered};
 pub use device::GpuDevice;

@@ -1,0 +1,112 @@
+//! From kernels to pipelines: each is compiled once on a device, and shared by all that run there.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use super::device::lock;
+use super::{GpuDevice, threads};
+use crate::error::DeviceError;
+use crate::kernel::Kernel;
+use crate::kernel::assemble::{Access, Assembled, Buffer, assemble};
+
+/// A compiled kernel.
+#[derive(Debug)]
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub layout: wgpu::BindGroupLayout,
+    /// The buffers, in the order of the shader's declarations.
+    pub buffers: Vec<Buffer>,
+    /// Words of the uniform buffer at binding 0; none where there is no such buffer.
+    pub words: usize,
+}
+
+/// What makes two kernels bind alike: whether there are parameters, and for each bound buffer whether it is only read.
+type Signature = (bool, Vec<bool>);
+
+/// The pipelines of a device.
+#[derive(Debug, Default)]
+pub(super) struct Pipelines {
+    compiled: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    layouts: Mutex<HashMap<Signature, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
+    /// The driver's compiled code, kept between processes where a folder was given.
+    pub cache: Mutex<Option<super::pipeline_cache::PipelineCache>>,
+}
+
+impl GpuDevice {
+    /// How many pipelines were compiled on this device so far.
+    pub fn pipelines(&self) -> usize {
+        lock(&self.shared().pipelines.compiled).len()
+    }
+
+    /// The pipelines of these kernels, in their order; those that are missing are compiled, on several threads.
+    ///
+    /// # Errors
+    /// With the first kernel that does not compile.
+    pub(super) async fn compile(&self, kernels: &[Kernel]) -> Result<Vec<Arc<Pipeline>>, DeviceError> {
+        let pipelines = &self.shared().pipelines;
+        let missing: Vec<&Kernel> = {
+            let compiled = lock(&pipelines.compiled);
+            kernels.iter().filter(|k| !compiled.contains_key(*k)).collect()
+        };
+        let cache = lock(&pipelines.cache).as_ref().map(|c| c.cache.clone());
+        // Scopes of errors belong to a thread and are popped there; on native their futures are ready at once.
+        #[cfg(not(target_arch = "wasm32"))]
+        let made = threads::map(missing.len(), |i| pollster::block_on(self.pipeline(missing[i], cache.as_ref())));
+        #[cfg(target_arch = "wasm32")]
+        let made = {
+            let mut made = vec![];
+            for kernel in &missing {
+                made.push(self.pipeline(kernel, cache.as_ref()).await);
+            }
+            made
+        };
+        let mut compiled = lock(&pipelines.compiled);
+        for (kernel, pipeline) in missing.iter().zip(made) {
+            let pipeline = Arc::new(pipeline?);
+            compiled.entry((*kernel).clone()).or_insert(pipeline);
+        }
+        Ok(kernels.iter().map(|k| Arc::clone(&compiled[k])).collect())
+    }
+
+    async fn pipeline(&self, kernel: &Kernel, cache: Option<&wgpu::PipelineCache>) -> Result<Pipeline, DeviceError> {
+        let what = format!("the kernel {} {:?}", kernel.shader, kernel.defines);
+        let assembled =
+            assemble(kernel).map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
+        let (pipeline, layout) = self
+            .guarded(what, || {
+                let (group, layout) = self.layouts(&assembled);
+                (self.create_compute_pipeline(kernel.shader, &assembled.wgsl, &layout, cache), group)
+            })
+            .await?;
+        let words = assembled.params.len();
+        Ok(Pipeline { pipeline, layout, buffers: assembled.buffers, words })
+    }
+
+    fn layouts(&self, assembled: &Assembled) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
+        let bound = assembled.buffers.iter().filter(|b| b.binding.is_some());
+        let signature = (!assembled.params.is_empty(), bound.map(|b| b.access == Access::Read).collect::<Vec<_>>());
+        let mut layouts = lock(&self.shared().pipelines.layouts);
+        layouts
+            .entry(signature)
+            .or_insert_with_key(|(params, read_only)| {
+                let uniform = params.then_some(entry(0, wgpu::BufferBindingType::Uniform));
+                let storage = (1..)
+                    .zip(read_only)
+                    .map(|(binding, &read_only)| entry(binding, wgpu::BufferBindingType::Storage { read_only }));
+                let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
+                let group = self.create_bind_group_layout(&entries);
+                let layout = self.create_pipeline_layout(&group);
+                (group, layout)
+            })
+            .clone()
+    }
+}
+
+const fn entry(binding: u32, ty: wgpu::BufferBindingType) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        count: None,
+    }
+}

@@ -1,0 +1,278 @@
+//! Waiting for the device, blocking or not.
+//!
+//! A buffer that is being mapped has a [`Signal`], which the driver's callback sets. On native somebody must poll the
+//! device for callbacks to run: a blocking wait does so itself; for futures a thread of the device's own does, made at
+//! the first of them, so that no runtime is needed. A browser polls by itself.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use super::GpuDevice;
+use super::device::lock;
+use crate::error::DeviceError;
+
+/// How a run waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// By blocking the thread, at most so long.
+    #[cfg(not(target_arch = "wasm32"))]
+    Block(Duration),
+    /// By giving the thread back.
+    Async,
+}
+
+/// Where a buffer stands between host and device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Mapping {
+    /// The device's.
+    #[default]
+    Unmapped,
+    /// Asked for.
+    Pending,
+    /// The host's.
+    Mapped,
+    /// It cannot be had: the device is lost, or the buffer was destroyed.
+    Failed,
+}
+
+/// The state of a buffer's mapping, and who waits for it.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    state: Mutex<(Mapping, Option<Waker>)>,
+}
+
+impl Signal {
+    pub fn get(&self) -> Mapping {
+        lock(&self.state).0
+    }
+
+    pub fn set(&self, mapping: Mapping) {
+        let waker = {
+            let mut state = lock(&self.state);
+            state.0 = mapping;
+            state.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether the mapping is no longer pending; if it is, who is to be woken then.
+    fn settled(&self, waker: Option<&Waker>) -> bool {
+        let mut state = lock(&self.state);
+        let pending = state.0 == Mapping::Pending;
+        if pending {
+            state.1 = waker.cloned();
+        }
+        !pending
+    }
+}
+
+/// A buffer that the host and the device take turns with.
+#[derive(Debug)]
+pub(super) struct Staging {
+    pub buffer: wgpu::Buffer,
+    mode: wgpu::MapMode,
+    pub signal: Arc<Signal>,
+}
+
+impl Staging {
+    /// Memory that the host writes and the device copies from. It begins mapped.
+    pub fn upload(device: &GpuDevice, size: u64) -> Self {
+        let usage = wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC;
+        let buffer = device.create_buffer("upload", size, usage, true);
+        let signal = Arc::new(Signal::default());
+        signal.set(Mapping::Mapped);
+        Self { buffer, mode: wgpu::MapMode::Write, signal }
+    }
+
+    /// Memory that the device copies to and the host reads. It begins unmapped.
+    pub fn download(device: &GpuDevice, size: u64) -> Self {
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let buffer = device.create_buffer("download", size, usage, false);
+        Self { buffer, mode: wgpu::MapMode::Read, signal: Arc::default() }
+    }
+
+    /// Gives it to the device.
+    pub fn unmap(&self) {
+        if self.signal.get() == Mapping::Mapped {
+            self.buffer.unmap();
+            self.signal.set(Mapping::Unmapped);
+        }
+    }
+
+    /// Asks for it back, once what was submitted is done.
+    pub fn map(&self) {
+        if self.signal.get() != Mapping::Unmapped {
+            return;
+        }
+        self.signal.set(Mapping::Pending);
+        let signal = Arc::clone(&self.signal);
+        self.buffer.map_async(self.mode, .., move |result| {
+            signal.set(if result.is_ok() { Mapping::Mapped } else { Mapping::Failed });
+        });
+    }
+
+    /// Bytes that the device wrote.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn read(&self, range: std::ops::Range<u64>) -> Result<wgpu::BufferView, DeviceError> {
+        self.buffer.get_mapped_range(range).map_err(unmapped)
+    }
+
+    /// Bytes for the device to read.
+    ///
+    /// # Errors
+    /// If it is not mapped.
+    pub fn write(&self, range: std::ops::Range<u64>) -> Result<wgpu::BufferViewMut, DeviceError> {
+        self.buffer.get_mapped_range_mut(range).map_err(unmapped)
+    }
+}
+
+fn unmapped(error: wgpu::MapRangeError) -> DeviceError {
+    DeviceError::Refused { what: "the host's view of a buffer".to_owned(), message: error.to_string() }
+}
+
+/// What polls a device for those who wait without blocking.
+#[derive(Debug, Default)]
+pub(super) struct Waiter {
+    #[cfg(not(target_arch = "wasm32"))]
+    requests: Mutex<Option<std::sync::mpsc::Sender<wgpu::SubmissionIndex>>>,
+    /// Woken after each poll, so that nobody waits for a callback that a lost device never makes.
+    #[cfg(not(target_arch = "wasm32"))]
+    wakers: Arc<Mutex<Vec<Waker>>>,
+}
+
+impl GpuDevice {
+    /// Waits until buffers that were asked for are mapped.
+    ///
+    /// # Errors
+    /// [`DeviceError::Timeout`] where a blocking wait passes its bound, [`DeviceError::Lost`] if the device is.
+    pub(super) async fn settle(
+        &self,
+        stagings: &[&Staging],
+        submission: &wgpu::SubmissionIndex,
+        wait: Wait,
+    ) -> Result<(), DeviceError> {
+        match wait {
+            #[cfg(not(target_arch = "wasm32"))]
+            Wait::Block(timeout) => self.block(stagings, submission, timeout)?,
+            Wait::Async => {
+                let mut asked = false;
+                poll_fn(|cx| self.poll_settled(stagings, submission, &mut asked, cx)).await?;
+            }
+        }
+        match stagings.iter().any(|s| s.signal.get() == Mapping::Failed) {
+            false => Ok(()),
+            true => {
+                self.check()?;
+                Err(DeviceError::Lost("a buffer could not be read back".to_owned()))
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn block(
+        &self,
+        stagings: &[&Staging],
+        submission: &wgpu::SubmissionIndex,
+        timeout: Duration,
+    ) -> Result<(), DeviceError> {
+        let settled = || stagings.iter().all(|s| s.signal.settled(None));
+        let until = std::time::Instant::now() + timeout;
+        while !settled() {
+            let left = until.saturating_duration_since(std::time::Instant::now());
+            let poll = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(left) };
+            match self.poll(poll) {
+                // It may have been another thread that polled, and is still about to call back.
+                Ok(()) if settled() => {}
+                Ok(()) | Err(DeviceError::Timeout(_)) if left.is_zero() => return Err(DeviceError::Timeout(timeout)),
+                Ok(()) | Err(DeviceError::Timeout(_)) => std::thread::yield_now(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn poll_settled(
+        &self,
+        stagings: &[&Staging],
+        submission: &wgpu::SubmissionIndex,
+        asked: &mut bool,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), DeviceError>> {
+        // Every signal takes the waker, hence no short cut.
+        let settled = stagings.iter().fold(true, |all, s| s.signal.settled(Some(cx.waker())) && all);
+        if settled {
+            return Poll::Ready(Ok(()));
+        }
+        if let Err(error) = self.check() {
+            return Poll::Ready(Err(error));
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            lock(&self.shared().waiter.wakers).push(cx.waker().clone());
+            if !std::mem::replace(asked, true) {
+                self.ask_waiter(submission);
+            }
+        }
+        #[cfg(target_arch = "wasm32")]
+        let _ = (submission, asked);
+        Poll::Pending
+    }
+
+    /// Has the device's thread wait for a submission.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn ask_waiter(&self, submission: &wgpu::SubmissionIndex) {
+        let waiter = &self.shared().waiter;
+        let mut requests = lock(&waiter.requests);
+        if let Some(sender) = requests.as_ref()
+            && sender.send(submission.clone()).is_ok()
+        {
+            return;
+        }
+        let (sender, receiver) = std::sync::mpsc::channel::<wgpu::SubmissionIndex>();
+        let (device, failure) = (self.wgpu().clone(), self.failure());
+        let wakers = Arc::clone(&waiter.wakers);
+        // It ends when the device is dropped, and the sender with it.
+        let thread = std::thread::Builder::new().name("rimlight-waiter".to_owned()).spawn(move || {
+            while let Ok(submission) = receiver.recv() {
+                let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
+                let _ = super::device::poll(&device, &failure, poll);
+                for waker in std::mem::take(&mut *lock(&wakers)) {
+                    waker.wake();
+                }
+            }
+        });
+        match thread {
+            Ok(_) => {
+                let _ = sender.send(submission.clone());
+                *requests = Some(sender);
+            }
+            // Without threads the caller's runtime has to ask again and again.
+            Err(error) => {
+                log::warn!("no thread to wait for the GPU: {error}");
+                let _ = self.poll(wgpu::PollType::Poll);
+                for waker in std::mem::take(&mut *lock(&waiter.wakers)) {
+                    waker.wake();
+                }
+            }
+        }
+    }
+}
+
+/// The result of a future that is ready at once: what wgpu's are on native, and ours where they wait by blocking.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn now<T>(future: impl Future<Output = T>) -> T {
+    let mut future = std::pin::pin!(future);
+    let mut cx = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut cx) {
+            return result;
+        }
+        std::thread::yield_now();
+    }
+}
