@@ -23,6 +23,12 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "matmul/vector.wgsl",
     "matmul/workgroup.wgsl",
     "elementwise/unary.wgsl",
+    "pool/channels4.wgsl",
+    "pool/direct.wgsl",
+    "pool/global.wgsl",
+    "pool/global_channels4.wgsl",
+    "pool/rows.wgsl",
+    "pool/window.wgsl",
 };
 
 /// The text of a shader.

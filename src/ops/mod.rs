@@ -11,6 +11,7 @@ pub(crate) mod conv;
 pub mod convert;
 mod identity;
 pub(crate) mod matmul;
+mod pool;
 mod range;
 mod reshape;
 mod shape;
@@ -24,7 +25,13 @@ type Constructor = fn(&Definition) -> Result<Arc<dyn Operator>, DefinitionError>
 const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Constant", 1, constant::constant),
     ("", "ConstantOfShape", 9, constant::constant_of_shape),
+    ("", "AveragePool", 1, pool::pool),
     ("", "Conv", 1, conv::conv),
+    ("", "GlobalAveragePool", 1, pool::global),
+    ("", "GlobalLpPool", 2, pool::global),
+    ("", "GlobalMaxPool", 1, pool::global),
+    ("", "LpPool", 2, pool::pool),
+    ("", "MaxPool", 1, pool::pool),
     ("", "Dropout", 1, identity::from_definition),
     ("", "Flatten", 1, reshape::from_definition),
     ("", "Identity", 1, identity::from_definition),

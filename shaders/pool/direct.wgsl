@@ -1,0 +1,60 @@
+// y = the maximum or the mean of the x in a window, over up to three axes.
+//
+// Layout  x, y: linear.
+// Work    one invocation computes one unit: four neighbouring elements of y, each from scratch.
+
+#import common/index
+#import pool/window
+#read x elements
+#write y
+
+#if MAX
+const LOWEST = x_element(#paste lowest);
+#endif
+
+// One output, by its index in y.
+fn output(element: u32) -> x_element {
+    let plane = element / (params.output_x * params.output_y);
+    let tx = taps_x(element % params.output_x);
+    let ty = taps_y((element / params.output_x) % params.output_y);
+    let tz = taps_z(plane % params.output_z);
+    let first = plane / params.output_z * params.input_z;
+#if MAX
+    var value = LOWEST;
+#else
+    var value = x_element(0);
+#endif
+    for (var kz = 0u; kz < tz.end - tz.first; kz++) {
+        for (var ky = 0u; ky < ty.end - ty.first; ky++) {
+            let z = first + tz.position + kz * params.dilation_z;
+            let row = (z * params.input_y + ty.position + ky * params.dilation_y) * params.input_x;
+            for (var kx = 0u; kx < tx.end - tx.first; kx++) {
+                let v = get_x(row + tx.position + kx * params.dilation_x);
+#if MAX
+                value = max(value, v);
+#else
+                value += v;
+#endif
+            }
+        }
+    }
+#if !MAX
+    value /= x_element(max(tz.counted * ty.counted * tx.counted, 1u));
+#endif
+    return value;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let u = linear_index(workgroup, workgroups, local, WORKGROUP);
+    if u >= params.units {
+        return;
+    }
+    let last = params.elements - 1u;
+    let e = u * 4u;
+    store_y(u, y_unit(output(e), output(min(e + 1u, last)), output(min(e + 2u, last)), output(min(e + 3u, last))));
+}

@@ -1,0 +1,158 @@
+//! The kernels of pools: over rows, over channels in groups of four, over anything, and over whole channels.
+
+use super::{Kind, Pool, reference};
+use crate::graph::Request;
+use crate::kernel::{Binding, Candidate, Candidates, DeviceClass, Dispatch, Kernel, Layout, Storage, Want, units};
+use crate::ops::window::{Axis, three};
+use crate::tensor::shape;
+
+const WORKGROUP: u32 = 64;
+
+/// The ways to run a pool.
+pub(super) fn candidates(pool: &Pool, request: &Request<'_>) -> Candidates {
+    if pool.indices {
+        return Err("the indices of maxima are 64-bit integers".to_owned());
+    }
+    if matches!(pool.kind, Kind::Lp(_)) {
+        return Err("p-norm pools have no kernel".to_owned());
+    }
+    let (x, y) = (request.shape(0)?, request.output_shape(0)?);
+    if y.contains(&0) {
+        return Ok(vec![Candidate::new("empty", vec![Want::In(Layout::Linear)], vec![Layout::Linear])]);
+    }
+    if shape::elements(&x) == Some(0) {
+        return Err("its input is empty".to_owned());
+    }
+    if ![&x, &y].iter().all(|s| units(s, Layout::Channels4).is_some_and(|n| n < 1 << 28)) {
+        return Err("its tensors are too large for 32-bit indices".to_owned());
+    }
+    if pool.window.is_none() {
+        return global(pool, request, &x, &y);
+    }
+    let axes = reference::axes(pool, &x[2..]).map_err(|e| e.to_string())?;
+    let axes = three(&axes).ok_or("it has more than three spatial axes")?;
+    let mut candidates = vec![windowed(pool, request, &x, &y, axes, Layout::Linear)?];
+    if x.len() <= 4 {
+        candidates.push(windowed(pool, request, &x, &y, axes, Layout::Rows)?);
+        candidates.push(windowed(pool, request, &x, &y, axes, Layout::Channels4)?);
+    }
+    Ok(candidates)
+}
+
+/// The number of a kind in the shaders.
+const fn kind(pool: &Pool) -> u32 {
+    match pool.kind {
+        Kind::Max => 0,
+        Kind::Average { include_pad: false } => 1,
+        _ => 2,
+    }
+}
+
+/// A shader for maxima or means, with the lowest number that it may meet.
+fn specialised(pool: &Pool, shader: &'static str, workgroup: u32, storage: Storage) -> Kernel {
+    let kernel = Kernel::of(shader).define("WORKGROUP", workgroup);
+    if pool.kind != Kind::Max {
+        return kernel;
+    }
+    let lowest = match storage {
+        // f32::MIN
+        Storage::F32 | Storage::F16 => "-3.40282347e38",
+        Storage::I8 => "-128",
+        _ => "0",
+    };
+    kernel.define("MAX", 1).paste("lowest", lowest)
+}
+
+fn windowed(
+    pool: &Pool,
+    request: &Request<'_>,
+    x: &[usize],
+    y: &[usize],
+    axes: [Axis; 3],
+    layout: Layout,
+) -> Result<Candidate, String> {
+    let taps = axes.iter().map(|a| a.kernel.min(a.input)).product::<usize>() as f64;
+    let outputs = y.iter().map(|&d| d as f64).product::<f64>();
+    let bytes = 4.0 * (outputs + x.iter().map(|&d| d as f64).product::<f64>());
+    // Slowness beside a kernel that is bound by its memory: reads of single elements, or of whole units.
+    let (name, shader, slowness) = match layout {
+        Layout::Linear => ("direct", "pool/direct.wgsl", 6.0),
+        Layout::Rows => ("rows", "pool/rows.wgsl", 1.0),
+        Layout::Channels4 => ("channels", "pool/channels4.wgsl", 1.0),
+    };
+    let (input, output) = (layout.canonical(x), layout.canonical(y));
+    let mut kernel = specialised(pool, shader, WORKGROUP, request.storage(0)?);
+    let [_, _, w] = axes;
+    // The usual windows are written out; others are loops.
+    if layout == Layout::Rows && w.kernel <= 3 && w.stride <= 2 && w.dilation == 1 {
+        kernel = kernel.define("KERNEL", w.kernel as i64).define("STRIDE", w.stride as i64);
+        kernel = kernel.define("SPAN", (3 * w.stride + w.kernel) as i64);
+    }
+    let units = units(y, output).ok_or("it is too large")?;
+    let mut dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), request.storage(0)?)
+        .bind(Binding::Output(0), request.output_storage(0)?)
+        .param("units", units as u32)
+        .param("kind", kind(pool))
+        .param("elements", y.iter().product::<usize>());
+    for (axis, names) in axes.into_iter().zip(PARAMS) {
+        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before, axis.after];
+        for (name, value) in names.into_iter().zip(values) {
+            dispatch = dispatch.param(name, value);
+        }
+    }
+    let dispatch = dispatch.linear(units, WORKGROUP, request.device);
+    Ok(Candidate::new(name, vec![Want::In(input)], vec![output])
+        .dispatch(dispatch)
+        .cost(outputs * taps * slowness, bytes))
+}
+
+/// The names of an axis' parameters: input, output, kernel, stride, dilation, padding before and after.
+const PARAMS: [[&str; 7]; 3] = [
+    ["input_z", "output_z", "kernel_z", "stride_z", "dilation_z", "before_z", "after_z"],
+    ["input_y", "output_y", "kernel_y", "stride_y", "dilation_y", "before_y", "after_y"],
+    ["input_x", "output_x", "kernel_x", "stride_x", "dilation_x", "before_x", "after_x"],
+];
+
+fn global(pool: &Pool, request: &Request<'_>, x: &[usize], y: &[usize]) -> Candidates {
+    let work = x.iter().map(|&d| d as f64).product::<f64>();
+    let mut candidates = vec![];
+    let planes = x[0] * x[1];
+    let positions = x[2..].iter().product::<usize>();
+    let width = x[2..].last().copied().unwrap_or(1);
+    for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
+        if layout.canonical(x) != layout {
+            continue;
+        }
+        let kernel = |shader| {
+            // On a software adapter a barrier costs more than a few rounds of the loop.
+            let workgroup = if request.device.class == DeviceClass::Software { 8 } else { WORKGROUP };
+            Ok::<_, String>(specialised(pool, shader, workgroup, request.storage(0)?))
+        };
+        let (dispatch, output, groups) = if layout == Layout::Channels4 {
+            let groups = x[0] * x[1].div_ceil(4);
+            let dispatch = Dispatch::of(kernel("pool/global_channels4.wgsl")?)
+                .bind(Binding::Input(0), request.storage(0)?)
+                .bind(Binding::Output(0), request.output_storage(0)?)
+                .param("units", groups)
+                .param("positions", positions);
+            (dispatch, Layout::Channels4.canonical(y), groups)
+        } else {
+            let pitch = if layout == Layout::Rows { width.next_multiple_of(4) } else { width };
+            let groups = planes.div_ceil(4);
+            let dispatch = Dispatch::of(kernel("pool/global.wgsl")?)
+                .bind(Binding::Input(0), request.storage(0)?)
+                .bind(Binding::Output(0), request.output_storage(0)?)
+                .param("units", groups)
+                .param("planes", planes)
+                .param("rows", positions.checked_div(width).unwrap_or(0))
+                .param("width", width)
+                .param("pitch", pitch);
+            (dispatch, Layout::Linear, groups)
+        };
+        let dispatch = dispatch.linear(groups as u64, 1, request.device);
+        let candidate = Candidate::new("global", vec![Want::In(layout)], vec![output]);
+        candidates.push(candidate.dispatch(dispatch).cost(4.0 * work, 4.0 * work));
+    }
+    Ok(candidates)
+}
