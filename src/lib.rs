@@ -9,6 +9,9 @@ pub mod graph;
 #[cfg(feature = "image")]
 pub mod image;
 pub mod kernel;
+mod model;
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod ops;
 pub mod plan;
 pub mod session;
@@ -16,6 +19,9 @@ pub mod tensor;
 
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
 pub use graph::Graph;
+pub use model::{Model, Port};
+#[cfg(feature = "onnx")]
+pub use onnx::Limits;
 pub use plan::Placement;
 pub use session::{Backend, Device, DeviceOptions, Options, Precision};
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};

@@ -6,6 +6,7 @@ mod builder;
 mod dim;
 mod fact;
 mod infer;
+mod metadata;
 mod operator;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use attributes::{Attribute, Definition, DefinitionError};
 pub use builder::GraphBuilder;
 pub use dim::{Bindings, Dim, Expression};
 pub use fact::{Fact, ShapeError};
+pub use metadata::Metadata;
 pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Request, Value};
 
 /// A value of a graph, by its index in [`Graph::values`].

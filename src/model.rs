@@ -1,0 +1,83 @@
+//! A model: a graph as it was read, and where it came from.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::graph::{Fact, Graph, Metadata, ValueId};
+
+#[cfg(feature = "onnx")]
+mod source;
+
+/// A model as its file has it: read, checked, every fact inferred. A cheap handle: clones share everything.
+///
+/// ```no_run
+/// let model = rimlight::Model::open("squeezenet.onnx")?;
+/// for input in model.inputs() {
+///     println!("{}", input); // data f32[1, 3, 227, 227]
+/// }
+/// # Ok::<(), rimlight::LoadError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Model(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    graph: Graph,
+    metadata: Metadata,
+    #[cfg(feature = "onnx")]
+    source: source::Source,
+}
+
+/// An input or an output of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Port<'a> {
+    /// Its name, as in the file.
+    pub name: &'a str,
+    /// Its type and shape. Those of an input are known, if only as symbols; an output's may be unknown.
+    pub fact: Option<&'a Fact>,
+}
+
+impl fmt::Display for Port<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.fact {
+            Some(fact) => write!(f, "{} {fact}", self.name),
+            None => write!(f, "{} ?", self.name),
+        }
+    }
+}
+
+impl Model {
+    /// A model out of a graph that was made in code.
+    pub fn from_graph(graph: Graph) -> Self {
+        Self(Arc::new(Inner {
+            graph,
+            metadata: Metadata::default(),
+            #[cfg(feature = "onnx")]
+            source: source::Source::Graph,
+        }))
+    }
+
+    /// The graph as it was read, before any rewrite, its facts inferred.
+    pub fn graph(&self) -> &Graph {
+        &self.0.graph
+    }
+
+    /// What the file says about itself.
+    pub fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// What a run takes, in the file's order.
+    pub fn inputs(&self) -> impl ExactSizeIterator<Item = Port<'_>> {
+        self.0.graph.inputs.iter().map(|&id| self.port(id))
+    }
+
+    /// What a run gives, in the file's order.
+    pub fn outputs(&self) -> impl ExactSizeIterator<Item = Port<'_>> {
+        self.0.graph.outputs.iter().map(|&id| self.port(id))
+    }
+
+    fn port(&self, id: ValueId) -> Port<'_> {
+        Port { name: &self.0.graph.value(id).name, fact: self.0.graph.fact(id) }
+    }
+}

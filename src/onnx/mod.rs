@@ -1,0 +1,69 @@
+//! ONNX files into graphs.
+//!
+//! Read are IR version 3 and later and operator sets 6 to 24; newer sets are tried, with a warning in the log, since most
+//! operators stay as they are. Nothing in a file is trusted: what decoding would allocate is counted first ([`Limits`]),
+//! every length is checked, and other files are read in the model's folder only.
+
+mod attributes;
+mod convert;
+mod external;
+#[cfg(not(target_arch = "wasm32"))]
+mod folder;
+mod limits;
+#[doc(hidden)]
+pub mod messages;
+mod scan;
+mod tensors;
+mod unknown;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use prost::Message;
+
+pub use external::{External, ExternalError, NoExternal};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use folder::{Folder, map};
+pub use limits::Limits;
+
+use crate::error::LoadError;
+use crate::graph::{Graph, Metadata};
+use crate::tensor::Tensor;
+
+/// The oldest version of the standard's operator set that is read.
+const OLDEST_OPSET: i64 = 6;
+/// The newest version that the operators were written for.
+const NEWEST_OPSET: i64 = 24;
+
+/// Reads a model: its graph, all facts inferred, and what the file says about itself. Constants share the memory of
+/// `bytes` where they lie aligned in it.
+///
+/// # Errors
+/// If the bytes are no model, pass a limit, need an operator that there is none of, or contradict themselves.
+pub fn read(bytes: Bytes, external: &dyn External, limits: &Limits) -> Result<(Graph, Metadata), LoadError> {
+    scan::scan(&bytes, false, limits)?;
+    let model = messages::ModelProto::decode(bytes).map_err(|e| LoadError::Format(e.to_string()))?;
+    convert::model(model, external, limits)
+}
+
+/// Checks a model file's size before it is read.
+///
+/// # Errors
+/// [`LoadError::Limit`].
+pub(crate) fn check_file_size(bytes: u64, limits: &Limits) -> Result<(), LoadError> {
+    scan::exceeds("the file's size in bytes", bytes, limits.file_bytes, "file_bytes")
+}
+
+/// Reads a file that holds one tensor (a `TensorProto`, such as the inputs and outputs of the standard's backend tests):
+/// its name and itself.
+///
+/// # Errors
+/// If the bytes are no tensor or pass a limit.
+pub fn read_tensor(bytes: Bytes, limits: &Limits) -> Result<(String, Tensor), LoadError> {
+    scan::scan(&bytes, true, limits)?;
+    let mut tensor = messages::TensorProto::decode(bytes).map_err(|e| LoadError::Format(e.to_string()))?;
+    let name = tensor.name.take().unwrap_or_default();
+    let tensor = tensors::Tensors { external: &NoExternal, limits, bytes: 0 }.read(&name, tensor)?;
+    Ok((name, tensor))
+}
