@@ -1,8 +1,6 @@
 //! Reading files: what is legal, what is not, what is meant to do harm.
 
-mod external;
 mod hostile;
-mod public;
 mod storage;
 mod structure;
 

@@ -1,26 +1,35 @@
-//! Data in other files: inside the model's folder only.
+//! A model's data in other files: read or mapped, inside the model's folder only.
 
 use std::fs;
 use std::path::Path;
 
-use super::*;
-use crate::Model;
-use crate::tensor::Tensor;
+use prost::Message;
+use rimlight::onnx::messages::*;
+use rimlight::{LoadError, Model, Tensor};
 
 /// A model in a folder of its own whose constant `w` (two f32) lies in `location`.
 fn written(folder: &Path, location: &str, range: Option<(&str, &str)>) -> std::path::PathBuf {
     let entry =
         |key: &str, value: &str| StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) };
-    let mut proto = tensor("w", 1, &[2]);
-    proto.data_location = Some(1);
-    proto.external_data = vec![entry("location", location)];
+    let mut tensor = TensorProto {
+        name: Some("w".to_owned()),
+        data_type: Some(1),
+        dims: vec![2],
+        data_location: Some(1),
+        external_data: vec![entry("location", location)],
+        ..TensorProto::default()
+    };
     if let Some((offset, length)) = range {
-        proto.external_data.extend([entry("offset", offset), entry("length", length)]);
+        tensor.external_data.extend([entry("offset", offset), entry("length", length)]);
     }
-    let mut graph = relu();
-    graph.initializer.push(proto);
+    let model = ModelProto {
+        ir_version: Some(8),
+        opset_import: vec![OperatorSetIdProto { domain: None, version: Some(13) }],
+        graph: Some(Box::new(GraphProto { initializer: vec![tensor], ..GraphProto::default() })),
+        ..ModelProto::default()
+    };
     let path = folder.join("model.onnx");
-    fs::write(&path, bytes(&model(graph))).unwrap();
+    fs::write(&path, model.encode_to_vec()).unwrap();
     path
 }
 
