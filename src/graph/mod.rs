@@ -4,10 +4,12 @@ mod activation;
 mod attributes;
 mod builder;
 mod dim;
+mod dot;
 mod fact;
 mod infer;
 mod metadata;
 mod operator;
+mod text;
 
 use std::sync::Arc;
 
