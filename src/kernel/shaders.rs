@@ -13,6 +13,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "common/index.wgsl",
     "common/math.wgsl",
     "conv/direct.wgsl",
+    "conv/transpose.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
     "matmul/batch.wgsl",

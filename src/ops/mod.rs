@@ -8,6 +8,7 @@ use crate::graph::{Definition, DefinitionError, Operator};
 
 mod constant;
 pub(crate) mod conv;
+pub(crate) mod conv_transpose;
 pub mod convert;
 mod identity;
 pub(crate) mod matmul;
@@ -27,6 +28,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "ConstantOfShape", 9, constant::constant_of_shape),
     ("", "AveragePool", 1, pool::pool),
     ("", "Conv", 1, conv::conv),
+    ("", "ConvTranspose", 1, conv_transpose::conv_transpose),
     ("", "GlobalAveragePool", 1, pool::global),
     ("", "GlobalLpPool", 2, pool::global),
     ("", "GlobalMaxPool", 1, pool::global),

@@ -40,7 +40,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         // Where the biases begin in the packed constant; 0 for none.
         .param("biases", if problem.biased && problem.weights.is_some() { count } else { 0 })
         .param("elements", problem.y_shape.iter().product::<usize>());
-    for (axis, names) in problem.axes.into_iter().zip(PARAMS) {
+    for (axis, names) in problem.axes.into_iter().zip(AXIS_PARAMS) {
         let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
         for (name, value) in names.into_iter().zip(values) {
             dispatch = dispatch.param(name, value);
@@ -51,7 +51,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
 }
 
 /// The names of an axis' parameters: input, output, kernel, stride, dilation, padding before.
-const PARAMS: [[&str; 6]; 3] = [
+pub(in crate::ops) const AXIS_PARAMS: [[&str; 6]; 3] = [
     ["input_z", "output_z", "kernel_z", "stride_z", "dilation_z", "before_z"],
     ["input_y", "output_y", "kernel_y", "stride_y", "dilation_y", "before_y"],
     ["input_x", "output_x", "kernel_x", "stride_x", "dilation_x", "before_x"],

@@ -19,6 +19,9 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
+pub(super) use direct::AXIS_PARAMS;
+pub(super) use pack::FLAT;
+
 /// A convolution, with what rewrites fuse into it.
 ///
 /// Inputs: x `[N, C, spatial…]`, weights `[O, C / groups, kernel…]`, bias `[O]` (optional) and, with [`Conv::residual`],

@@ -25,7 +25,7 @@ fn biases(bits: &[usize]) -> impl Iterator<Item = f32> {
 }
 
 /// The weights in ONNX's order, then the biases. Parameters: the biases.
-pub(super) const FLAT: Packing = Packing {
+pub(in crate::ops) const FLAT: Packing = Packing {
     name: "conv/flat",
     pack: |w, parameters| packed(w, |w| w.iter().copied().chain(biases(parameters)).collect()),
 };
