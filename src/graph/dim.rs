@@ -162,6 +162,10 @@ impl Dim {
             (Self::Known(a), Self::Known(b)) => {
                 a.checked_neg().and_then(|a| floor_div(a, *b)).map_or(Self::Unknown, |q| Self::Known(-q))
             }
+            (Self::Expression(e), Self::Known(n)) => match &**e {
+                Expression::Mul(a, Self::Known(m)) if m.checked_rem(*n) == Some(0) => a.mul(&Self::Known(m / n)),
+                _ => self.with(other, Expression::CeilDiv),
+            },
             _ => self.with(other, Expression::CeilDiv),
         }
     }

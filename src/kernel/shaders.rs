@@ -30,6 +30,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "pool/global_channels4.wgsl",
     "pool/rows.wgsl",
     "pool/window.wgsl",
+    "shape/strided.wgsl",
+    "shape/transpose.wgsl",
 };
 
 /// The text of a shader.

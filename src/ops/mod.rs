@@ -16,6 +16,10 @@ mod pool;
 mod range;
 mod reshape;
 mod shape;
+mod slice;
+mod split;
+mod strided;
+mod transpose;
 pub mod unary;
 pub(crate) mod window;
 
@@ -43,7 +47,10 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Reshape", 1, reshape::from_definition),
     ("", "Shape", 1, shape::from_definition),
     ("", "Size", 1, shape::from_definition),
+    ("", "Slice", 1, slice::from_definition),
+    ("", "Split", 1, split::from_definition),
     ("", "Squeeze", 1, reshape::from_definition),
+    ("", "Transpose", 1, transpose::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),
     ("", "Abs", 1, unary::make),
     ("", "Acos", 7, unary::make),
