@@ -225,6 +225,19 @@ impl Tensor {
         }
     }
 
+    /// Takes the elements of a view that has the same type and shape; of another one nothing.
+    pub(crate) fn copy_from(&mut self, view: &TensorView<'_>) {
+        if self.element_type != view.element_type || self.shape != view.shape {
+            return;
+        }
+        match &mut self.storage {
+            Storage::Owned(blocks, length) if Arc::get_mut(blocks).is_some() => {
+                bytemuck::cast_slice_mut(Arc::make_mut(blocks).as_mut_slice())[..*length].copy_from_slice(view.bytes);
+            }
+            storage => *storage = Storage::copy_of(view.bytes),
+        }
+    }
+
     /// The same elements under another shape.
     ///
     /// # Errors
