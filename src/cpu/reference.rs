@@ -49,7 +49,8 @@ pub fn evaluate(
     graph.outputs.iter().map(output).collect()
 }
 
-fn compute(graph: &Graph, node: &Node, values: &[Option<Value>]) -> Result<Vec<Value>, NodeError> {
+/// Computes one node by its reference; `values` holds the constants too.
+pub(super) fn compute(graph: &Graph, node: &Node, values: &[Option<Value>]) -> Result<Vec<Value>, NodeError> {
     let mut inputs = vec![];
     for input in &node.inputs {
         inputs.push(match input {

@@ -231,7 +231,7 @@ impl Tensor {
             return;
         }
         match &mut self.storage {
-            Storage::Owned(blocks, length) if Arc::get_mut(blocks).is_some() => {
+            Storage::Owned(blocks, length) if Arc::strong_count(blocks) == 1 => {
                 bytemuck::cast_slice_mut(Arc::make_mut(blocks).as_mut_slice())[..*length].copy_from_slice(view.bytes);
             }
             storage => *storage = Storage::copy_of(view.bytes),
