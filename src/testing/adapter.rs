@@ -346,6 +346,9 @@ fn the_placeholder_runs_on_the_adapter() {
         let x = Tensor::new(shape, (0..n).map(|i| i as f32 - 5.0).collect()).unwrap();
         check(&*relu, &[Input::Run(x)], Tolerance::EXACT);
     }
-    let assembled = assemble(&Kernel { storages: vec![Storage::F32; 2], ..Kernel::of("elementwise/unary.wgsl") });
+    let assembled = assemble(&Kernel {
+        storages: vec![Storage::F32; 2],
+        ..Kernel::of("elementwise/unary.wgsl").paste("EXPRESSION", "v")
+    });
     assert_eq!(assembled.map(|a| a.buffers[0].access), Ok(Access::Read));
 }
