@@ -88,17 +88,20 @@ impl GpuDevice {
     #[cfg(all(test, not(target_arch = "wasm32")))]
     pub(crate) fn for_tests() -> Option<Self> {
         static DEVICE: std::sync::OnceLock<Option<GpuDevice>> = std::sync::OnceLock::new();
-        let find = || {
-            let request = super::AdapterRequest::any();
-            let adapters = pollster::block_on(super::Adapters::find(&request));
-            let (choice, device) = pollster::block_on(adapters.open(&request));
-            if device.is_err() {
-                assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "there is no adapter to test on: {choice}");
-                eprintln!("skipped: there is no GPU adapter, nothing was run on one");
-            }
-            device.ok()
-        };
-        DEVICE.get_or_init(find).clone()
+        DEVICE.get_or_init(Self::for_this_test).clone()
+    }
+
+    /// As [`GpuDevice::for_tests`], shared with nobody.
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    pub(crate) fn for_this_test() -> Option<Self> {
+        let request = super::AdapterRequest::any();
+        let adapters = pollster::block_on(super::Adapters::find(&request));
+        let (choice, device) = pollster::block_on(adapters.open(&request));
+        if device.is_err() {
+            assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "there is no adapter to test on: {choice}");
+            eprintln!("skipped: there is no GPU adapter, nothing was run on one");
+        }
+        device.ok()
     }
 
     fn new(device: wgpu::Device, queue: wgpu::Queue, info: AdapterInfo) -> Self {
@@ -149,6 +152,10 @@ impl GpuDevice {
     /// The wgpu queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.shared.queue
+    }
+
+    pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
+        self.wgpu().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("rimlight") })
     }
 
     pub(super) fn shared(&self) -> &Shared {

@@ -6,18 +6,28 @@
 //! hands over its own device, buffers or textures.
 
 mod adapter;
+mod bind;
 mod constants;
 mod create;
 mod device;
 mod diagnose;
 mod elements;
+mod engine;
 mod pipeline;
 mod pipeline_cache;
+mod program;
+mod session;
+mod tensor;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests;
 mod threads;
 mod wait;
 
 pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Considered};
 pub use device::GpuDevice;
+pub use engine::GpuEngine;
+pub use session::GpuSession;
+pub use tensor::GpuTensor;
 
 /// The crate of the application's own devices, buffers and textures.
 pub use wgpu;

@@ -147,25 +147,25 @@ pub(super) struct Waiter {
 }
 
 impl GpuDevice {
-    /// Waits until buffers that were asked for are mapped.
+    /// Waits until a buffer that was asked for is mapped.
     ///
     /// # Errors
     /// [`DeviceError::Timeout`] where a blocking wait passes its bound, [`DeviceError::Lost`] if the device is.
     pub(super) async fn settle(
         &self,
-        stagings: &[&Staging],
+        staging: &Staging,
         submission: &wgpu::SubmissionIndex,
         wait: Wait,
     ) -> Result<(), DeviceError> {
         match wait {
             #[cfg(not(target_arch = "wasm32"))]
-            Wait::Block(timeout) => self.block(stagings, submission, timeout)?,
+            Wait::Block(timeout) => self.block(staging, submission, timeout)?,
             Wait::Async => {
                 let mut asked = false;
-                poll_fn(|cx| self.poll_settled(stagings, submission, &mut asked, cx)).await?;
+                poll_fn(|cx| self.poll_settled(staging, submission, &mut asked, cx)).await?;
             }
         }
-        match stagings.iter().any(|s| s.signal.get() == Mapping::Failed) {
+        match staging.signal.get() == Mapping::Failed {
             false => Ok(()),
             true => {
                 self.check()?;
@@ -177,11 +177,11 @@ impl GpuDevice {
     #[cfg(not(target_arch = "wasm32"))]
     fn block(
         &self,
-        stagings: &[&Staging],
+        staging: &Staging,
         submission: &wgpu::SubmissionIndex,
         timeout: Duration,
     ) -> Result<(), DeviceError> {
-        let settled = || stagings.iter().all(|s| s.signal.settled(None));
+        let settled = || staging.signal.settled(None);
         let until = std::time::Instant::now() + timeout;
         while !settled() {
             let left = until.saturating_duration_since(std::time::Instant::now());
@@ -199,14 +199,12 @@ impl GpuDevice {
 
     fn poll_settled(
         &self,
-        stagings: &[&Staging],
+        staging: &Staging,
         submission: &wgpu::SubmissionIndex,
         asked: &mut bool,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), DeviceError>> {
-        // Every signal takes the waker, hence no short cut.
-        let settled = stagings.iter().fold(true, |all, s| s.signal.settled(Some(cx.waker())) && all);
-        if settled {
+        if staging.signal.settled(Some(cx.waker())) {
             return Poll::Ready(Ok(()));
         }
         if let Err(error) = self.check() {

@@ -123,7 +123,7 @@ impl DeviceFacts {
             workgroup_memory: 32 << 10,
             max_storage_buffers: 32,
             max_binding_size: 128 << 20,
-            max_buffer_size: 256 << 20,
+            max_buffer_size: (1 << 31) - 4,
             max_workgroups: 65_535,
             offset_alignment: 32,
         }

@@ -227,14 +227,28 @@ impl Tensor {
 
     /// Takes the elements of a view that has the same type and shape; of another one nothing.
     pub(crate) fn copy_from(&mut self, view: &TensorView<'_>) {
-        if self.element_type != view.element_type || self.shape != view.shape {
-            return;
+        if self.element_type == view.element_type && self.shape == view.shape {
+            self.overwrite().copy_from_slice(view.bytes);
+        }
+    }
+
+    /// The bytes, all of which the caller is about to write: in place where nobody else holds them, in new memory
+    /// otherwise.
+    pub(crate) fn overwrite(&mut self) -> &mut [u8] {
+        let length = self.bytes().len();
+        let alone = match &mut self.storage {
+            Storage::Owned(blocks, _) => Arc::get_mut(blocks).is_some(),
+            Storage::Shared(_) => false,
+        };
+        if !alone {
+            self.storage = Storage::Owned(Arc::new(vec![Block::default(); length.div_ceil(Block::SIZE)]), length);
         }
         match &mut self.storage {
-            Storage::Owned(blocks, length) if Arc::strong_count(blocks) == 1 => {
-                bytemuck::cast_slice_mut(Arc::make_mut(blocks).as_mut_slice())[..*length].copy_from_slice(view.bytes);
-            }
-            storage => *storage = Storage::copy_of(view.bytes),
+            Storage::Owned(blocks, _) => match Arc::get_mut(blocks) {
+                Some(blocks) => &mut bytemuck::cast_slice_mut(blocks.as_mut_slice())[..length],
+                None => &mut [],
+            },
+            Storage::Shared(_) => &mut [],
         }
     }
 

@@ -1,0 +1,116 @@
+//! A schedule made ready on a device: what its sessions share.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::GpuDevice;
+use super::constants::Packed;
+use super::pipeline::Pipeline;
+use super::program::Program;
+use crate::error::DeviceError;
+use crate::kernel::assemble::Access;
+use crate::plan::{Bound, Schedule, ScheduledDispatch, Step};
+
+/// A schedule with its pipelines compiled and its constants on the device. Cloning it gives another handle; sessions are
+/// made from it.
+#[derive(Clone)]
+pub struct GpuEngine {
+    inner: Arc<Engine>,
+}
+
+/// What all sessions of a schedule share.
+pub(super) struct Engine {
+    pub device: GpuDevice,
+    pub schedule: Arc<Schedule>,
+    pub program: Program,
+    /// In the order of [`Schedule::kernels`].
+    pub pipelines: Vec<Arc<Pipeline>>,
+    /// In the order of [`Schedule::constants`].
+    pub constants: Vec<Arc<Packed>>,
+}
+
+impl GpuEngine {
+    /// Compiles the kernels and uploads the constants that the device does not have yet.
+    ///
+    /// # Errors
+    /// If a kernel does not compile, memory runs out, or the device is lost.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn new(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
+        pollster::block_on(Self::new_async(device, schedule))
+    }
+
+    /// [`GpuEngine::new`], for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`GpuEngine::new`].
+    pub async fn new_async(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
+        device.check()?;
+        let pipelines = device.compile(&schedule.kernels).await?;
+        device.save_pipelines();
+        let constants = device.constants(&schedule.constants).await?;
+        for step in &schedule.steps {
+            if let Step::Dispatch(dispatch) = step {
+                check(dispatch, &schedule, &pipelines).map_err(|message| DeviceError::Refused {
+                    what: format!("the dispatch '{}'", dispatch.label),
+                    message,
+                })?;
+            }
+        }
+        let writes = |step: usize, binding: usize| match &schedule.steps[step] {
+            Step::Dispatch(dispatch) => pipelines[dispatch.kernel].buffers[binding].access != Access::Read,
+            _ => false,
+        };
+        let program = Program::new(&schedule, writes);
+        let device = device.clone();
+        Ok(Self { inner: Arc::new(Engine { device, schedule, program, pipelines, constants }) })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &GpuDevice {
+        &self.inner.device
+    }
+
+    /// The schedule.
+    pub fn schedule(&self) -> &Arc<Schedule> {
+        &self.inner.schedule
+    }
+
+    /// Submissions of one run: one, unless host nodes stand between.
+    pub fn submissions(&self) -> usize {
+        self.inner.program.segments.len()
+    }
+
+    pub(super) fn inner(&self) -> &Arc<Engine> {
+        &self.inner
+    }
+}
+
+/// Whether a dispatch fits its kernel: a fault of the planner or of an operator otherwise.
+fn check(dispatch: &ScheduledDispatch, schedule: &Schedule, pipelines: &[Arc<Pipeline>]) -> Result<(), String> {
+    let kernel = pipelines.get(dispatch.kernel).ok_or("its kernel is not there")?;
+    if dispatch.bindings.len() != kernel.buffers.len() {
+        return Err(format!("binds {} buffers, its kernel has {}", dispatch.bindings.len(), kernel.buffers.len()));
+    }
+    let bases = kernel.buffers.iter().filter(|b| b.binding.is_some()).count();
+    if dispatch.params.len() + bases != kernel.words {
+        return Err(format!("gives {} parameters, its kernel takes {}", dispatch.params.len(), kernel.words - bases));
+    }
+    for bound in &dispatch.bindings {
+        let there = match bound {
+            Bound::Slot(slot) => schedule.slots.get(slot.0).is_some_and(|s| s.region.buffer < schedule.buffers.len()),
+            Bound::Scratch(region) => region.buffer < schedule.buffers.len(),
+            Bound::Constant(constant) => *constant < schedule.constants.len(),
+        };
+        if !there {
+            return Err(format!("binds {bound:?}, which is not there"));
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for GpuEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let inner = &self.inner;
+        write!(f, "GpuEngine({} steps on {:?})", inner.schedule.steps.len(), inner.device)
+    }
+}

@@ -1,0 +1,277 @@
+//! Schedules run on the adapter, and on wgpu's own checks where nothing need be computed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{GpuDevice, GpuEngine, GpuSession, GpuTensor};
+use crate::error::{DeviceError, RunError};
+use crate::graph::{Definition, Graph, ValueId};
+use crate::kernel::Storage;
+use crate::plan::{PlanOptions, Schedule, Step, plan};
+use crate::tensor::{ElementType, Tensor, TensorView};
+
+/// `y = relu(x)`, `z = sigmoid(neg(y))`; with `host` there is an operator between them that no kernel has.
+fn graph(shape: &[usize], host: bool) -> Graph {
+    let mut graph = Graph::builder();
+    let x = graph.input("x", ElementType::F32, shape.iter().copied());
+    let y = graph.node(&Definition::new("Relu"), &[x]).unwrap();
+    let mut n = graph.node(&Definition::new("Neg"), &[y]).unwrap();
+    if host {
+        // Truth values and back again would do as well; the planner is told to keep this one on the host.
+        n = graph.operator(Arc::new(HostOnly), &[Some(n)], 1)[0];
+    }
+    let z = graph.node(&Definition::new("Sigmoid"), &[n]).unwrap();
+    graph.output("y", y);
+    graph.output("z", z);
+    graph.build().unwrap()
+}
+
+/// Adds one, on the host.
+#[derive(Debug)]
+struct HostOnly;
+
+impl crate::graph::Operator for HostOnly {
+    fn name(&self) -> &str {
+        "HostOnly"
+    }
+
+    fn infer(
+        &self,
+        inputs: &[Option<&crate::graph::Fact>],
+    ) -> Result<Vec<crate::graph::Fact>, crate::graph::ShapeError> {
+        Ok(vec![crate::graph::Fact::at(inputs, 0)?.without_content()])
+    }
+
+    fn evaluate(
+        &self,
+        _: &mut crate::graph::Context,
+        inputs: crate::graph::Inputs<'_>,
+    ) -> Result<Vec<crate::graph::Value>, crate::graph::EvaluateError> {
+        let x = inputs.tensor(0)?;
+        let y = x.as_slice::<f32>()?.iter().map(|v| v + 1.0).collect();
+        Ok(vec![Tensor::new(x.shape().to_vec(), y)?.into()])
+    }
+}
+
+fn schedule(device: &GpuDevice, graph: Graph, options: PlanOptions) -> Arc<Schedule> {
+    Arc::new(plan(graph, device.facts(), &options).unwrap())
+}
+
+fn session(device: &GpuDevice, shape: &[usize], host: bool) -> GpuSession {
+    let schedule = schedule(device, graph(shape, host), PlanOptions::default());
+    GpuSession::new(&GpuEngine::new(device, schedule).unwrap()).unwrap()
+}
+
+fn ids(session: &GpuSession) -> (ValueId, ValueId, ValueId) {
+    let graph = &session.engine().schedule().graph;
+    (graph.inputs[0], graph.outputs[0], graph.outputs[1])
+}
+
+fn ramp(n: usize, from: f32) -> Vec<f32> {
+    (0..n).map(|i| from + i as f32 * 0.25).collect()
+}
+
+fn expected(x: &[f32], host: bool) -> (Vec<f32>, Vec<f32>) {
+    let y: Vec<f32> = x.iter().map(|v| v.max(0.0)).collect();
+    let z = y.iter().map(|v| 1.0 / (1.0 + (v - f32::from(u8::from(host))).exp())).collect();
+    (y, z)
+}
+
+fn close(got: &Tensor, expected: &[f32], tolerance: f32) {
+    let got = got.as_slice::<f32>().unwrap();
+    assert_eq!(got.len(), expected.len());
+    for (g, e) in got.iter().zip(expected) {
+        assert!((g - e).abs() <= tolerance, "{g} instead of {e}");
+    }
+}
+
+#[test]
+fn runs_agree_with_the_formula() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    for host in [false, true] {
+        for n in [1usize, 5, 64, 1001] {
+            let mut session = session(&device, &[n], host);
+            let (x, y, z) = ids(&session);
+            assert_eq!(session.engine().submissions(), if host { 2 } else { 1 });
+            for from in [-3.0, 7.0] {
+                let input = ramp(n, from);
+                let (relu, sigmoid) = expected(&input, host);
+                session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+                // The input stays given.
+                for _ in 0..2 {
+                    session.run().unwrap();
+                    close(session.get(y).unwrap(), &relu, 0.0);
+                    // Our own exp is good to a few units in the last place.
+                    close(session.get(z).unwrap(), &sigmoid, 1e-6);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn empty_tensors_run() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let mut session = session(&device, &[0, 3], false);
+    let (x, y, _) = ids(&session);
+    session.set(x, &TensorView::new::<f32>([0, 3], &[]).unwrap()).unwrap();
+    session.run().unwrap();
+    assert_eq!(session.get(y).unwrap().shape(), [0, 3]);
+}
+
+#[test]
+fn halves_are_stored_and_come_back_as_floats() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let schedule = schedule(&device, graph(&[10], false), PlanOptions { half: true, ..PlanOptions::default() });
+    assert!(schedule.slots.iter().all(|s| s.storage == Storage::F16));
+    let mut session = GpuSession::new(&GpuEngine::new(&device, schedule).unwrap()).unwrap();
+    let (x, y, z) = ids(&session);
+    let input = ramp(10, -1.0);
+    let (relu, sigmoid) = expected(&input, false);
+    session.set(x, &TensorView::new([10], &input).unwrap()).unwrap();
+    session.run().unwrap();
+    close(session.get(y).unwrap(), &relu, 0.0);
+    // Half a unit in the last place of a half below 1.
+    close(session.get(z).unwrap(), &sigmoid, 4.9e-4);
+}
+
+#[test]
+fn steady_runs_make_nothing() {
+    // Devices of its own: what other tests make must not be counted.
+    for device in GpuDevice::for_this_test().into_iter().chain([GpuDevice::noop()]) {
+        let mut session = session(&device, &[100], true);
+        let (x, ..) = ids(&session);
+        let input = ramp(100, 0.0);
+        let step = |session: &mut GpuSession| {
+            session.set(x, &TensorView::new([100], &input).unwrap()).unwrap();
+            session.run().unwrap();
+        };
+        step(&mut session);
+        let made = device.creations();
+        for _ in 0..100 {
+            step(&mut session);
+        }
+        assert_eq!(device.creations(), made);
+    }
+}
+
+#[test]
+fn sessions_share_pipelines_and_constants() {
+    let device = GpuDevice::noop();
+    let schedule = schedule(&device, graph(&[100], false), PlanOptions::default());
+    let engine = GpuEngine::new(&device, Arc::clone(&schedule)).unwrap();
+    let pipelines = device.pipelines();
+    assert_eq!(pipelines, schedule.kernels.len());
+    let _again = GpuEngine::new(&device, schedule).unwrap();
+    assert_eq!(device.pipelines(), pipelines);
+    let _sessions = [GpuSession::new(&engine).unwrap(), GpuSession::new(&engine).unwrap()];
+}
+
+#[test]
+fn wrong_inputs_are_refused() {
+    let device = GpuDevice::noop();
+    let mut session = session(&device, &[4], false);
+    let (x, y, _) = ids(&session);
+    assert!(matches!(session.run(), Err(RunError::MissingInput(ref name)) if name == "x"));
+    let four = [0f32; 4];
+    assert!(matches!(session.set(x, &TensorView::new([2, 2], &four).unwrap()), Err(RunError::InputShape { .. })));
+    assert!(matches!(session.set(x, &TensorView::new([4], &[0i32; 4]).unwrap()), Err(RunError::InputType { .. })));
+    assert!(matches!(session.set(y, &TensorView::new([4], &four).unwrap()), Err(RunError::State(_))));
+    assert!(session.get(ValueId(9_999)).is_err());
+}
+
+#[test]
+fn a_kernel_that_does_not_compile_is_refused() {
+    let device = GpuDevice::noop();
+    let mut schedule = (*schedule(&device, graph(&[4], false), PlanOptions::default())).clone();
+    schedule.kernels[0].shader = "no such shader.wgsl";
+    let refused = GpuEngine::new(&device, Arc::new(schedule.clone()));
+    assert!(matches!(refused, Err(DeviceError::Refused { .. })), "{refused:?}");
+    // One that assembles, but is not WGSL.
+    schedule.kernels[0].shader = "elementwise/unary.wgsl";
+    for (_, text) in &mut schedule.kernels[0].pastes {
+        text.push_str(" + no_such_name");
+    }
+    let refused = GpuEngine::new(&device, Arc::new(schedule));
+    assert!(matches!(refused, Err(DeviceError::Refused { ref message, .. }) if message.contains("no_such_name")));
+}
+
+#[test]
+fn a_schedule_with_the_wrong_bindings_is_refused() {
+    let device = GpuDevice::noop();
+    let mut schedule = (*schedule(&device, graph(&[4], false), PlanOptions::default())).clone();
+    for step in &mut schedule.steps {
+        if let Step::Dispatch(dispatch) = step {
+            dispatch.bindings.pop();
+        }
+    }
+    assert!(matches!(GpuEngine::new(&device, Arc::new(schedule)), Err(DeviceError::Refused { .. })));
+}
+
+#[test]
+fn a_lost_device_ends_runs_with_an_error() {
+    let device = GpuDevice::noop();
+    let mut session = session(&device, &[4], false);
+    let (x, ..) = ids(&session);
+    session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
+    session.run().unwrap();
+    device.wgpu().destroy();
+    device.notify_lost("gone");
+    assert!(matches!(session.run(), Err(RunError::Device(DeviceError::Lost(_)))));
+}
+
+#[test]
+fn a_wait_has_its_bound() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    // Enough to do that it cannot be over at once.
+    let n = 1 << 22;
+    let mut session = session(&device, &[n], false);
+    let (x, y, _) = ids(&session);
+    let input = ramp(n, -5.0);
+    session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+    session.set_timeout(Duration::ZERO);
+    assert!(matches!(session.run(), Err(RunError::Device(DeviceError::Timeout(_)))));
+    assert!(session.get(y).is_err());
+    // The work goes on; the next call waits for it.
+    session.set_timeout(Duration::from_secs(60));
+    session.run().unwrap();
+    assert_eq!(session.get(y).unwrap().as_slice::<f32>().unwrap()[n - 1], input[n - 1]);
+}
+
+#[test]
+fn futures_need_no_runtime_and_may_cross_threads() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let mut session = session(&device, &[1000], true);
+    let (x, y, _) = ids(&session);
+    let input = ramp(1000, -9.0);
+    session.set(x, &TensorView::new([1000], &input).unwrap()).unwrap();
+    for _ in 0..10 {
+        pollster::block_on(is_send(session.run_async())).unwrap();
+    }
+    close(session.get(y).unwrap(), &expected(&input, true).0, 0.0);
+    // Dropped before its end: the next run waits for it.
+    let mut run = Box::pin(session.run_async());
+    let _ = run.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    drop(run);
+    pollster::block_on(session.run_async()).unwrap();
+    close(session.get(y).unwrap(), &expected(&input, true).0, 0.0);
+}
+
+#[test]
+fn tensors_cross_to_the_device_and_back() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let minute = Duration::from_secs(60);
+    for n in [0usize, 1, 6] {
+        let integers = Tensor::vector((0..n as i64).map(|i| i * 7 - 9).collect());
+        let there = pollster::block_on(GpuTensor::upload(&device, &integers.view())).unwrap();
+        assert_eq!(there.read(minute).unwrap(), integers);
+        let bytes = Tensor::vector((0..n as u8).collect());
+        let there = pollster::block_on(GpuTensor::upload(&device, &bytes.view())).unwrap();
+        assert_eq!(there.read(minute).unwrap(), bytes);
+    }
+    let too_wide = Tensor::vector(vec![1i64 << 40]);
+    assert!(pollster::block_on(GpuTensor::upload(&device, &too_wide.view())).is_err());
+}
