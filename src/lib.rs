@@ -13,6 +13,7 @@ mod model;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;
+pub mod optimize;
 pub mod plan;
 pub mod session;
 pub mod tensor;

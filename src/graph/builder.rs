@@ -17,7 +17,7 @@ use crate::tensor::{ElementType, Tensor};
 /// assert_eq!(graph.fact(graph.outputs[0]).unwrap().to_string(), "f32[2, 3]");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GraphBuilder {
     graph: Graph,
 }

@@ -58,7 +58,7 @@ pub(super) struct Member {
     /// The kernel for integers, where that is another.
     pub integer: Option<&'static str>,
     /// The activation that it is on floating-point numbers, if it is one.
-    pub activation: Option<fn([f32; 2]) -> Activation>,
+    pub activation: fn([f32; 2]) -> Option<Activation>,
     /// How far kernel and reference may lie apart: relative to the value, and for values below `scale` relative to that.
     #[cfg_attr(not(test), expect(dead_code, reason = "read by tests"))]
     pub tolerance: f32,
@@ -94,7 +94,7 @@ const FLOAT: Member = Member {
     evaluate: |x, _| Ok(x.clone()),
     wgsl: "v",
     integer: None,
-    activation: None,
+    activation: |_| None,
     // A few units in the last place of f32: what Vulkan allows a division (2.5) and a handful of roundings.
     tolerance: 8e-7,
     scale: 0.0,
@@ -162,14 +162,14 @@ pub(super) static MEMBERS: &[Member] = &[
         name: "HardSigmoid",
         parameters: |d| Ok([d.float("alpha")?.unwrap_or(0.2), d.float("beta")?.unwrap_or(0.5)]),
         evaluate: |x, [a, b]| floats(x, |v| bound(a * v + b, 0.0, 1.0)),
-        activation: Some(|[a, b]| Activation::HardSigmoid(a, b)),
+        activation: |[a, b]| Some(Activation::HardSigmoid(a, b)),
         scale: 1.0,
         ..FLOAT
     },
     Member {
         name: "HardSwish",
         evaluate: |x, _| floats(x, |v| v * bound(v / 6.0 + 0.5, 0.0, 1.0)),
-        activation: Some(|_| Activation::HardSwish),
+        activation: |_| Some(Activation::HardSwish),
         scale: 1.0,
         ..FLOAT
     },
@@ -196,7 +196,7 @@ pub(super) static MEMBERS: &[Member] = &[
         name: "LeakyRelu",
         parameters: |d| alpha(d, 0.01),
         evaluate: |x, [a, _]| floats(x, |v| if v < 0.0 { a * v } else { v }),
-        activation: Some(|[a, _]| Activation::LeakyRelu(a)),
+        activation: |[a, _]| Some(Activation::LeakyRelu(a)),
         ..FLOAT
     },
     Member { name: "Log", evaluate: |x, _| floats(x, f64::ln), wgsl: "log4(v)", ..FLOAT },
@@ -224,7 +224,7 @@ pub(super) static MEMBERS: &[Member] = &[
         name: "Relu",
         evaluate: |x, _| numbers(x, |v| if v < 0.0 { 0.0 } else { v }, |v| v.max(0)),
         integer: Some("max(v, vec4<i32>(0))"),
-        activation: Some(|_| Activation::Relu),
+        activation: |_| Some(Activation::Relu),
         ..NUMBER
     },
     Member {
@@ -244,7 +244,7 @@ pub(super) static MEMBERS: &[Member] = &[
         wgsl: "params.beta * select(v, params.alpha * expm1_4(v), v <= vec4<f32>(0.0))",
         ..FLOAT
     },
-    Member { name: "Sigmoid", evaluate: |x, _| floats(x, sigmoid), activation: Some(|_| Activation::Sigmoid), ..FLOAT },
+    Member { name: "Sigmoid", evaluate: |x, _| floats(x, sigmoid), activation: |_| Some(Activation::Sigmoid), ..FLOAT },
     Member {
         name: "Sign",
         evaluate: |x, _| numbers(x, |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, i64::signum),
@@ -266,12 +266,13 @@ pub(super) static MEMBERS: &[Member] = &[
         name: "Swish",
         parameters: |d| alpha(d, 1.0),
         evaluate: |x, [a, _]| floats(x, |v| v * sigmoid(a * v)),
+        activation: |[a, _]| (a == 1.0).then_some(Activation::Silu),
         wgsl: "select(v, vec4<f32>(0.0), params.alpha * v < vec4<f32>(-104.0)) * sigmoid4(params.alpha * v)",
         range: 6e4,
         ..FLOAT
     },
     Member { name: "Tan", evaluate: |x, _| floats(x, f64::tan), wgsl: "tan4(v)", ..PERIODIC },
-    Member { name: "Tanh", evaluate: |x, _| floats(x, f64::tanh), activation: Some(|_| Activation::Tanh), ..FLOAT },
+    Member { name: "Tanh", evaluate: |x, _| floats(x, f64::tanh), activation: |_| Some(Activation::Tanh), ..FLOAT },
     Member {
         name: "ThresholdedRelu",
         parameters: |d| alpha(d, 1.0),

@@ -68,7 +68,7 @@ impl Operator for Unary {
     }
 
     fn activation(&self) -> Option<Activation> {
-        self.member.activation.map(|make| make(self.parameters))
+        (self.member.activation)(self.parameters)
     }
 }
 

@@ -1,0 +1,124 @@
+//! Nodes whose inputs are all constants are computed once, by their references, and become constants.
+//!
+//! Bounded, so that a small file cannot ask for a large constant or much work: a result is kept if it takes at most 1 MiB
+//! or four times what its inputs take (weights that are converted from 8 bits to 32), and work that would take the reference
+//! more than some seconds is left where it is. Nodes that compute an output of the graph stay.
+
+use super::edit::Edit;
+use crate::graph::{Context, Fact, Graph, Inputs, Node, Value};
+use crate::tensor::shape::elements;
+
+/// Bytes that a result may take whatever its inputs take.
+const SMALL: usize = 1 << 20;
+/// Floating-point operations that are left to the run.
+const MUCH_WORK: f64 = 1e9;
+
+pub(super) fn apply(graph: &mut Graph) {
+    let mut edit = Edit::of(graph);
+    for index in edit.nodes() {
+        let Some(node) = edit.node(index) else { continue };
+        let outputs: Vec<_> = node.outputs.iter().flatten().copied().collect();
+        if outputs.is_empty() || outputs.iter().any(|id| edit.is_output(*id)) {
+            continue;
+        }
+        // Inference has computed shapes already.
+        if !outputs.iter().all(|id| edit.graph().constant(*id).is_some()) {
+            let Some(facts) = fold(edit.graph(), node) else { continue };
+            let places: Vec<_> = node.outputs.clone();
+            for (id, fact) in places.iter().zip(facts).filter_map(|(id, fact)| Some(((*id)?, fact))) {
+                edit.set_fact(id, fact);
+            }
+        }
+        edit.remove(index);
+    }
+    edit.finish();
+}
+
+/// What the node computes, if it can be computed now.
+fn fold(graph: &Graph, node: &Node) -> Option<Vec<Fact>> {
+    // Without inputs there is nothing to fold: a random tensor is another one each time.
+    let random = ["Random", "Bernoulli", "Multinomial"].iter().any(|name| node.operator.name().starts_with(name));
+    if random || node.inputs.iter().flatten().next().is_none() {
+        return None;
+    }
+    let inputs = graph.input_facts(node)?;
+    let values: Vec<Option<Value>> = inputs
+        .iter()
+        .map(|fact| fact.map_or(Some(None), |fact| fact.constant.clone().map(|t| Some(Value::Tensor(t)))))
+        .collect::<Option<_>>()?;
+    let facts = node.operator.infer(&inputs).ok()?;
+    let size = |fact: &Fact| elements(&fact.concrete()?)?.checked_mul(fact.element_type.size());
+    let given = inputs.iter().flatten().try_fold(0usize, |sum, fact| sum.checked_add(size(fact)?))?;
+    let result = facts.iter().try_fold(0usize, |sum, fact| sum.checked_add(size(fact)?))?;
+    if facts.len() < node.outputs.len()
+        || result > SMALL.max(given.saturating_mul(4))
+        || node.operator.work(&inputs, &facts) > MUCH_WORK
+    {
+        return None;
+    }
+    let values: Vec<_> = values.iter().map(Option::as_ref).collect();
+    // Whatever is wrong shows, with a better message, when the node runs.
+    let results = node.operator.evaluate(&mut Context::default(), Inputs(&values)).ok()?;
+    if results.len() < node.outputs.len() {
+        return None;
+    }
+    Some(results.into_iter().map(|Value::Tensor(tensor)| Fact::constant(tensor)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::Definition;
+    use crate::optimize::testing::*;
+    use crate::tensor::Tensor;
+
+    #[test]
+    fn what_depends_on_constants_alone_is_computed() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 2]);
+        let w = graph.constant("w", &[2, 2], &[1.0, -2.0, 3.0, -4.0]);
+        let negated = graph.node("Neg", &[w]);
+        let scaled = graph.node("Relu", &[negated]);
+        let y = graph.node("MatMul", &[x, scaled]);
+        graph.output("y", y);
+        let folded = graph.check(
+            &["fold_constants", "drop_dead"],
+            "input x: f32[1, 2]\n\
+             y: f32[1, 2] = MatMul(x, Relu_1: f32[2, 2])\n\
+             output y: f32[1, 2]\n",
+        );
+        let id = folded.find("Relu_1").unwrap();
+        assert_eq!(folded.constant(id), Some(&Tensor::new([2, 2], vec![0f32, 2.0, 0.0, 4.0]).unwrap()));
+    }
+
+    #[test]
+    fn large_results_and_outputs_stay() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1]);
+        let shape = graph.integers("shape", &[1 << 12, 1 << 12]);
+        let large = graph.define(&Definition::new("ConstantOfShape"), &[shape]);
+        let w = graph.constant("w", &[1], &[1.0]);
+        let negated = graph.node("Neg", &[w]);
+        let _ = x;
+        graph.output("large", large);
+        graph.output("negated", negated);
+        graph.check(
+            &["fold_constants"],
+            "input x: f32[1]\n\
+             large: f32[4096, 4096] = ConstantOfShape([4096, 4096])\n\
+             negated: f32[1] = Neg([1.0])\n\
+             output large: f32[4096, 4096]\n\
+             output negated: f32[1]\n",
+        );
+
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1]);
+        let shape = graph.integers("shape", &[1 << 10, 1 << 10]);
+        let large = graph.define(&Definition::new("ConstantOfShape"), &[shape]);
+        let negated = graph.node("Neg", &[large]);
+        let y = graph.node("Shape", &[negated]);
+        let _ = x;
+        graph.output("y", y);
+        let text = graph.rewritten(&["fold_constants"]).to_string();
+        assert!(text.contains("= ConstantOfShape("), "{text}");
+    }
+}

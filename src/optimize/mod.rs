@@ -1,0 +1,110 @@
+//! Rewrites of a graph: each makes it smaller or faster and leaves what it computes as it was, up to rounding.
+//!
+//! A rewrite stands in a file of its own under the name by which it can be switched off. Outputs of the graph keep their
+//! names, and where a chain of nodes becomes one, its output keeps that of the chain's last value, so that the rewritten
+//! graph can be compared with the one as read.
+
+mod edit;
+mod fold_constants;
+mod fuse_activation;
+mod remove_identity;
+#[cfg(test)]
+mod testing;
+
+use crate::graph::{Graph, NodeError};
+
+/// A rewrite.
+#[derive(Debug)]
+pub struct Rewrite {
+    /// The name by which it is switched off.
+    pub name: &'static str,
+    /// What it does, for help texts.
+    pub about: &'static str,
+    apply: fn(&mut Graph),
+}
+
+/// Every rewrite, in the order in which they are applied.
+pub const REWRITES: &[Rewrite] = &[
+    Rewrite {
+        name: "remove_identity",
+        about: "removes nodes that hand their input on (Identity, Dropout)",
+        apply: remove_identity::apply,
+    },
+    Rewrite {
+        name: "fold_constants",
+        about: "computes nodes whose inputs are constants, once",
+        apply: fold_constants::apply,
+    },
+    Rewrite {
+        name: "fuse_activation",
+        about: "computes an activation where its input is computed (Conv and Relu)",
+        apply: fuse_activation::apply,
+    },
+    Rewrite { name: "drop_dead", about: "drops nodes and constants that no output needs", apply: Graph::drop_dead },
+];
+
+/// Which rewrites are applied; all of them by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Rewrites {
+    disabled: Vec<&'static str>,
+}
+
+impl Rewrites {
+    /// All but these.
+    ///
+    /// # Errors
+    /// A sentence that names the first that does not exist and those that do.
+    pub fn without<'a>(names: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let known = || REWRITES.iter().map(|rewrite| rewrite.name);
+        let find = |name: &str| {
+            known().find(|k| *k == name).ok_or_else(|| {
+                let near = crate::error::nearest(name, known()).map(|near| format!("; did you mean '{near}'?"));
+                let known: Vec<_> = known().collect();
+                format!("there is no rewrite '{name}'{}; there are {}", near.unwrap_or_default(), known.join(", "))
+            })
+        };
+        Ok(Self { disabled: names.into_iter().map(find).collect::<Result<_, _>>()? })
+    }
+
+    /// None of them.
+    pub fn none() -> Self {
+        Self { disabled: REWRITES.iter().map(|rewrite| rewrite.name).collect() }
+    }
+
+    /// Whether a rewrite is applied.
+    pub fn applies(&self, name: &str) -> bool {
+        !self.disabled.contains(&name)
+    }
+}
+
+/// The graph with the rewrites applied and its facts inferred again. Ids of values and nodes change, names of outputs do not.
+///
+/// # Errors
+/// With the first node that cannot be right, which is a fault of a rewrite unless the graph had it before.
+pub fn optimize(mut graph: Graph, rewrites: &Rewrites) -> Result<Graph, NodeError> {
+    for rewrite in REWRITES.iter().filter(|rewrite| rewrites.applies(rewrite.name)) {
+        (rewrite.apply)(&mut graph);
+        // Later rewrites read the facts of what earlier ones made.
+        graph.infer()?;
+    }
+    Ok(graph)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_rewrite_is_refused_with_the_known_ones() {
+        let error = Rewrites::without(["drop_dead", "fold_constant"]).unwrap_err();
+        assert!(
+            error.starts_with(
+                "there is no rewrite 'fold_constant'; did you mean 'fold_constants'?; there are remove_identity, "
+            ),
+            "{error}"
+        );
+        let rewrites = Rewrites::without(["drop_dead"]).unwrap();
+        assert!(!rewrites.applies("drop_dead") && rewrites.applies("fold_constants"));
+        assert!(REWRITES.iter().all(|rewrite| !Rewrites::none().applies(rewrite.name)));
+    }
+}
