@@ -16,7 +16,6 @@
 #read residual
 #endif
 #write y
-#param activation: u32
 #param alpha: f32
 #param beta: f32
 #param units: u32
@@ -100,5 +99,5 @@ fn main(
 #if RESIDUAL
     v += load_residual(u);
 #endif
-    store_y(u, activate(v, params.activation, params.alpha, params.beta));
+    store_y(u, activate(v, ACTIVATION, params.alpha, params.beta));
 }

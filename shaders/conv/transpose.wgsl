@@ -13,7 +13,6 @@
 #read b elements
 #endif
 #write y
-#param activation: u32
 #param alpha: f32
 #param beta: f32
 #param units: u32
@@ -106,5 +105,5 @@ fn main(
     let last = params.elements - 1u;
     let e = u * 4u;
     let v = vec4<f32>(output(e), output(min(e + 1u, last)), output(min(e + 2u, last)), output(min(e + 3u, last)));
-    store_y(u, activate(v, params.activation, params.alpha, params.beta));
+    store_y(u, activate(v, ACTIVATION, params.alpha, params.beta));
 }

@@ -13,6 +13,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "common/index.wgsl",
     "common/math.wgsl",
     "conv/direct.wgsl",
+    "conv/subgroup.wgsl",
+    "conv/subgroup_pointwise.wgsl",
     "conv/transpose.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use half::f16;
 
-use super::conv::{FLAT, given, groups};
+use super::conv::{FLAT, activated, given, groups};
 use super::window::{AutoPad, Axis, Window, sizes, three};
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
@@ -284,12 +284,7 @@ fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<Candidate, 
         }
     }
     let units = units(&y, Layout::Linear).ok_or("it is too large")?;
-    let (kind, alpha, beta) = operator.activation.parameters();
-    dispatch = dispatch
-        .bind(Binding::Output(0), request.output_storage(0)?)
-        .param("activation", kind)
-        .param("alpha", alpha)
-        .param("beta", beta)
+    dispatch = activated(dispatch.bind(Binding::Output(0), request.output_storage(0)?), operator.activation)
         .param("units", units as u32)
         .param("outputs", y[1])
         .param("group_inputs", x[1] / operator.groups.max(1))

@@ -16,11 +16,13 @@ mod direct;
 mod pack;
 mod problem;
 mod reference;
+mod subgroup;
 #[cfg(test)]
 mod tests;
 
 pub(super) use direct::AXIS_PARAMS;
 pub(super) use pack::FLAT;
+pub(super) use problem::activated;
 
 /// A convolution, with what rewrites fuse into it.
 ///
@@ -140,6 +142,7 @@ impl Operator for Conv {
             return Ok(vec![problem.candidate("empty", crate::kernel::Layout::Linear)]);
         }
         let mut candidates = vec![];
+        candidates.extend(subgroup::candidate(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());

@@ -1,7 +1,7 @@
 //! A convolution in numbers: what the candidates of all kernel families start from.
 
 use super::Conv;
-use crate::graph::Request;
+use crate::graph::{Activation, Request};
 use crate::kernel::{Binding, Candidate, Constant, DeviceFacts, Dispatch, Layout, Packing, Storage, Want, units};
 use crate::ops::window::{Axis, three};
 use crate::tensor::{ElementType, Tensor, shape};
@@ -137,11 +137,22 @@ impl<'a> Problem<'a> {
             dispatch.kernel = dispatch.kernel.define("RESIDUAL", 1);
             dispatch = dispatch.bind(Binding::Input(3), self.request.storage(3).ok()?);
         }
-        let (kind, alpha, beta) = self.conv.activation.parameters();
         let dispatch = dispatch.bind(Binding::Output(0), self.request.output_storage(0).ok()?);
         if dispatch.bindings.len() > self.device.max_storage_buffers as usize {
             return None;
         }
-        Some(dispatch.param("activation", kind).param("alpha", alpha).param("beta", beta))
+        Some(activated(dispatch, self.conv.activation))
     }
+}
+
+/// Sets the activation. Its kind is part of the pipeline, because a software adapter runs every branch of a switch;
+/// but those that only bound their argument are one kind, so that most networks need no more.
+pub(in crate::ops) fn activated(mut dispatch: Dispatch, activation: Activation) -> Dispatch {
+    let (kind, alpha, beta) = match activation {
+        Activation::Identity => Activation::Clip(f32::MIN, f32::MAX).parameters(),
+        Activation::Relu => Activation::Clip(0.0, f32::MAX).parameters(),
+        other => other.parameters(),
+    };
+    dispatch.kernel = dispatch.kernel.define("ACTIVATION", kind);
+    dispatch.param("alpha", alpha).param("beta", beta)
 }

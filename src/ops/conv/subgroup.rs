@@ -1,0 +1,75 @@
+//! The family for software adapters: planar pixels, weights shared by a subgroup's broadcasts.
+
+use super::direct::AXIS_PARAMS;
+use super::pack;
+use super::problem::Problem;
+use crate::kernel::{Binding, Candidate, DeviceClass, Dispatch, Kernel, Layout};
+use crate::ops::window::Axis;
+
+/// How much faster than 10 GFLOP/s it is on two cores of lavapipe, as a factor of time.
+const EFFICIENCY: f64 = 0.25;
+
+/// The candidate, if the device has subgroups of a size that is always the same and the convolution is dense.
+pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
+    let lanes = problem.device.subgroup_size.filter(|s| (4..=32).contains(s))? as usize;
+    let weights = problem.weights?;
+    if problem.groups != 1 || !problem.is_planar() || problem.inputs == 0 {
+        return None;
+    }
+    let [_, h, w] = problem.axes;
+    let pointwise = h.is_pointwise() && w.is_pointwise();
+    let block = block(problem.outputs, lanes);
+    // Weights of four input channels lie in a unit; a first layer's one to three are not padded to four.
+    let inputs = if pointwise { 4 } else { problem.inputs.min(4) };
+    let steps = problem.inputs.div_ceil(inputs);
+    let blocks = problem.outputs.div_ceil(block);
+    let units = h.output * w.output.div_ceil(4);
+    let count = blocks * steps * h.kernel * w.kernel * block;
+    let shader = if pointwise { "conv/subgroup_pointwise.wgsl" } else { "conv/subgroup.wgsl" };
+    let mut kernel = Kernel::of(shader)
+        .define("LANES", lanes as i64)
+        .define("GROUPS", (block / lanes) as i64)
+        .define("BLOCK", block as i64);
+    if !pointwise {
+        kernel = kernel.define("INPUTS", inputs as i64);
+    }
+    let (binding, storage) =
+        problem.constant(weights, pack::PANELS, &[block, inputs], count + (blocks * block).div_ceil(4))?;
+    let dispatch =
+        Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
+    let mut dispatch = problem.tail(dispatch)?;
+    if pointwise {
+        dispatch = dispatch.param("units", units);
+    }
+    dispatch = dispatch.param("inputs", problem.inputs).param("outputs", problem.outputs).param("biases", count * 4);
+    if !pointwise {
+        dispatch = axis_params(dispatch, [h, w]);
+    }
+    let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= problem.device.max_workgroups);
+    let dispatch = dispatch.workgroups(fits(units.div_ceil(lanes))?, fits(blocks)?, fits(problem.samples)?);
+    // Lanes beyond the plane, pixels beyond the row and channels beyond the last are computed too.
+    let computed = units.next_multiple_of(lanes) * 4 * blocks * block;
+    let waste = computed as f64 / (problem.outputs * h.output * w.output) as f64;
+    let slowness = if problem.device.class == DeviceClass::Software { EFFICIENCY } else { 4.0 };
+    let candidate = problem.candidate("subgroup", Layout::Rows).dispatch(dispatch);
+    Some(candidate.cost(problem.operations() * waste * slowness, problem.bytes()))
+}
+
+/// Sets the parameters of the height and the width.
+pub(super) fn axis_params(mut dispatch: Dispatch, axes: [Axis; 2]) -> Dispatch {
+    for (axis, names) in axes.into_iter().zip(&AXIS_PARAMS[1..]) {
+        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
+        for (name, value) in names.iter().zip(values) {
+            dispatch = dispatch.param(name, value);
+        }
+    }
+    dispatch
+}
+
+/// Output channels of an invocation: as many as waste least. Larger blocks read x less often, but take longer to compile
+/// (lavapipe: 0.2 to 0.4 s for 32), so there are few sizes.
+fn block(outputs: usize, lanes: usize) -> usize {
+    let sizes: &[usize] = if lanes >= 8 { &[32, 16, 8] } else { &[16, 8] };
+    let cost = |block: usize| outputs.div_ceil(block) * (10 + block);
+    sizes.iter().copied().filter(|b| b % lanes == 0).min_by_key(|&b| cost(b)).unwrap_or(lanes)
+}
