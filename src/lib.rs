@@ -24,7 +24,10 @@ pub use model::{Model, Port};
 #[cfg(feature = "onnx")]
 pub use onnx::Limits;
 pub use plan::Placement;
-pub use session::{Backend, Device, DeviceOptions, Options, Precision};
+pub use session::{
+    Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Plan, Precision, Session,
+    Tolerance, Validation, validate,
+};
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 
 #[cfg(test)]

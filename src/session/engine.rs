@@ -1,0 +1,227 @@
+//! A model on a device: plans for the shapes that were met, pipelines and weights, shared by sessions.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use super::binding::{Shapes, concrete, shapes_from_options};
+use super::{Device, Options, Precision, Session};
+use crate::cpu::CpuPlan;
+use crate::error::{DeviceError, Error, PlanError};
+#[cfg(feature = "gpu")]
+use crate::gpu::GpuEngine;
+use crate::graph::Graph;
+use crate::model::Model;
+use crate::optimize::{Rewrites, optimize};
+use crate::plan::{PlanOptions, Schedule};
+
+/// Plans that are kept for shapes that may come again.
+const KEPT_PLANS: usize = 16;
+
+/// What a run of a model does on a device, for certain shapes, before anything is compiled or uploaded.
+///
+/// Made by [`Model::plan`].
+#[derive(Clone)]
+pub struct Plan {
+    engine: Engine,
+    planned: Arc<Planned>,
+}
+
+/// A model on a device, ready for sessions. Cloning it gives another handle to the same one.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    model: Model,
+    device: Device,
+    options: Options,
+    rewrites: Rewrites,
+    /// The plans made so far, the one used last at the end.
+    plans: Mutex<Vec<Arc<Planned>>>,
+}
+
+/// A plan for certain input shapes, and what was loaded for it.
+pub(crate) struct Planned {
+    pub shapes: Shapes,
+    pub graph: Arc<Graph>,
+    pub schedule: Option<Arc<Schedule>>,
+    loaded: OnceLock<Result<Loaded, DeviceError>>,
+}
+
+/// What sessions of one plan share.
+#[derive(Clone)]
+pub(crate) enum Loaded {
+    Cpu(Arc<CpuPlan>),
+    #[cfg(feature = "gpu")]
+    Gpu(GpuEngine),
+}
+
+impl Engine {
+    /// A model on a device, its plans made when shapes are known.
+    ///
+    /// # Errors
+    /// [`PlanError::Options`] if the options name a rewrite, a dimension or an input that there is not.
+    pub fn new(model: &Model, device: &Device, options: &Options) -> Result<Self, PlanError> {
+        let rewrites = Rewrites::without(options.without.iter().map(String::as_str)).map_err(PlanError::Options)?;
+        let engine = Self(Arc::new(Inner {
+            model: model.clone(),
+            device: device.clone(),
+            options: options.clone(),
+            rewrites,
+            plans: Mutex::default(),
+        }));
+        // A wrong name is said now; a dimension that is not bound yet may be bound by a run.
+        match shapes_from_options(model.graph(), options) {
+            Ok(_) | Err(PlanError::Unbound { .. }) => Ok(engine),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.0.model
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Device {
+        &self.0.device
+    }
+
+    /// The options.
+    pub fn options(&self) -> &Options {
+        &self.0.options
+    }
+
+    /// A session: the memory of one run at a time.
+    ///
+    /// # Errors
+    /// If the shapes are known and the model cannot be planned or loaded for them; otherwise that is said by the first run.
+    pub fn session(&self) -> Result<Session, Error> {
+        let mut session = Session::new(self.clone());
+        match shapes_from_options(self.0.model.graph(), &self.0.options) {
+            Ok(shapes) => session.prepare(&shapes).map_err(Error::from)?,
+            Err(PlanError::Unbound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(session)
+    }
+
+    /// The plan for these input shapes.
+    pub(crate) fn planned(&self, shapes: &Shapes) -> Result<Arc<Planned>, PlanError> {
+        let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = plans.iter().position(|p| p.shapes == *shapes) {
+            let found = plans.remove(at);
+            plans.push(Arc::clone(&found));
+            return Ok(found);
+        }
+        let planned = Arc::new(self.make(shapes)?);
+        if plans.len() == KEPT_PLANS {
+            plans.remove(0);
+        }
+        plans.push(Arc::clone(&planned));
+        Ok(planned)
+    }
+
+    fn make(&self, shapes: &Shapes) -> Result<Planned, PlanError> {
+        let inner = &*self.0;
+        let graph = concrete(inner.model.graph(), shapes)?;
+        let graph = optimize(graph, &inner.rewrites)?;
+        let planned = |graph, schedule| Planned { shapes: shapes.clone(), graph, schedule, loaded: OnceLock::new() };
+        match inner.device.facts() {
+            Some(facts) => {
+                let options = PlanOptions {
+                    placement: inner.options.placement,
+                    half: inner.options.precision == Precision::F16,
+                    ..PlanOptions::default()
+                };
+                let schedule = Arc::new(crate::plan::plan(graph, facts, &options)?);
+                Ok(planned(Arc::new(schedule.graph.clone()), Some(schedule)))
+            }
+            None if inner.options.placement == crate::plan::Placement::GpuOnly => {
+                Err(PlanError::HostNodes(vec!["the whole model, since the device is the CPU".to_owned()]))
+            }
+            None if inner.options.precision == Precision::F16 => {
+                Err(PlanError::Options("16-bit storage is for GPUs; the CPU computes in 32 bits".to_owned()))
+            }
+            None => Ok(planned(Arc::new(graph), None)),
+        }
+    }
+
+    /// What sessions of a plan share: made once.
+    pub(crate) fn load(&self, planned: &Planned) -> Result<Loaded, DeviceError> {
+        planned
+            .loaded
+            .get_or_init(|| match (&planned.schedule, &self.0.device) {
+                #[cfg(feature = "gpu")]
+                (Some(schedule), device) => {
+                    let gpu =
+                        device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
+                    GpuEngine::new(gpu, Arc::clone(schedule), device.cache_folder()).map(Loaded::Gpu)
+                }
+                (_, device) => Ok(Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads())))),
+            })
+            .clone()
+    }
+}
+
+impl Model {
+    /// Plans the model for a device: no work is done there yet.
+    ///
+    /// # Errors
+    /// [`PlanError::Unbound`] if a dimension is not known (sessions can be made without: see [`Model::session`]);
+    /// [`PlanError::HostNodes`] if a node would run on the host although the options forbid it.
+    pub fn plan(&self, device: &Device, options: &Options) -> Result<Plan, PlanError> {
+        let engine = Engine::new(self, device, options)?;
+        let shapes = shapes_from_options(self.graph(), options)?;
+        let planned = engine.planned(&shapes)?;
+        Ok(Plan { engine, planned })
+    }
+
+    /// A session with the default options: the short form for a first program.
+    ///
+    /// # Errors
+    /// If the model cannot be planned or loaded.
+    pub fn session(&self, device: &Device) -> Result<Session, Error> {
+        self.session_with(device, &Options::default())
+    }
+
+    /// A session. Dimensions that the options leave open are bound by the inputs of a run.
+    ///
+    /// # Errors
+    /// If the model cannot be planned or loaded.
+    pub fn session_with(&self, device: &Device, options: &Options) -> Result<Session, Error> {
+        Engine::new(self, device, options)?.session()
+    }
+}
+
+impl Plan {
+    /// The graph that is run: rewritten, every dimension a number.
+    pub fn graph(&self) -> &Graph {
+        &self.planned.graph
+    }
+
+    /// What a GPU does, in order; `None` where the device is the CPU.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.planned.schedule.as_deref()
+    }
+
+    /// Compiles the pipelines and uploads the weights.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn load(&self) -> Result<Engine, DeviceError> {
+        self.engine.load(&self.planned)?;
+        Ok(self.engine.clone())
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Plan({:?}, {:?})", self.engine.device(), self.planned.shapes)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:?})", self.device())
+    }
+}

@@ -1,0 +1,250 @@
+//! The promise kept: a device's run compared, value by value, with the references.
+
+use std::collections::HashMap;
+
+use super::binding::concrete;
+use super::{Device, Options, Precision};
+use crate::error::{Error, RunError};
+use crate::graph::Value;
+use crate::model::Model;
+use crate::tensor::{ElementType, Tensor, Truth};
+
+/// How near a value must be to the reference's.
+///
+/// A float differs by `|got - expected|`; allowed is `atol + rtol · m`, where `m` is the largest magnitude that the
+/// reference has in the same channel: axis 1 of a value of rank 4 or more, the last axis of one of rank 3, the whole of a
+/// smaller one. (Channels of one network differ a thousand times in scale, and within one the rounding errors of a sum
+/// are those of its largest terms.) Integers and truth values must be equal.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// Relative to the channel's largest magnitude.
+    pub rtol: f32,
+    /// Absolute.
+    pub atol: f32,
+}
+
+impl Tolerance {
+    /// The tolerance that suits a precision: 2·10⁻⁵ in 32 bits, 2·10⁻² in 16 bits (whose own step is 5·10⁻⁴, and errors
+    /// of some dozens of layers add up).
+    pub const fn of(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self { rtol: 2e-5, atol: 1e-6 },
+            Precision::F16 => Self { rtol: 2e-2, atol: 1e-4 },
+        }
+    }
+
+    /// Compares a tensor with the reference's.
+    pub fn compare(&self, name: &str, got: &Tensor, expected: &Tensor) -> Comparison {
+        let mut result = Comparison {
+            name: name.to_owned(),
+            shape: expected.shape().to_vec(),
+            elements: expected.len(),
+            worst: 0.0,
+            index: 0,
+            got: 0.0,
+            expected: 0.0,
+            passed: true,
+        };
+        if got.element_type() != expected.element_type() || got.shape() != expected.shape() {
+            result.passed = false;
+            result.worst = f32::INFINITY;
+            return result;
+        }
+        let (got, want) = (numbers(got), numbers(expected));
+        let float = expected.element_type().is_float();
+        let channels = Channels::of(expected.shape());
+        let largest = channels.largest(&want);
+        // The element that uses up most of what it is allowed.
+        let mut most = 0.0;
+        for (i, (&g, &e)) in got.iter().zip(&want).enumerate() {
+            if g == e || (g.is_nan() && e.is_nan()) {
+                continue;
+            }
+            let scale = largest[channels.channel(i)];
+            let difference = (g - e).abs();
+            let allowed = if float { f64::from(self.atol) + f64::from(self.rtol) * scale } else { 0.0 };
+            let used = if difference.is_finite() { difference / allowed } else { f64::INFINITY };
+            if used > most {
+                most = used;
+                #[expect(clippy::cast_possible_truncation, reason = "a figure for people")]
+                let relative = (difference / scale.max(1e-30)) as f32;
+                result.worst = if relative.is_nan() { f32::INFINITY } else { relative };
+                (result.index, result.got, result.expected) = (i, g, e);
+            }
+        }
+        result.passed = most <= 1.0;
+        result
+    }
+}
+
+/// One value, compared.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// The value's name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// How many elements were compared.
+    pub elements: usize,
+    /// The difference of the element that uses up most of what it is allowed, relative to its channel's largest
+    /// magnitude; infinite where one side is not finite.
+    pub worst: f32,
+    /// Where that is, counted in row-major order.
+    pub index: usize,
+    /// What the device has there.
+    pub got: f64,
+    /// What the reference has there.
+    pub expected: f64,
+    /// Whether every element is within the tolerance.
+    pub passed: bool,
+}
+
+/// What a validation found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Validation {
+    /// Every value that both sides keep, in the order in which the model computes them.
+    pub values: Vec<Comparison>,
+}
+
+impl Validation {
+    /// Whether every value is within the tolerance, and there is one at all.
+    pub fn passed(&self) -> bool {
+        !self.values.is_empty() && self.values.iter().all(|v| v.passed)
+    }
+
+    /// The first value that is not within the tolerance: what is wrong happened between the one before it and it.
+    pub fn first_failure(&self) -> Option<&Comparison> {
+        self.values.iter().find(|v| !v.passed)
+    }
+
+    /// The value that differs most.
+    pub fn worst(&self) -> Option<&Comparison> {
+        self.values.iter().max_by(|a, b| a.worst.total_cmp(&b.worst))
+    }
+
+    /// How many elements were compared.
+    pub fn elements(&self) -> usize {
+        self.values.iter().map(|v| v.elements).sum()
+    }
+}
+
+/// Runs a model on a device and compares every value that is still there after the rewrites with the graph as it was read,
+/// evaluated by the operators' references.
+///
+/// # Errors
+/// If an input is missing or does not fit, or the model cannot be planned or run.
+pub fn validate(
+    model: &Model,
+    device: &Device,
+    options: &Options,
+    inputs: &[(&str, &Tensor)],
+    tolerance: Tolerance,
+) -> Result<Validation, Error> {
+    let mut session = model.session_with(device, options)?;
+    let mut shapes = vec![];
+    let mut given = vec![];
+    for port in model.inputs() {
+        let (_, tensor) = inputs
+            .iter()
+            .find(|(name, _)| *name == port.name)
+            .ok_or_else(|| RunError::MissingInput(port.name.to_owned()))?;
+        session.set(session.input(port.name)?, tensor.view())?;
+        shapes.push(tensor.shape().to_vec());
+        given.push((*tensor).clone());
+    }
+    for (name, _) in inputs {
+        session.input(name)?;
+    }
+    let mut got: HashMap<String, Tensor> = HashMap::new();
+    session.run_observed(&mut |name, tensor| {
+        got.insert(name.to_owned(), tensor);
+    })?;
+
+    let graph = concrete(model.graph(), &shapes)?;
+    let mut validation = Validation::default();
+    let compare = |id: crate::graph::ValueId, Value::Tensor(expected): &Value| {
+        let name = &graph.value(id).name;
+        if let Some(got) = got.remove(name) {
+            validation.values.push(tolerance.compare(name, &got, expected));
+        }
+    };
+    crate::cpu::reference::evaluate(&graph, &given, compare).map_err(RunError::from)?;
+    Ok(validation)
+}
+
+fn numbers(tensor: &Tensor) -> Vec<f64> {
+    fn all<T: crate::tensor::Element>(tensor: &Tensor, widen: impl Fn(T) -> f64) -> Vec<f64> {
+        tensor.as_slice::<T>().unwrap_or_default().iter().map(|&v| widen(v)).collect()
+    }
+    match tensor.element_type() {
+        ElementType::F32 => all(tensor, |v: f32| v.into()),
+        ElementType::F16 => all(tensor, |v: half::f16| v.to_f64()),
+        ElementType::F64 => all(tensor, |v: f64| v),
+        // Beyond 2⁵³ neighbours look alike here; such integers are no results of arithmetic on a device.
+        ElementType::I64 => all(tensor, |v: i64| v as f64),
+        ElementType::I32 => all(tensor, |v: i32| v.into()),
+        ElementType::I8 => all(tensor, |v: i8| v.into()),
+        ElementType::U8 => all(tensor, |v: u8| v.into()),
+        ElementType::Bool => all(tensor, |v: Truth| f64::from(u8::from(bool::from(v)))),
+    }
+}
+
+/// Which channel an element belongs to.
+struct Channels {
+    count: usize,
+    /// Elements between neighbours along the channel axis.
+    stride: usize,
+}
+
+impl Channels {
+    fn of(shape: &[usize]) -> Self {
+        let axis = match shape.len() {
+            0..=2 => return Self { count: 1, stride: usize::MAX },
+            3 => 2,
+            _ => 1,
+        };
+        Self { count: shape[axis].max(1), stride: shape[axis + 1..].iter().product::<usize>().max(1) }
+    }
+
+    const fn channel(&self, index: usize) -> usize {
+        (index / self.stride) % self.count
+    }
+
+    fn largest(&self, values: &[f64]) -> Vec<f64> {
+        let mut largest = vec![0.0f64; self.count];
+        for (i, v) in values.iter().enumerate().filter(|(_, v)| v.is_finite()) {
+            let channel = &mut largest[self.channel(i)];
+            *channel = channel.max(v.abs());
+        }
+        largest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_is_measured_by_its_own_largest_value() {
+        let tolerance = Tolerance { rtol: 1e-3, atol: 0.0 };
+        let expected = Tensor::new([1, 2, 1, 2], vec![1000f32, 1.0, 0.01, 0.01]).unwrap();
+        let near = Tensor::new([1, 2, 1, 2], vec![1000f32, 1.9, 0.01, 0.01]).unwrap();
+        assert!(tolerance.compare("x", &near, &expected).passed, "0.9 is little beside 1000");
+        let far = Tensor::new([1, 2, 1, 2], vec![1000f32, 1.0, 0.01, 0.0102]).unwrap();
+        let compared = tolerance.compare("x", &far, &expected);
+        assert!(!compared.passed, "0.0002 is much beside 0.01");
+        assert_eq!(compared.index, 3);
+    }
+
+    #[test]
+    fn what_is_not_finite_must_be_the_same() {
+        let tolerance = Tolerance { rtol: 1e30, atol: 1e30 };
+        let tensor = |v: f32| Tensor::new([2], vec![v, 1.0]).unwrap();
+        assert!(tolerance.compare("x", &tensor(f32::NAN), &tensor(f32::NAN)).passed);
+        assert!(tolerance.compare("x", &tensor(f32::INFINITY), &tensor(f32::INFINITY)).passed);
+        assert!(!tolerance.compare("x", &tensor(f32::NAN), &tensor(1.0)).passed);
+        assert!(!tolerance.compare("x", &tensor(1.0), &tensor(f32::INFINITY)).passed);
+        let integer = |v: i32| Tensor::new([1], vec![v]).unwrap();
+        assert!(!tolerance.compare("x", &integer(1), &integer(2)).passed);
+    }
+}
