@@ -11,6 +11,7 @@ use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Request, Value
 use crate::kernel::{
     Binding, Candidate, Constant, DeviceClass, DeviceFacts, Layout, Packing, Storage, Want, pack, units,
 };
+use crate::ops::concat::Concat;
 use crate::ops::convert;
 use crate::tensor::Tensor;
 
@@ -371,6 +372,6 @@ fn pack_layout(tensor: &Tensor, parameters: &[usize]) -> Tensor {
 
 /// The axis of a concatenation, counted from the front.
 fn concat_axis(node: &Node, outputs: &[Fact]) -> Option<usize> {
-    let _ = (node, outputs);
-    None
+    let concat = node.operator.downcast::<Concat>()?;
+    concat.axis(outputs.first()?.rank()).ok()
 }

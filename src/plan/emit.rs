@@ -109,9 +109,10 @@ impl Emitter<'_> {
                 Target::Unused(units, storage) => self.scratch(at, units.saturating_mul(storage.unit_bytes())),
             })
             .collect();
-        for (k, dispatch) in run.dispatches.iter().enumerate() {
+        for dispatch in &run.dispatches {
             // A part of a concatenation that lies where it belongs needs no copy.
-            if run.concat.is_some() && self.sharing.in_place_parts[at].contains(&k) {
+            let placed = &self.sharing.in_place_parts[at];
+            if dispatch.bindings.iter().any(|b| matches!(b, Binding::Input(i) if placed.contains(i))) {
                 continue;
             }
             let mut kernel = dispatch.kernel.clone();

@@ -109,9 +109,6 @@ impl Sharing {
     /// Lets the parts of a concatenation lie where they belong in its output.
     fn place_parts(&mut self, draft: &Draft, at: usize, run: &Run) {
         let (Some(axis), Some(&Target::Form(output))) = (run.concat, run.outputs.first()) else { return };
-        if run.inputs.len() != run.dispatches.len() {
-            return;
-        }
         let mut offset = 0u64;
         for index in 0..run.inputs.len() {
             let Some(part) = run.input_form(index) else { return };
@@ -121,7 +118,7 @@ impl Sharing {
             let elements: usize = physical.iter().product();
             let last = index + 1 == run.inputs.len();
             // A part that does not end on a whole unit shares one with the next.
-            if !contiguous || (!last && elements % 4 != 0) || form.layout != draft.forms[output].layout {
+            if !contiguous || (!last && !elements.is_multiple_of(4)) || form.layout != draft.forms[output].layout {
                 return;
             }
             let bytes = form.units * form.storage.unit_bytes();

@@ -103,4 +103,21 @@ mod tests {
         // The first in place, the second not: two pipelines of one shader.
         assert_eq!(schedule.summary.pipelines, 2);
     }
+
+    #[test]
+    fn parts_of_a_concatenation_are_written_where_they_belong() {
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [1, 4, 8]);
+        let a = graph.node(&Definition::new("Relu"), &[x]).unwrap();
+        let b = graph.node(&Definition::new("Neg"), &[x]).unwrap();
+        let y = graph.node(&Definition::new("Concat").attribute("axis", 1i64), &[a, b, x]).unwrap();
+        graph.output("y", y);
+        let schedule = plan(graph.build().unwrap(), &DeviceFacts::lavapipe(), &PlanOptions::default()).unwrap();
+        // Relu, Neg, and a copy of x, which is needed until then and was uploaded elsewhere.
+        assert_eq!(schedule.summary.dispatches, 3, "{schedule}");
+        let slot =
+            |name: &str| schedule.slots.iter().find(|s| schedule.graph.value(s.value).name == name).unwrap().region;
+        let (a, b, y) = (slot("Relu_0"), slot("Neg_1"), slot("y"));
+        assert_eq!((a.buffer, a.offset, b.buffer, b.offset), (y.buffer, y.offset, y.buffer, y.offset + 128));
+    }
 }
