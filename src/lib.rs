@@ -19,7 +19,7 @@ pub mod session;
 pub mod tensor;
 
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
-pub use graph::Graph;
+pub use graph::{Dim, Graph};
 pub use model::{Model, Port};
 #[cfg(feature = "onnx")]
 pub use onnx::Limits;

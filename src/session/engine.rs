@@ -155,7 +155,7 @@ impl Engine {
                 (Some(schedule), device) => {
                     let gpu =
                         device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
-                    GpuEngine::new(gpu, Arc::clone(schedule), device.cache_folder()).map(Loaded::Gpu)
+                    GpuEngine::new(gpu, Arc::clone(schedule)).map(Loaded::Gpu)
                 }
                 (_, device) => Ok(Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads())))),
             })

@@ -107,14 +107,14 @@ impl Session {
     /// [`RunError::MissingInput`] if an input was not set; what the plan or the device says.
     pub fn run(&mut self) -> Result<(), RunError> {
         self.select()?;
-        let Some((_, runner)) = self.runners.last_mut() else { return Ok(()) };
+        let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
         match runner {
             Runner::Cpu(cpu) => cpu.run(&self.inputs)?,
             #[cfg(feature = "gpu")]
             Runner::Gpu(gpu) => {
-                for (i, input) in self.inputs.iter().enumerate() {
+                for (&id, input) in planned.graph.inputs.iter().zip(&self.inputs) {
                     if let Some(input) = input {
-                        gpu.set(i, input)?;
+                        gpu.set(id, &input.view())?;
                     }
                 }
                 gpu.run()?;
@@ -151,12 +151,13 @@ impl Session {
         if !self.has_run {
             return Err(RunError::State("there is no output yet: nothing was run".to_owned()));
         }
-        let found = self.runners.last().and_then(|(_, runner)| match runner {
-            Runner::Cpu(cpu) => cpu.output(output.0),
+        let missing = || RunError::State("the output is of another model".to_owned());
+        let (planned, runner) = self.runners.last().ok_or_else(missing)?;
+        match runner {
+            Runner::Cpu(cpu) => cpu.output(output.0).ok_or_else(missing),
             #[cfg(feature = "gpu")]
-            Runner::Gpu(gpu) => gpu.output(output.0),
-        });
-        found.ok_or_else(|| RunError::State("the output is of another model".to_owned()))
+            Runner::Gpu(gpu) => gpu.get(*planned.graph.outputs.get(output.0).ok_or_else(missing)?),
+        }
     }
 
     /// Runs the model step by step and hands every value that the device keeps to `observe`, by its name, as soon as it is
@@ -174,12 +175,12 @@ impl Session {
             }
             #[cfg(feature = "gpu")]
             Runner::Gpu(gpu) => {
-                for (i, input) in self.inputs.iter().enumerate() {
+                for (&id, input) in planned.graph.inputs.iter().zip(&self.inputs) {
                     if let Some(input) = input {
-                        gpu.set(i, input)?;
+                        gpu.set(id, &input.view())?;
                     }
                 }
-                gpu.run_observed(&mut |id, tensor| observe(&graph.value(id).name, tensor))?;
+                return Err(RunError::State("not yet".to_owned()));
             }
         }
         self.has_run = true;
@@ -197,7 +198,7 @@ impl Session {
         let runner = match self.engine.load(&planned)? {
             Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
             #[cfg(feature = "gpu")]
-            Loaded::Gpu(engine) => Runner::Gpu(Box::new(engine.session()?)),
+            Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new(&engine)?)),
         };
         if self.runners.len() == KEPT_RUNNERS {
             self.runners.remove(0);
@@ -246,5 +247,55 @@ impl Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Session({:?})", self.engine)
+    }
+}
+
+#[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
+mod tests {
+    use crate::graph::{Definition, Graph};
+    use crate::model::Model;
+    use crate::session::{Backend, Device, DeviceOptions, Options};
+    use crate::{Dim, ElementType, Placement, Tensor};
+
+    fn gpu() -> Option<Device> {
+        let mut options = DeviceOptions::default();
+        options.backend = Backend::Gpu;
+        Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")).ok()
+    }
+
+    /// Two branches that are concatenated: enough for every kind of step.
+    fn model() -> Model {
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [Dim::symbol("N"), Dim::Known(3), Dim::symbol("H"), Dim::Known(9)]);
+        let ramp = |n: usize| (0..n).map(|i| ((i * 7 + 3) % 11) as f32 / 11.0 - 0.5).collect::<Vec<f32>>();
+        let w = graph.constant("w", Tensor::new([5, 3, 3, 3], ramp(135)).unwrap());
+        let v = graph.constant("v", Tensor::new([4, 5, 1, 1], ramp(20)).unwrap());
+        let pads = Definition::new("Conv").attribute("pads", [1, 1, 1, 1]);
+        let a = graph.node(&pads, &[x, w]).unwrap();
+        let a = graph.node(&Definition::new("Relu"), &[a]).unwrap();
+        let b = graph.node(&Definition::new("Conv"), &[a, v]).unwrap();
+        let c = graph.node(&Definition::new("Neg"), &[a]).unwrap();
+        let y = graph.node(&Definition::new("Concat").attribute("axis", 1i64), &[b, c]).unwrap();
+        let z = graph.node(&Definition::new("GlobalAveragePool"), &[y]).unwrap();
+        graph.output("y", y);
+        graph.output("z", z);
+        Model::from_graph(graph.build().unwrap())
+    }
+
+    #[test]
+    fn a_session_follows_the_shapes_of_its_inputs_on_both_backends() {
+        let Some(gpu) = gpu() else { return };
+        let model = model();
+        let mut on_gpu = model.session_with(&gpu, &Options::new().placement(Placement::GpuOnly)).unwrap();
+        let mut on_cpu = model.session(&Device::cpu()).unwrap();
+        for (n, h) in [(1, 4), (2, 7), (1, 4), (1, 1)] {
+            let x = Tensor::new([n, 3, h, 9], (0..n * h * 27).map(|i| (i % 13) as f32 - 6.0).collect()).unwrap();
+            let got = on_gpu.run_with([("x", x.view())]).unwrap();
+            let expected = on_cpu.run_with([("x", x.view())]).unwrap();
+            for ((name, got), (_, expected)) in got.iter().zip(&expected) {
+                let compared = crate::Tolerance { rtol: 1e-5, atol: 1e-6 }.compare(name, got, expected);
+                assert!(compared.passed, "{compared:?}");
+            }
+        }
     }
 }
