@@ -294,3 +294,32 @@ fn tan4(x: vec4<f32>) -> vec4<f32> {
     let c = cos_near4(a.r);
     return select(s, -c, (a.k & vec4<i32>(1)) == vec4<i32>(1)) / select(c, s, (a.k & vec4<i32>(1)) == vec4<i32>(1));
 }
+
+// a less the multiple of b next to it toward zero: the remainder with the sign of a. Exact while a / b is below 2^24.
+fn remainder4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let r = a - b * trunc(a / b);
+    // A quotient rounded up to a whole number leaves a remainder on the other side.
+    return select(r, r + select(abs(b), -abs(b), a < vec4<f32>(0.0)), r * a < vec4<f32>(0.0));
+}
+
+// a^b. Whole exponents up to 63 are products of squares, the others e^(b ln |a|), whose relative error grows with
+// b ln |a| (88 times a rounding at most); the sign is that of a for odd b, and there is no result for a < 0 otherwise.
+fn pow4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let whole = floor(b) == b;
+    let odd = whole & (abs(b - 2.0 * floor(0.5 * b)) == vec4<f32>(1.0));
+    let size = abs(a);
+    let general = exp4(b * log4(size));
+    let few = whole & (abs(b) <= vec4<f32>(63.0));
+    var n = vec4<u32>(select(vec4<f32>(0.0), abs(b), few));
+    var square = size;
+    var product = vec4<f32>(1.0);
+    for (var i = 0u; i < 6u; i++) {
+        product = select(product, product * square, (n & vec4<u32>(1u)) == vec4<u32>(1u));
+        n = n >> vec4<u32>(1u);
+        square = select(square, square * square, n != vec4<u32>(0u));
+    }
+    let y = select(general, select(product, 1.0 / product, b < vec4<f32>(0.0)), few);
+    let signed = select(y, -y, odd & (a < vec4<f32>(0.0)));
+    let one = (b == vec4<f32>(0.0)) | (a == vec4<f32>(1.0));
+    return select(select(signed, nan4(), (a < vec4<f32>(0.0)) & !whole), vec4<f32>(1.0), one);
+}

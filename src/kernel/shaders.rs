@@ -26,6 +26,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "matmul/subgroup.wgsl",
     "matmul/vector.wgsl",
     "matmul/workgroup.wgsl",
+    "elementwise/broadcast.wgsl",
+    "elementwise/unary.wgsl",
     "pool/channels4.wgsl",
     "pool/direct.wgsl",
     "pool/global.wgsl",

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator};
 
+pub mod binary;
+mod broadcast;
 pub(crate) mod concat;
 mod constant;
 pub(crate) mod conv;
@@ -16,6 +18,7 @@ pub(crate) mod matmul;
 mod pool;
 mod range;
 mod reshape;
+pub mod select;
 mod shape;
 mod slice;
 mod split;
@@ -96,6 +99,31 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "ThresholdedRelu", 10, unary::make),
     ("", "Transpose", 1, transpose::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),
+    ("", "Add", 1, binary::make),
+    ("", "And", 1, binary::make),
+    ("", "BitShift", 11, binary::make),
+    ("", "BitwiseAnd", 18, binary::make),
+    ("", "BitwiseOr", 18, binary::make),
+    ("", "BitwiseXor", 18, binary::make),
+    ("", "Div", 1, binary::make),
+    ("", "Equal", 1, binary::make),
+    ("", "Greater", 1, binary::make),
+    ("", "GreaterOrEqual", 12, binary::make),
+    ("", "Less", 1, binary::make),
+    ("", "LessOrEqual", 12, binary::make),
+    ("", "Mod", 10, binary::make),
+    ("", "Mul", 1, binary::make),
+    ("", "Or", 1, binary::make),
+    ("", "PRelu", 1, binary::make),
+    ("", "Pow", 1, binary::make),
+    ("", "Sub", 1, binary::make),
+    ("", "Xor", 1, binary::make),
+    ("", "Max", 1, binary::variadic::make),
+    ("", "Mean", 1, binary::variadic::make),
+    ("", "Min", 1, binary::variadic::make),
+    ("", "Sum", 1, binary::variadic::make),
+    ("", "Where", 9, select::make),
+    ("", "Clip", 1, unary::clip::make),
 ];
 
 /// Whether there is an operator of this name.

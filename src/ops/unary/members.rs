@@ -309,7 +309,7 @@ fn mapped<T: Element, U: Element>(x: &Tensor, f: impl Fn(T) -> U) -> Result<Tens
 }
 
 /// Applies a function to floating-point numbers, in 64 bits.
-pub(super) fn floats(x: &Tensor, f: impl Fn(f64) -> f64) -> Result<Tensor> {
+pub(crate) fn floats(x: &Tensor, f: impl Fn(f64) -> f64) -> Result<Tensor> {
     match x.element_type() {
         ElementType::F16 => mapped(x, |v: f16| f16::from_f64(f(v.to_f64()))),
         ElementType::F64 => mapped(x, f),

@@ -14,6 +14,7 @@ use crate::graph::{
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Want, units};
 use crate::tensor::ElementType;
 use members::Member;
+pub(super) use members::floats;
 
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
@@ -74,7 +75,7 @@ impl Operator for Unary {
 
 /// The candidate that computes a WGSL expression of `v`, `params.kind`, `params.alpha` and `params.beta` for each unit of
 /// input 0, in the layout in which that lies; the other inputs are not read.
-fn pointwise(request: &Request<'_>, expression: &str, kind: u32, [alpha, beta]: [f32; 2]) -> Candidates {
+pub(super) fn pointwise(request: &Request<'_>, expression: &str, kind: u32, [alpha, beta]: [f32; 2]) -> Candidates {
     let x = request.input(0)?;
     let shape = request.shape(0)?;
     let (read, written) = (request.storage(0)?, request.output_storage(0)?);

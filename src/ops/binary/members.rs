@@ -1,0 +1,382 @@
+//! The table of element-wise functions of two tensors.
+
+use half::f16;
+
+use crate::graph::{Definition, DefinitionError, Dim, EvaluateError, ShapeError};
+use crate::ops::broadcast::combine;
+use crate::tensor::{Element, ElementType, Tensor, Truth};
+
+type Result<T, E = EvaluateError> = std::result::Result<T, E>;
+
+/// A tensor and the shape with which it broadcasts.
+pub(super) type Side<'a> = (&'a Tensor, &'a [usize]);
+
+/// The element types that a function takes; both operands have the same, unless it says otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Takes {
+    Numbers,
+    /// Numbers, the second operand's type being any.
+    Powers,
+    Integers,
+    Unsigned,
+    Truths,
+    Anything,
+}
+
+impl Takes {
+    pub(super) fn allows(self, a: ElementType, b: ElementType) -> bool {
+        let number = |t: ElementType| t.is_float() || t.is_integer();
+        match self {
+            Self::Powers => number(a) && number(b),
+            _ if a != b => false,
+            Self::Numbers => number(a),
+            Self::Integers => a.is_integer(),
+            Self::Unsigned => a == ElementType::U8,
+            Self::Truths => a == ElementType::Bool,
+            Self::Anything => true,
+        }
+    }
+}
+
+/// A function of two operands, in every form in which it is needed.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Its name in the standard.
+    pub name: &'static str,
+    pub takes: Takes,
+    /// Whether it gives truth values.
+    pub test: bool,
+    /// The reference, given the shape of the result.
+    pub evaluate: fn(Side<'_>, Side<'_>, &[usize]) -> Result<Tensor>,
+    /// The kernel: an expression of `a` and `b` (four elements each).
+    pub wgsl: &'static str,
+    /// The kernel for integers, where that is another.
+    pub integer: Option<&'static str>,
+    /// The function on dimensions, so that shapes are followed through arithmetic.
+    pub dims: Option<fn(&Dim, &Dim) -> Dim>,
+    /// How far kernel and reference may lie apart, relative to the value.
+    #[cfg_attr(not(test), expect(dead_code, reason = "read by tests"))]
+    pub tolerance: f32,
+}
+
+impl Member {
+    /// The member itself, or the one that stands for it under these attributes.
+    pub(super) fn variant(&'static self, definition: &Definition) -> Result<&'static Self, DefinitionError> {
+        match self.name {
+            "Mod" if definition.flag("fmod", false)? => Ok(&MOD_TRUNCATED),
+            "BitShift" => match definition.string("direction")?.as_deref() {
+                Some("LEFT") => Ok(&SHIFT_LEFT),
+                Some("RIGHT") => Ok(self),
+                Some(other) => Err(DefinitionError::Value("direction", format!("is '{other}', not 'LEFT' or 'RIGHT'"))),
+                None => Err(DefinitionError::Missing("direction")),
+            },
+            _ => Ok(self),
+        }
+    }
+}
+
+const NUMBER: Member = Member {
+    name: "",
+    takes: Takes::Numbers,
+    test: false,
+    evaluate: |_, _, _| Err(EvaluateError::Unsupported(String::new())),
+    wgsl: "a",
+    integer: None,
+    dims: None,
+    tolerance: 0.0,
+};
+
+const TEST: Member = Member { test: true, ..NUMBER };
+
+/// Mod with the sign of the dividend.
+static MOD_TRUNCATED: Member = Member {
+    name: "Mod",
+    evaluate: |a, b, to| numbers(a, b, to, |a, b| a % b, |a, b| a.checked_rem(b).unwrap_or(0)),
+    wgsl: "remainder4(a, b)",
+    integer: Some("select(a % b, vec4<i32>(0), b == vec4<i32>(0))"),
+    ..NUMBER
+};
+
+static SHIFT_LEFT: Member = Member {
+    name: "BitShift",
+    takes: Takes::Unsigned,
+    evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 8 { a << b } else { 0 }),
+    wgsl: "select(a << vec4<u32>(b & vec4<i32>(7)), vec4<i32>(0), b > vec4<i32>(7))",
+    ..NUMBER
+};
+
+pub(super) static MEMBERS: &[Member] = &[
+    Member {
+        name: "Add",
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a + b, i64::wrapping_add),
+        wgsl: "a + b",
+        dims: Some(Dim::add),
+        ..NUMBER
+    },
+    Member {
+        name: "And",
+        takes: Takes::Truths,
+        evaluate: |a, b, to| truths(a, b, to, |a, b| a && b),
+        wgsl: "a & b",
+        ..TEST
+    },
+    Member {
+        name: "BitShift",
+        takes: Takes::Unsigned,
+        evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 8 { a >> b } else { 0 }),
+        wgsl: "select(a >> vec4<u32>(b & vec4<i32>(7)), vec4<i32>(0), b > vec4<i32>(7))",
+        ..NUMBER
+    },
+    Member {
+        name: "BitwiseAnd",
+        takes: Takes::Integers,
+        evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| a & b),
+        wgsl: "a & b",
+        ..NUMBER
+    },
+    Member {
+        name: "BitwiseOr",
+        takes: Takes::Integers,
+        evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| a | b),
+        wgsl: "a | b",
+        ..NUMBER
+    },
+    Member {
+        name: "BitwiseXor",
+        takes: Takes::Integers,
+        evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| a ^ b),
+        wgsl: "a ^ b",
+        ..NUMBER
+    },
+    Member {
+        name: "Div",
+        // Integers are truncated toward zero; by zero they give 0.
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a / b, |a, b| if b == 0 { 0 } else { a.wrapping_div(b) }),
+        wgsl: "a / b",
+        integer: Some("select(a / b, vec4<i32>(0), b == vec4<i32>(0))"),
+        dims: Some(divide),
+        // Vulkan allows a division 2.5 units in the last place.
+        tolerance: 4e-7,
+        ..NUMBER
+    },
+    Member {
+        name: "Equal",
+        takes: Takes::Anything,
+        evaluate: |a, b, to| compare(a, b, to, |a, b| a == b, |a, b| a == b),
+        wgsl: "select(vec4<i32>(0), vec4<i32>(1), a == b)",
+        ..TEST
+    },
+    Member {
+        name: "Greater",
+        evaluate: |a, b, to| compare(a, b, to, |a, b| a > b, |a, b| a > b),
+        wgsl: "select(vec4<i32>(0), vec4<i32>(1), a > b)",
+        ..TEST
+    },
+    Member {
+        name: "GreaterOrEqual",
+        evaluate: |a, b, to| compare(a, b, to, |a, b| a >= b, |a, b| a >= b),
+        wgsl: "select(vec4<i32>(0), vec4<i32>(1), a >= b)",
+        ..TEST
+    },
+    Member {
+        name: "Less",
+        evaluate: |a, b, to| compare(a, b, to, |a, b| a < b, |a, b| a < b),
+        wgsl: "select(vec4<i32>(0), vec4<i32>(1), a < b)",
+        ..TEST
+    },
+    Member {
+        name: "LessOrEqual",
+        evaluate: |a, b, to| compare(a, b, to, |a, b| a <= b, |a, b| a <= b),
+        wgsl: "select(vec4<i32>(0), vec4<i32>(1), a <= b)",
+        ..TEST
+    },
+    Member {
+        name: "Max",
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| if a > b || a.is_nan() { a } else { b }, i64::max),
+        wgsl: "select(b, a, (a > b) | is_nan4(a))",
+        integer: Some("max(a, b)"),
+        dims: Some(Dim::maximum),
+        ..NUMBER
+    },
+    Member {
+        name: "Min",
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| if a < b || a.is_nan() { a } else { b }, i64::min),
+        wgsl: "select(b, a, (a < b) | is_nan4(a))",
+        integer: Some("min(a, b)"),
+        dims: Some(Dim::minimum),
+        ..NUMBER
+    },
+    Member {
+        name: "Mod",
+        // With the sign of the divisor; by zero integers give 0.
+        evaluate: |a, b, to| {
+            numbers(
+                a,
+                b,
+                to,
+                |a, b| a - b * (a / b).floor(),
+                |a, b| match a.checked_rem(b) {
+                    Some(r) if r != 0 && (r < 0) != (b < 0) => r + b,
+                    Some(r) => r,
+                    None => 0,
+                },
+            )
+        },
+        wgsl: "a - b * floor(a / b)",
+        integer: Some("select((a % b + b) % b, vec4<i32>(0), b == vec4<i32>(0))"),
+        tolerance: 1e-5,
+        ..NUMBER
+    },
+    Member {
+        name: "Mul",
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a * b, i64::wrapping_mul),
+        wgsl: "a * b",
+        dims: Some(Dim::mul),
+        ..NUMBER
+    },
+    Member {
+        name: "Or",
+        takes: Takes::Truths,
+        evaluate: |a, b, to| truths(a, b, to, |a, b| a || b),
+        wgsl: "a | b",
+        ..TEST
+    },
+    Member {
+        name: "PRelu",
+        evaluate: |a, b, to| {
+            numbers(a, b, to, |a, b| if a < 0.0 { a * b } else { a }, |a, b| if a < 0 { a.wrapping_mul(b) } else { a })
+        },
+        wgsl: "select(a, a * b, a < x0_unit())",
+        ..NUMBER
+    },
+    Member {
+        name: "Pow",
+        takes: Takes::Powers,
+        evaluate: power,
+        wgsl: "pow4(vec4<f32>(a), vec4<f32>(b))",
+        // An exponent of 80 powers of e costs that many roundings of the logarithm.
+        tolerance: 1e-5,
+        ..NUMBER
+    },
+    Member {
+        name: "Sub",
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a - b, i64::wrapping_sub),
+        wgsl: "a - b",
+        dims: Some(Dim::sub),
+        ..NUMBER
+    },
+    Member {
+        name: "Xor",
+        takes: Takes::Truths,
+        evaluate: |a, b, to| truths(a, b, to, |a, b| a != b),
+        wgsl: "a ^ b",
+        ..TEST
+    },
+];
+
+/// The quotient, truncated: for dimensions, which are not negative, rounded down.
+fn divide(a: &Dim, b: &Dim) -> Dim {
+    match (a, b) {
+        (Dim::Known(a), Dim::Known(b)) => a.checked_div(*b).map_or(Dim::Unknown, Dim::Known),
+        (_, Dim::Known(..0)) => Dim::Unknown,
+        _ => a.floor_div(b),
+    }
+}
+
+fn mapped<T: Element, Y: Element>(
+    (a, a_shape): Side<'_>,
+    (b, b_shape): Side<'_>,
+    to: &[usize],
+    f: impl Fn(T, T) -> Y,
+) -> Result<Tensor> {
+    combine((a.as_slice::<T>()?, a_shape), (b.as_slice::<T>()?, b_shape), to, f)
+}
+
+/// Applies a function to numbers of one type. Integers that overflow wrap around.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounding and wrapping are what is meant")]
+fn numbers(
+    a: Side<'_>,
+    b: Side<'_>,
+    to: &[usize],
+    f: impl Fn(f64, f64) -> f64,
+    g: impl Fn(i64, i64) -> i64,
+) -> Result<Tensor> {
+    match a.0.element_type() {
+        ElementType::F64 => mapped(a, b, to, f),
+        ElementType::F16 => mapped(a, b, to, |a: f16, b: f16| f16::from_f64(f(a.to_f64(), b.to_f64()))),
+        ElementType::I64 => mapped(a, b, to, g),
+        ElementType::I32 => mapped(a, b, to, |a: i32, b: i32| g(a.into(), b.into()) as i32),
+        ElementType::I8 => mapped(a, b, to, |a: i8, b: i8| g(a.into(), b.into()) as i8),
+        ElementType::U8 => mapped(a, b, to, |a: u8, b: u8| g(a.into(), b.into()) as u8),
+        _ => mapped(a, b, to, |a: f32, b: f32| f(a.into(), b.into()) as f32),
+    }
+}
+
+/// Compares elements of one type.
+fn compare(
+    a: Side<'_>,
+    b: Side<'_>,
+    to: &[usize],
+    f: impl Fn(f64, f64) -> bool,
+    g: impl Fn(i64, i64) -> bool,
+) -> Result<Tensor> {
+    match a.0.element_type() {
+        ElementType::F64 => mapped(a, b, to, |a, b| Truth::from(f(a, b))),
+        ElementType::F32 => mapped(a, b, to, |a: f32, b: f32| Truth::from(f(a.into(), b.into()))),
+        ElementType::F16 => mapped(a, b, to, |a: f16, b: f16| Truth::from(f(a.to_f64(), b.to_f64()))),
+        ElementType::I64 => mapped(a, b, to, |a, b| Truth::from(g(a, b))),
+        ElementType::I32 => mapped(a, b, to, |a: i32, b: i32| Truth::from(g(a.into(), b.into()))),
+        ElementType::I8 => mapped(a, b, to, |a: i8, b: i8| Truth::from(g(a.into(), b.into()))),
+        ElementType::U8 => mapped(a, b, to, |a: u8, b: u8| Truth::from(g(a.into(), b.into()))),
+        _ => mapped(a, b, to, |a: Truth, b: Truth| Truth::from(g(bool::from(a).into(), bool::from(b).into()))),
+    }
+}
+
+fn truths(a: Side<'_>, b: Side<'_>, to: &[usize], f: impl Fn(bool, bool) -> bool) -> Result<Tensor> {
+    mapped(a, b, to, |a: Truth, b: Truth| Truth::from(f(a.into(), b.into())))
+}
+
+/// Base and exponent may be of any two types; the power has the base's.
+fn power(a: Side<'_>, b: Side<'_>, to: &[usize]) -> Result<Tensor> {
+    let exponents = floats(b.0)?;
+    let b = (exponents.as_slice(), b.1);
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "rounding to the element type, and saturating, is what is meant"
+    )]
+    #[expect(clippy::cast_sign_loss, reason = "a power below zero saturates")]
+    Ok(match a.0.element_type() {
+        ElementType::F64 => combine((a.0.as_slice::<f64>()?, a.1), b, to, f64::powf)?,
+        ElementType::F32 => combine((a.0.as_slice::<f32>()?, a.1), b, to, |a, b| f64::from(a).powf(b) as f32)?,
+        ElementType::F16 => combine((a.0.as_slice::<f16>()?, a.1), b, to, |a, b| f16::from_f64(a.to_f64().powf(b)))?,
+        ElementType::I64 => combine((a.0.as_slice::<i64>()?, a.1), b, to, integer_power)?,
+        ElementType::I32 => combine((a.0.as_slice::<i32>()?, a.1), b, to, |a, b| integer_power(a.into(), b) as i32)?,
+        ElementType::I8 => combine((a.0.as_slice::<i8>()?, a.1), b, to, |a, b| integer_power(a.into(), b) as i8)?,
+        ElementType::U8 => combine((a.0.as_slice::<u8>()?, a.1), b, to, |a, b| integer_power(a.into(), b) as u8)?,
+        other => return Err(ShapeError::new(format!("it takes numbers, not {other}")).into()),
+    })
+}
+
+/// An integer to a power: exact (and wrapping around) for whole exponents, truncated otherwise.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only whole exponents in range are cast")]
+fn integer_power(a: i64, b: f64) -> i64 {
+    if b >= 0.0 && b.fract() == 0.0 && b <= f64::from(u32::MAX) {
+        a.wrapping_pow(b as u32)
+    } else {
+        // 64-bit integers as floats are near enough for a result that is rounded toward zero anyway.
+        (a as f64).powf(b) as i64
+    }
+}
+
+fn floats(x: &Tensor) -> Result<Vec<f64>> {
+    Ok(match x.element_type() {
+        ElementType::F64 => x.as_slice::<f64>()?.to_vec(),
+        ElementType::F32 => x.as_slice::<f32>()?.iter().map(|&v| v.into()).collect(),
+        ElementType::F16 => x.as_slice::<f16>()?.iter().map(|v| v.to_f64()).collect(),
+        ElementType::I64 => x.as_slice::<i64>()?.iter().map(|&v| v as f64).collect(),
+        ElementType::I32 => x.as_slice::<i32>()?.iter().map(|&v| v.into()).collect(),
+        ElementType::I8 => x.as_slice::<i8>()?.iter().map(|&v| v.into()).collect(),
+        ElementType::U8 => x.as_slice::<u8>()?.iter().map(|&v| v.into()).collect(),
+        ElementType::Bool => return Err(ShapeError::new("an exponent is a number, not bool").into()),
+    })
+}

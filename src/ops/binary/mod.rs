@@ -1,0 +1,164 @@
+//! Element-wise functions of two tensors with multidirectional broadcasting: one operator, one kernel, a table of members.
+//!
+//! `y = f(a, b)`; the members' formulas stand in [`members`]. Before operator set 7 the arithmetic ones did not
+//! broadcast unless `broadcast` asked for it, `axis` being where the second operand's dimensions begin in the first's.
+
+mod members;
+pub mod variadic;
+
+use std::sync::Arc;
+
+use super::broadcast::{self, Operand};
+use super::unary;
+use crate::graph::{
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+};
+use crate::kernel::Candidates;
+use crate::tensor::{ElementType, Tensor, shape};
+use members::Member;
+
+/// An element-wise function of two tensors.
+#[derive(Debug, Clone)]
+pub struct Binary {
+    member: &'static Member,
+    alignment: Alignment,
+}
+
+/// Where the second operand's dimensions lie along the first's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Alignment {
+    /// At the end.
+    Last,
+    /// From this axis of the first operand on.
+    At(i64),
+    /// A vector along the channels, the second dimension (PRelu before operator set 7).
+    Channels,
+}
+
+fn member(definition: &Definition) -> Result<&'static Member, DefinitionError> {
+    members::MEMBERS
+        .iter()
+        .find(|m| m.name == definition.op_type)
+        .ok_or_else(|| DefinitionError::Unsupported("Rimlight has no such operator".to_owned()))?
+        .variant(definition)
+}
+
+/// Makes the member that the definition names.
+pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    let member = member(definition)?;
+    let alignment = match (definition.opset, member.name) {
+        (..7, "PRelu") => Alignment::Channels,
+        (..7, _) => definition.int("axis")?.map_or(Alignment::Last, Alignment::At),
+        _ => Alignment::Last,
+    };
+    Ok(Arc::new(Binary { member, alignment }))
+}
+
+impl Binary {
+    /// The second operand's shape with ones at its end, so that broadcasting lays it where it belongs.
+    fn aligned<T: Clone>(&self, rank: usize, mut b: Vec<T>, one: T) -> Result<Vec<T>, ShapeError> {
+        let begin = match self.alignment {
+            Alignment::Last => return Ok(b),
+            Alignment::Channels if rank > 1 && b.len() == 1 => 1,
+            Alignment::Channels => return Ok(b),
+            Alignment::At(axis) => shape::axis(axis, rank.max(1))
+                .ok_or_else(|| ShapeError::new(format!("axis {axis} is out of range for rank {rank}")))?,
+        };
+        if begin + b.len() > rank {
+            return Err(ShapeError::new(format!("{} dimensions do not fit in {rank} from axis {begin} on", b.len())));
+        }
+        b.resize(rank - begin, one);
+        Ok(b)
+    }
+}
+
+impl Operator for Binary {
+    fn name(&self) -> &str {
+        self.member.name
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let (a, b) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
+        if !self.member.takes.allows(a.element_type, b.element_type) {
+            return Err(ShapeError::new(format!("it does not take {} and {}", a.element_type, b.element_type)));
+        }
+        let aligned = self.aligned(a.rank(), b.shape.clone(), Dim::Known(1))?;
+        let mut y = Fact::new(a.element_type, broadcast::shape(&[&a.shape, &aligned])?);
+        if self.member.test {
+            y.element_type = ElementType::Bool;
+        } else if let (Some(f), ElementType::I64 | ElementType::I32, Some(a), Some(b)) =
+            (self.member.dims, y.element_type, &a.known, &b.known)
+        {
+            y = followed(y, a, b, f);
+        }
+        Ok(vec![y])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let (a, b) = (inputs.tensor(0)?, inputs.tensor(1)?);
+        if !self.member.takes.allows(a.element_type(), b.element_type()) {
+            let message = format!("it does not take {} and {}", a.element_type(), b.element_type());
+            return Err(ShapeError::new(message).into());
+        }
+        let aligned = self.aligned(a.rank(), b.shape().to_vec(), 1)?;
+        let to = broadcast::sizes(&[a.shape(), &aligned])?;
+        Ok(vec![(self.member.evaluate)((a, a.shape()), (b, &aligned), &to)?.into()])
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let float = request.input(0)?.fact.element_type.is_float();
+        if self.member.name == "Pow" {
+            if !float {
+                return Err("it raises integers to powers".to_owned());
+            }
+            if let Some(exponent) = scalar(request, 1).filter(|_| request.shape(0) == request.output_shape(0)) {
+                return unary::pointwise(request, power(exponent), 0, [exponent, 0.0]);
+            }
+        }
+        let expression = match self.member.integer {
+            Some(integer) if !float => integer,
+            _ => self.member.wgsl,
+        };
+        let a = Operand::input(request, 0)?;
+        let mut b = Operand::input(request, 1)?;
+        b.aligned = self.aligned(a.shape.len(), b.shape.clone(), 1).map_err(|e| e.to_string())?;
+        broadcast::candidates(request, &[a, b], expression)
+    }
+}
+
+/// A constant input of one element, as a number.
+fn scalar(request: &Request<'_>, index: usize) -> Option<f32> {
+    let fact = request.optional(index)?.fact;
+    #[expect(clippy::cast_precision_loss, reason = "an exponent beyond 2^24 is as good as any other")]
+    let integer = || fact.constant.as_ref()?.integers().filter(|v| v.len() == 1).map(|v| v[0] as f32);
+    fact.floats().filter(|v| v.len() == 1).map(|v| v[0]).or_else(integer)
+}
+
+/// The kernel of a power with a constant exponent.
+fn power(exponent: f32) -> &'static str {
+    match exponent {
+        1.0 => "v",
+        2.0 => "v * v",
+        3.0 => "v * v * v",
+        0.5 => "sqrt4(v)",
+        -1.0 => "1.0 / v",
+        _ => "pow4(v, vec4<f32>(params.alpha))",
+    }
+}
+
+/// A fact with its content, where the operands' contents are dimensions.
+fn followed(y: Fact, a: &[Dim], b: &[Dim], f: fn(&Dim, &Dim) -> Dim) -> Fact {
+    let length = if a.len() == 1 { b.len() } else { a.len() };
+    let at = |dims: &[Dim], i: usize| dims.get(if dims.len() == 1 { 0 } else { i }).cloned().unwrap_or(Dim::Unknown);
+    let dims: Vec<Dim> = (0..length).map(|i| f(&at(a, i), &at(b, i))).collect();
+    let numbers: Option<Vec<i64>> = dims.iter().map(Dim::known).collect();
+    if let (Some(numbers), Some(shape), ElementType::I64) = (numbers, y.concrete(), y.element_type)
+        && let Ok(tensor) = Tensor::new(shape, numbers)
+    {
+        return Fact::constant(tensor);
+    }
+    Fact { known: Some(dims), ..y }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,236 @@
+//! How a broadcasting kernel reads its operands in each layout.
+
+use super::Walk;
+use crate::graph::Request;
+use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Storage, Want};
+use crate::tensor::shape::{broadcast_strides, strides};
+
+/// Invocations of a workgroup.
+const WORKGROUP: u32 = 64;
+
+/// Ranks that the kernel is compiled for, so that there are few pipelines.
+const RANKS: [usize; 5] = [1, 2, 3, 4, 8];
+
+const DIMS: [&str; 7] = ["d0", "d1", "d2", "d3", "d4", "d5", "d6"];
+const STRIDES: [[&str; 7]; 3] = [
+    ["s0_0", "s0_1", "s0_2", "s0_3", "s0_4", "s0_5", "s0_6"],
+    ["s1_0", "s1_1", "s1_2", "s1_3", "s1_4", "s1_5", "s1_6"],
+    ["s2_0", "s2_1", "s2_2", "s2_3", "s2_4", "s2_5", "s2_6"],
+];
+const STEPS: [&str; 3] = ["s0_step", "s1_step", "s2_step"];
+const OUTER: [&str; 3] = ["s0_outer", "s1_outer", "s2_outer"];
+
+/// An operand of a broadcasting kernel.
+#[derive(Debug, Clone)]
+pub struct Operand {
+    /// Where it comes from: a node's input, or an output that an earlier dispatch wrote.
+    pub binding: Binding,
+    /// What its elements are stored as.
+    pub storage: Storage,
+    /// The shape with which it lies in memory.
+    pub shape: Vec<usize>,
+    /// The shape with which it broadcasts: the same, or with ones at its end (`axis` before operator set 7).
+    pub aligned: Vec<usize>,
+}
+
+impl Operand {
+    /// Input `index` of the node. A constant that no kernel can hold as it is (64-bit integers) is packed as `i32`.
+    pub fn input(request: &Request<'_>, index: usize) -> Result<Self, String> {
+        let shape = request.shape(index)?;
+        let aligned = shape.clone();
+        let operand = request.input(index)?;
+        if let (None, Some(tensor), true) =
+            (operand.storage, &operand.fact.constant, operand.fact.element_type.is_integer())
+        {
+            let fits = tensor.integers().is_some_and(|v| v.iter().all(|&n| i32::try_from(n).is_ok()));
+            if fits {
+                let units = tensor.len().div_ceil(4) as u64;
+                let constant = Constant {
+                    source: tensor.clone(),
+                    packing: LINEAR,
+                    parameters: vec![],
+                    storage: Storage::I32,
+                    units,
+                };
+                return Ok(Self {
+                    binding: Binding::Constant(Box::new(constant)),
+                    storage: Storage::I32,
+                    shape,
+                    aligned,
+                });
+            }
+        }
+        Ok(Self { binding: Binding::Input(index), storage: request.storage(index)?, shape, aligned })
+    }
+
+    /// How the operand lies if the result of shape `to` lies in `layout`: the operand's own layout, and its strides over
+    /// the result's physical dims. `None` where they do not go together.
+    fn lie(&self, to: &[usize], layout: Layout) -> Option<(Layout, Vec<usize>)> {
+        let padded = |shape: &[usize]| [vec![1; to.len() - shape.len()], shape.to_vec()].concat();
+        let aligned = padded(&self.aligned);
+        if layout == Layout::Linear {
+            return Some((layout, broadcast_strides(&aligned, to)));
+        }
+        // What is packed here lies in order, whatever the layout.
+        let packed = matches!(self.binding, Binding::Constant(_));
+        if self.shape == to && !packed {
+            return Some((layout, strides(&layout.physical_shape(to))));
+        }
+        let linear = strides(&aligned);
+        let repeated = |strides: Vec<usize>, dims: &[usize]| -> Vec<usize> {
+            strides.into_iter().zip(dims).map(|(s, &d)| if d == 1 { 0 } else { s }).collect()
+        };
+        match layout {
+            Layout::Rows => {
+                if aligned.last() == Some(&1) {
+                    return Some((Layout::Linear, repeated(linear, &aligned)));
+                }
+                let own = Layout::Rows.physical_shape(&self.shape);
+                (self.shape == self.aligned && !packed)
+                    .then(|| (Layout::Rows, repeated(strides(&padded(&own)), &aligned)))
+            }
+            Layout::Channels4 => {
+                let [n, c, spatial @ ..] = aligned.as_slice() else { return None };
+                let place = |group: usize, lane: usize| {
+                    let mut all = repeated(linear.clone(), &aligned);
+                    all[1] = group;
+                    all.push(lane);
+                    all
+                };
+                if *c == 1 {
+                    return Some((Layout::Linear, place(0, 0)));
+                }
+                if *n == 1 && spatial.iter().all(|&d| d == 1) {
+                    return Some((Layout::Linear, place(4, 1)));
+                }
+                let physical = Layout::Channels4.physical_shape(&aligned);
+                (self.shape.len() == to.len() && self.shape == self.aligned && !packed).then(|| {
+                    (
+                        Layout::Channels4,
+                        [repeated(strides(&physical)[..to.len()].to_vec(), &physical), vec![1]].concat(),
+                    )
+                })
+            }
+            Layout::Linear => None,
+        }
+    }
+}
+
+/// Elements as they are, padded to a unit.
+const LINEAR: Packing = Packing {
+    name: "linear",
+    pack: |tensor, _| crate::kernel::pack(tensor, Layout::Linear).unwrap_or_else(|_| tensor.clone()),
+};
+
+/// The candidates for `EXPRESSION(operands)` written to output 0: one for each layout that an input lies in, and linear.
+pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: &str) -> Candidates {
+    let to = request.output_shape(0)?;
+    let mut layouts = vec![];
+    for layout in request.inputs.iter().flatten().map(|i| i.layout).chain([Layout::Linear]) {
+        let layout = layout.canonical(&to);
+        if !layouts.contains(&layout) {
+            layouts.push(layout);
+        }
+    }
+    let mut all = vec![];
+    for layout in layouts {
+        if let Some(candidate) = candidate(request, operands, expression, &to, layout)? {
+            all.push(candidate);
+        }
+    }
+    Ok(all)
+}
+
+fn candidate(
+    request: &Request<'_>,
+    operands: &[Operand],
+    expression: &str,
+    to: &[usize],
+    layout: Layout,
+) -> Result<Option<Candidate>, String> {
+    let Some(lies) = operands.iter().map(|o| o.lie(to, layout)).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let written = request.output_storage(0)?;
+    let mut wants = vec![Want::Nothing; request.inputs.len()];
+    for (operand, (layout, _)) in operands.iter().zip(&lies) {
+        if let Binding::Input(i) = operand.binding {
+            // The same input in two roles must be wanted in one layout.
+            if wants[i] != Want::Nothing && wants[i] != Want::In(*layout) {
+                return Ok(None);
+            }
+            wants[i] = Want::In(*layout);
+        }
+    }
+    let physical = layout.physical_shape(to);
+    let dense = strides(&physical);
+    let walked: Vec<_> = lies.into_iter().map(|(_, s)| s).collect();
+    let mut candidate = Candidate::new("broadcast", wants, vec![layout]);
+    for (operand, own) in operands.iter().zip(&walked) {
+        let repeats = physical.iter().zip(own).zip(&dense).any(|((&d, own), dense)| d != 1 && own != dense);
+        if let Binding::Input(i) = operand.binding
+            && !repeats
+            && operand.storage == written
+            && operands.iter().filter(|o| o.binding == operand.binding).count() == 1
+        {
+            candidate = candidate.in_place(i);
+        }
+    }
+    let elements = crate::tensor::shape::elements(&physical)
+        .filter(|&n| u32::try_from(n).is_ok_and(|n| n < u32::MAX - 4))
+        .ok_or("it has more elements than a shader can count")?;
+    if elements > 0 {
+        let walk = Walk::joined(&physical, &walked);
+        candidate = candidate.dispatch(dispatch(request, operands, expression, &walk, elements, written)?);
+    }
+    let units = elements.div_ceil(4) as f64;
+    let bytes: f64 = operands.iter().map(|o| o.storage.unit_bytes() as f64).sum::<f64>() + written.unit_bytes() as f64;
+    Ok(Some(candidate.cost(units * 4.0, units * bytes)))
+}
+
+fn dispatch(
+    request: &Request<'_>,
+    operands: &[Operand],
+    expression: &str,
+    walk: &Walk,
+    elements: usize,
+    written: Storage,
+) -> Result<Dispatch, String> {
+    let units = elements.div_ceil(4);
+    let flat = walk.dims.len() == 1 && walk.strides.iter().all(|s| s[0] == 1);
+    // Units are read whole where none crosses the end of the innermost dim and each operand's units begin at whole units.
+    let whole = walk.dims[0].is_multiple_of(4)
+        && walk.strides.iter().all(|s| s[0] == 0 || (s[0] == 1 && s[1..].iter().all(|s| s.is_multiple_of(4))));
+    let rank = RANKS
+        .into_iter()
+        .find(|&r| r >= walk.dims.len())
+        .ok_or_else(|| format!("it has {} dimensions that cannot be joined; the kernel takes 8", walk.dims.len()))?;
+    let mut kernel = Kernel::of("elementwise/broadcast.wgsl")
+        .define("WORKGROUP", WORKGROUP)
+        .define("OPERANDS", operands.len() as i64)
+        .paste("EXPRESSION", expression);
+    kernel = if flat {
+        kernel.define("FLAT", 1)
+    } else {
+        kernel.define("UNITS", i64::from(whole)).define("DIVIDED", rank as i64 - 1)
+    };
+    let mut dispatch = Dispatch::of(kernel).param("units", units);
+    for operand in operands {
+        dispatch = dispatch.bind(operand.binding.clone(), operand.storage);
+    }
+    dispatch = dispatch.bind(Binding::Output(0), written);
+    if !flat {
+        let dim = |i: usize| walk.dims.get(i).copied().unwrap_or(1);
+        dispatch = dispatch.param("elements", elements);
+        for (i, name) in DIMS.into_iter().enumerate().take(rank - 1) {
+            dispatch = dispatch.param(name, dim(i));
+        }
+        for (k, strides) in walk.strides.iter().enumerate() {
+            let stride = |i: usize| strides.get(i).copied().unwrap_or(0);
+            dispatch = dispatch.param(STEPS[k], stride(0));
+            for (i, name) in STRIDES[k].into_iter().enumerate().take(rank - 1) {
+                dispatch = dispatch.param(name, stride(i));
+            }
+            dispatch = dispatch.param(OUTER[k], stride(rank - 1));
+        }
+    }
+    Ok(dispatch.linear(units as u64, WORKGROUP, request.device))
+}
