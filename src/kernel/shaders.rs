@@ -36,6 +36,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "pool/window.wgsl",
     "shape/concat.wgsl",
     "shape/place.wgsl",
+    "shape/remap.wgsl",
     "shape/strided.wgsl",
     "shape/transpose.wgsl",
 };

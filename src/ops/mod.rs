@@ -15,8 +15,10 @@ pub(crate) mod conv_transpose;
 pub mod convert;
 mod identity;
 pub(crate) mod matmul;
+pub(crate) mod pad;
 mod pool;
 mod range;
+mod remap;
 mod reshape;
 pub mod select;
 mod shape;
@@ -75,6 +77,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Mish", 18, unary::make),
     ("", "Neg", 1, unary::make),
     ("", "Not", 1, unary::make),
+    ("", "Pad", 1, pad::from_definition),
     ("", "Range", 11, range::from_definition),
     ("", "Reciprocal", 1, unary::make),
     ("", "Relu", 1, unary::make),
