@@ -185,7 +185,7 @@ mod tests {
         assert_eq!((first[0].offset, first[0].size), (0, 16));
         assert_eq!(first[1].offset % device.facts().offset_alignment, 0);
         let made = device.creations();
-        let second = load(&[b.clone()]);
+        let second = load(std::slice::from_ref(&b));
         assert!(Arc::ptr_eq(&first[1], &second[0]));
         assert_eq!(device.creations(), made);
         drop((first, second));

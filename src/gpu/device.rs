@@ -219,10 +219,10 @@ impl GpuDevice {
         async move {
             device.check()?;
             // Out of memory first: what follows from it is no fault of its own.
-            for error in [memory.await, internal.await, validation.await].into_iter().flatten() {
-                return Err(from_wgpu(&what, error));
+            match memory.await.or(internal.await).or(validation.await) {
+                None => Ok(made),
+                Some(error) => Err(from_wgpu(&what, error)),
             }
-            Ok(made)
         }
     }
 }

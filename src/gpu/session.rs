@@ -47,12 +47,12 @@ pub struct GpuSession {
     /// By value: whether a host node reads it, or the application may.
     wanted: Vec<bool>,
     /// Outputs that stay on the device, and where.
-    kept: HashMap<ValueId, GpuTensor>,
+    pub(super) kept: HashMap<ValueId, GpuTensor>,
     /// Segments that were submitted and not read back yet.
     launched: Vec<usize>,
     submission: Option<wgpu::SubmissionIndex>,
     #[cfg(not(target_arch = "wasm32"))]
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl GpuSession {
@@ -318,7 +318,7 @@ impl GpuSession {
         Ok(())
     }
 
-    async fn launch(&mut self, index: usize) -> Result<(), RunError> {
+    pub(super) async fn launch(&mut self, index: usize) -> Result<(), RunError> {
         self.stage(index)?;
         let device = self.engine.device();
         let submission = device
@@ -328,9 +328,23 @@ impl GpuSession {
                 self.send(index, encoder)
             })
             .await?;
+        self.launched(index, submission);
+        Ok(())
+    }
+
+    /// Notes that a segment is under way.
+    pub(super) fn launched(&mut self, index: usize, submission: wgpu::SubmissionIndex) {
         self.submission = Some(submission);
         self.launched.push(index);
-        Ok(())
+    }
+
+    /// Gives a segment's upload buffer to the device before it is submitted bit by bit.
+    pub(super) fn unmap_upload(&self, index: usize) {
+        self.crossings[index].upload.iter().for_each(Staging::unmap);
+    }
+
+    pub(super) fn comes_from_device(&self, input: ValueId) -> bool {
+        matches!(self.sources.get(&input), Some(Source::Device(_)))
     }
 
     /// Submits what was encoded of a segment, and asks for its staging buffers back.
@@ -348,12 +362,7 @@ impl GpuSession {
     /// Whether the host reads anything of a segment.
     fn reads_back(&self, index: usize) -> bool {
         let downloads = &self.engine.inner().program.segments[index].downloads;
-        downloads.iter().any(|t| t.size > 0 && !self.stays(t.value))
-    }
-
-    /// Whether an output stays on the device and no host node reads it.
-    fn stays(&self, value: ValueId) -> bool {
-        self.kept.contains_key(&value)
+        downloads.iter().any(|t| t.size > 0 && !self.kept.contains_key(&t.value))
     }
 
     /// Writes what the host computed to a segment's upload buffer.
@@ -371,7 +380,7 @@ impl GpuSession {
     }
 
     /// Encodes a segment: copies to the device, one compute pass, copies from it.
-    fn encode_segment(&self, index: usize, encoder: &mut wgpu::CommandEncoder) {
+    pub(super) fn encode_segment(&self, index: usize, encoder: &mut wgpu::CommandEncoder) {
         let segment = &self.engine.inner().program.segments[index];
         let mut rest = segment.ops.as_slice();
         while let Some(&op) = rest.first() {

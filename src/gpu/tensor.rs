@@ -41,7 +41,7 @@ impl GpuTensor {
         let shape = shape.into();
         let tensor = Self { device: device.clone(), buffer, offset, shape, element_type, storage };
         let end = tensor.bytes().and_then(|bytes| bytes.checked_add(offset));
-        if offset % 4 != 0 || end.is_none_or(|end| end > tensor.buffer.size()) {
+        if !offset.is_multiple_of(4) || end.is_none_or(|end| end > tensor.buffer.size()) {
             return Err(RunError::State(format!(
                 "a tensor of shape {:?} and type {element_type} from byte {offset} on does not lie in a buffer of {} bytes",
                 tensor.shape,

@@ -275,3 +275,121 @@ fn tensors_cross_to_the_device_and_back() {
     let too_wide = Tensor::vector(vec![1i64 << 40]);
     assert!(pollster::block_on(GpuTensor::upload(&device, &too_wide.view())).is_err());
 }
+
+#[test]
+fn sessions_chain_on_the_device() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let n = 37;
+    let (mut first, mut second) = (session(&device, &[n], false), session(&device, &[n], false));
+    let (x, y, z) = ids(&first);
+    let input = ramp(n, -4.0);
+    first.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+    pollster::block_on(first.keep(z)).unwrap();
+    first.run().unwrap();
+    assert!(first.get(z).is_err());
+    close(first.get(y).unwrap(), &expected(&input, false).0, 0.0);
+    let sigmoid = first.device_output(z).unwrap();
+    second.set_device(x, &sigmoid).unwrap();
+    second.run().unwrap();
+    let once = expected(&input, false).1;
+    close(second.get(y).unwrap(), &once, 1e-6);
+    close(second.get(z).unwrap(), &expected(&once, false).1, 1e-6);
+
+    // What was detached is not touched by the next run; what was read back can be detached as well.
+    let detached = pollster::block_on(first.detach(z)).unwrap();
+    let read = pollster::block_on(first.detach(y)).unwrap();
+    first.set(x, &TensorView::new([n], &vec![0f32; n]).unwrap()).unwrap();
+    first.run().unwrap();
+    let minute = Duration::from_secs(60);
+    close(&detached.read(minute).unwrap(), &once, 1e-6);
+    close(&read.read(minute).unwrap(), &expected(&input, false).0, 0.0);
+    close(&first.device_output(z).unwrap().read(minute).unwrap(), &vec![0.5; n], 1e-6);
+}
+
+#[test]
+fn the_application_may_submit_itself() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let n = 9;
+    let mut session = session(&device, &[n], false);
+    let (x, y, z) = ids(&session);
+    let input = ramp(n, -1.0);
+    let encode = |session: &mut GpuSession| {
+        let mut encoder = device.encoder();
+        session.encode(&mut encoder).map(|()| device.queue().submit([encoder.finish()]))
+    };
+    session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+    assert!(matches!(encode(&mut session), Err(RunError::State(ref text)) if text.contains("'x'")));
+    // A buffer of the application's own, with the tensor in its middle.
+    let usage = wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+    let buffer = device.create_buffer("application", 256, usage, false);
+    device.queue().write_buffer(&buffer, 64, bytemuck::cast_slice(&input));
+    let there = GpuTensor::from_buffer(&device, buffer.clone(), 64, ElementType::F32, [n]).unwrap();
+    session.set_device(x, &there).unwrap();
+    assert!(matches!(encode(&mut session), Err(RunError::State(ref text)) if text.contains("'y'")));
+    pollster::block_on(session.keep(y)).unwrap();
+    pollster::block_on(session.keep(z)).unwrap();
+    encode(&mut session).unwrap();
+    let minute = Duration::from_secs(60);
+    close(&session.device_output(y).unwrap().read(minute).unwrap(), &expected(&input, false).0, 0.0);
+    // What does not lie in the buffer is refused.
+    for (offset, shape) in [(64, vec![49]), (2, vec![1]), (u64::MAX - 3, vec![1]), (0, vec![usize::MAX, 2])] {
+        assert!(GpuTensor::from_buffer(&device, buffer.clone(), offset, ElementType::F32, shape).is_err());
+    }
+}
+
+#[test]
+fn plans_with_host_nodes_are_not_encoded() {
+    let device = GpuDevice::noop();
+    let mut session = session(&device, &[4], true);
+    let (x, y, _) = ids(&session);
+    let tensor = pollster::block_on(GpuTensor::upload(&device, &TensorView::new([4], &[0f32; 4]).unwrap())).unwrap();
+    session.set_device(x, &tensor).unwrap();
+    let refused = session.encode(&mut device.encoder());
+    assert!(matches!(refused, Err(RunError::State(ref text)) if text.contains("host")), "{refused:?}");
+    // The other device's tensors, and those that the host must read, are refused too.
+    let other = GpuDevice::noop();
+    let foreign = pollster::block_on(GpuTensor::upload(&other, &TensorView::new([4], &[0f32; 4]).unwrap())).unwrap();
+    assert!(session.set_device(x, &foreign).is_err());
+    assert!(pollster::block_on(session.keep(y)).is_ok());
+}
+
+#[test]
+fn every_value_can_be_watched() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    for host in [false, true] {
+        let n = 21;
+        let mut session = session(&device, &[n], host);
+        let (x, y, z) = ids(&session);
+        let input = ramp(n, -2.0);
+        session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+        let mut seen = std::collections::BTreeMap::new();
+        session.run_observed(|slot, tensor| drop(seen.insert(slot.value, tensor))).unwrap();
+        let (relu, sigmoid) = expected(&input, host);
+        close(&seen[&x], &input, 0.0);
+        close(&seen[&y], &relu, 0.0);
+        close(&seen[&z], &sigmoid, 1e-6);
+        // x, y, its negation, what the host made of that, z.
+        assert_eq!(seen.len(), if host { 5 } else { 4 });
+        close(session.get(z).unwrap(), &sigmoid, 1e-6);
+        // An ordinary run comes after it.
+        session.run().unwrap();
+        close(session.get(z).unwrap(), &sigmoid, 1e-6);
+    }
+}
+
+#[test]
+fn dispatches_are_timed() {
+    for device in GpuDevice::for_tests().into_iter().chain([GpuDevice::noop()]) {
+        let mut session = session(&device, &[1000], true);
+        let (x, y, _) = ids(&session);
+        let input = ramp(1000, -2.0);
+        session.set(x, &TensorView::new([1000], &input).unwrap()).unwrap();
+        let profile = session.profile().unwrap();
+        let dispatches = session.engine().schedule().steps.iter().filter(|s| matches!(s, Step::Dispatch(_))).count();
+        assert_eq!(profile.dispatches.len(), dispatches);
+        assert_eq!(profile.by_device, device.info().features.contains(&"timestamps"));
+        if device.info().backend != "noop" {
+            close(session.get(y).unwrap(), &expected(&input, true).0, 0.0);
+        }
+    }
+}
