@@ -7,6 +7,8 @@
 mod edit;
 mod fold_constants;
 mod fuse_activation;
+mod fuse_residual_add;
+mod gather_activation;
 mod remove_identity;
 #[cfg(test)]
 mod testing;
@@ -34,6 +36,16 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fold_constants",
         about: "computes nodes whose inputs are constants, once",
         apply: fold_constants::apply,
+    },
+    Rewrite {
+        name: "gather_activation",
+        about: "makes one node of an activation that is written out (x · sigmoid x, x · relu6(x + 3) / 6)",
+        apply: gather_activation::apply,
+    },
+    Rewrite {
+        name: "fuse_residual_add",
+        about: "adds another value where a Conv computes its result, before the activation",
+        apply: fuse_residual_add::apply,
     },
     Rewrite {
         name: "fuse_activation",

@@ -1,0 +1,105 @@
+//! An addition whose one operand is a convolution that nobody else reads becomes part of the convolution, where the other
+//! operand has exactly the shape of its result. An activation after it may join too.
+
+use std::sync::Arc;
+
+use super::edit::Edit;
+use crate::graph::{Dim, Fact, Graph, Operator, ValueId};
+use crate::ops::conv::Conv;
+
+/// The place of the residual among a convolution's inputs.
+const RESIDUAL: usize = 3;
+
+pub(super) fn apply(graph: &mut Graph) {
+    let mut edit = Edit::of(graph);
+    for index in edit.nodes() {
+        let Some(node) = edit.node(index).filter(|node| node.operator.name() == "Add") else { continue };
+        let [Some(a), Some(b)] = node.inputs[..] else { continue };
+        if !edit.graph().fact(a).zip(edit.graph().fact(b)).is_some_and(|(a, b)| same(a, b)) {
+            continue;
+        }
+        let candidate = |conv: ValueId, residual: ValueId| {
+            let (first, producer) = edit.producer_for(conv, 1)?;
+            let operator: Arc<dyn Operator> = Arc::new(producer.operator.downcast::<Conv>()?.with_residual()?);
+            let mut inputs = producer.inputs.clone();
+            inputs.resize(RESIDUAL, None);
+            inputs.push(Some(residual));
+            Some((first, operator, inputs))
+        };
+        // Of two convolutions the later one: the other's result is there by then, as it was for the addition.
+        let found = [candidate(a, b), candidate(b, a)].into_iter().flatten().max_by_key(|(first, ..)| *first);
+        if let Some((first, operator, inputs)) = found {
+            edit.fuse(first, index, operator, inputs);
+        }
+    }
+    edit.finish();
+}
+
+/// Whether two values are of one type and, whatever symbols stand for, of one shape.
+fn same(a: &Fact, b: &Fact) -> bool {
+    a.element_type == b.element_type && a.shape == b.shape && !a.shape.contains(&Dim::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::Definition;
+    use crate::optimize::testing::*;
+
+    #[test]
+    fn a_residual_and_the_activation_after_it_join_the_convolution() {
+        for swapped in [false, true] {
+            let mut graph = TestGraph::new();
+            let x = graph.input("x", &[1, 4, 5, 5]);
+            let w = graph.random("w", &[4, 4, 3, 3]);
+            let same = Definition::new("Conv").attribute("auto_pad", "SAME_UPPER");
+            let conv = graph.define(&same, &[x, w]);
+            let sum = graph.node("Add", &if swapped { [x, conv] } else { [conv, x] });
+            let y = graph.node("Relu", &[sum]);
+            graph.output("y", y);
+            graph.check(
+                &["fuse_residual_add", "fuse_activation"],
+                "input x: f32[1, 4, 5, 5]\n\
+                 y: f32[1, 4, 5, 5] = Conv(x, w: f32[4, 4, 3, 3], _, x)\n\
+                 output y: f32[1, 4, 5, 5]\n",
+            );
+        }
+    }
+
+    #[test]
+    fn of_two_convolutions_the_later_takes_the_sum() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 2, 3, 3]);
+        let (v, w) = (graph.random("v", &[9, 2, 1, 1]), graph.random("w", &[9, 2, 1, 1]));
+        let b = graph.random("b", &[9]);
+        let first = graph.node("Conv", &[x, v]);
+        let second = graph.node("Conv", &[x, w, b]);
+        let y = graph.node("Add", &[first, second]);
+        graph.output("y", y);
+        graph.check(
+            &["fuse_residual_add"],
+            "input x: f32[1, 2, 3, 3]\n\
+             Conv_0: f32[1, 9, 3, 3] = Conv(x, v: f32[9, 2, 1, 1])\n\
+             y: f32[1, 9, 3, 3] = Conv(x, w: f32[9, 2, 1, 1], b: f32[9], Conv_0)\n\
+             output y: f32[1, 9, 3, 3]\n",
+        );
+    }
+
+    #[test]
+    fn other_shapes_and_shared_results_stay() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 4, 5, 5]);
+        let row = graph.input("row", &[1, 1, 5]);
+        let w = graph.random("w", &[4, 4, 1, 1]);
+        let a = graph.node("Conv", &[x, w]);
+        let repeated = graph.node("Add", &[a, row]);
+        let b = graph.node("Conv", &[x, w]);
+        let shared = graph.node("Add", &[b, x]);
+        let doubled = graph.node("Conv", &[x, w]);
+        let double = graph.node("Add", &[doubled, doubled]);
+        for (name, value) in [("repeated", repeated), ("b", b), ("shared", shared), ("double", double)] {
+            graph.output(name, value);
+        }
+        let text = graph.rewritten(&[]).to_string();
+        graph.check(&["fuse_residual_add"], &text);
+    }
+}
