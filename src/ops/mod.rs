@@ -8,6 +8,7 @@ use crate::graph::{Definition, DefinitionError, Operator};
 
 pub mod binary;
 mod broadcast;
+pub mod cast;
 pub(crate) mod concat;
 mod constant;
 pub(crate) mod conv;
@@ -45,6 +46,8 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "BitwiseNot", 18, unary::make),
     ("", "Ceil", 1, unary::make),
     ("", "Celu", 12, unary::make),
+    ("", "Cast", 1, cast::cast),
+    ("", "CastLike", 15, cast::cast_like),
     ("", "Clip", 1, unary::clip::make),
     ("", "Concat", 1, concat::from_definition),
     ("", "Constant", 1, constant::constant),
@@ -126,7 +129,6 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Min", 1, binary::variadic::make),
     ("", "Sum", 1, binary::variadic::make),
     ("", "Where", 9, select::make),
-    ("", "Clip", 1, unary::clip::make),
 ];
 
 /// Whether there is an operator of this name.
