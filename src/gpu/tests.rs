@@ -393,3 +393,77 @@ fn dispatches_are_timed() {
         }
     }
 }
+
+#[test]
+fn compiled_pipelines_are_kept_in_a_folder() {
+    let folder = std::env::temp_dir().join(format!("rimlight-pipelines-{}", std::process::id()));
+    let start = || {
+        let device = GpuDevice::for_this_test()?;
+        pollster::block_on(device.keep_pipelines_in(crate::cache::Folder::new(&folder))).unwrap();
+        let schedule = schedule(&device, graph(&[100], false), PlanOptions::default());
+        let _engine = GpuEngine::new(&device, schedule).unwrap();
+        Some(device.info().features.contains(&"pipeline-cache"))
+    };
+    let files = || std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>();
+    if let Some(keeps) = start() {
+        assert_eq!(files().len(), usize::from(keeps));
+        // A start with what is there, and one with a file that was damaged.
+        start();
+        for file in files() {
+            let mut bytes = std::fs::read(&file).unwrap();
+            bytes.truncate(bytes.len() - 1);
+            std::fs::write(&file, &bytes).unwrap();
+            start();
+            assert_ne!(std::fs::read(&file).unwrap(), bytes);
+        }
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+}
+
+#[test]
+fn sessions_run_on_several_threads() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let n = 333;
+    let schedule = schedule(&device, graph(&[n], true), PlanOptions::default());
+    let engine = GpuEngine::new(&device, schedule).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut session = GpuSession::new(engine).unwrap();
+                let (x, y, z) = ids(&session);
+                for i in 0..20u8 {
+                    let input = ramp(n, f32::from(thread) * 10.0 - f32::from(i));
+                    session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+                    if i % 2 == 0 {
+                        session.run().unwrap()
+                    } else {
+                        pollster::block_on(session.run_async()).unwrap()
+                    }
+                    let (relu, sigmoid) = expected(&input, true);
+                    close(session.get(y).unwrap(), &relu, 0.0);
+                    close(session.get(z).unwrap(), &sigmoid, 1e-6);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn the_application_keeps_its_handlers() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counter = Arc::clone(&seen);
+    device.on_uncaptured_error(Arc::new(move |_| {
+        counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }));
+    let ours = GpuDevice::from_wgpu(device.clone(), queue, None);
+    // An error of ours does not reach the application's handler, one of its own does.
+    let refused = pollster::block_on(
+        ours.guarded("a buffer", || ours.create_buffer("too large", 1 << 60, wgpu::BufferUsages::STORAGE, false)),
+    );
+    assert!(refused.is_err());
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 0);
+    drop(ours.create_buffer("too large", 1 << 60, wgpu::BufferUsages::STORAGE, false));
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
