@@ -17,7 +17,7 @@ pub mod convert;
 mod identity;
 pub(crate) mod matmul;
 pub(crate) mod pad;
-mod pool;
+pub(crate) mod pool;
 mod range;
 mod remap;
 mod reshape;

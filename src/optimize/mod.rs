@@ -7,6 +7,7 @@
 mod edit;
 mod fold_constants;
 mod fuse_activation;
+mod fuse_padding;
 mod fuse_residual_add;
 mod gather_activation;
 mod remove_identity;
@@ -36,6 +37,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fold_constants",
         about: "computes nodes whose inputs are constants, once",
         apply: fold_constants::apply,
+    },
+    Rewrite {
+        name: "fuse_padding",
+        about: "makes a Pad the padding of the Conv or pool that reads it",
+        apply: fuse_padding::apply,
     },
     Rewrite {
         name: "gather_activation",
