@@ -12,6 +12,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "common/activation.wgsl",
     "common/index.wgsl",
     "common/math.wgsl",
+    "conv/depthwise_channels4.wgsl",
+    "conv/depthwise_rows.wgsl",
     "conv/direct.wgsl",
     "conv/subgroup.wgsl",
     "conv/subgroup_pointwise.wgsl",

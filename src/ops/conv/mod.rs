@@ -12,6 +12,7 @@ use crate::graph::{
 };
 use crate::kernel::Candidates;
 
+mod depthwise;
 mod direct;
 mod pack;
 mod problem;
@@ -143,6 +144,7 @@ impl Operator for Conv {
         }
         let mut candidates = vec![];
         candidates.extend(subgroup::candidate(&problem));
+        candidates.extend(depthwise::candidates(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());

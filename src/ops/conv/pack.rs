@@ -54,3 +54,35 @@ pub(super) const PANELS: Packing = Packing {
         })
     },
 };
+
+/// The weights in ONNX's order, then the biases, zeros where there are none. Parameters: the biases.
+pub(super) const BIASED: Packing = Packing {
+    name: "conv/biased",
+    pack: |w, parameters| {
+        let outputs = w.shape()[0];
+        packed(w, |w| w.iter().copied().chain(biases(parameters)).chain(zeros(outputs, parameters)).collect())
+    },
+};
+
+/// For depthwise convolutions over groups of four channels: for each group and each tap a unit of the four weights, then
+/// the biases, zeros where there are none. Parameters: the biases.
+pub(super) const DEPTHWISE4: Packing = Packing {
+    name: "conv/depthwise4",
+    pack: |w, parameters| {
+        let outputs = w.shape()[0];
+        let taps: usize = w.shape()[1..].iter().product();
+        packed(w, |w| {
+            let mut out = vec![0.0; outputs.div_ceil(4) * taps * 4];
+            for (o, t) in (0..outputs).flat_map(|o| (0..taps).map(move |t| (o, t))) {
+                out[(o / 4 * taps + t) * 4 + o % 4] = w[o * taps + t];
+            }
+            out.extend(biases(parameters).chain(zeros(outputs, parameters)));
+            out
+        })
+    },
+};
+
+/// As many zeros as there are outputs, where there are no biases.
+fn zeros(outputs: usize, biases: &[usize]) -> impl Iterator<Item = f32> + use<> {
+    std::iter::repeat_n(0.0, if biases.is_empty() { outputs } else { 0 })
+}
