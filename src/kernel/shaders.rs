@@ -15,6 +15,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/depthwise_channels4.wgsl",
     "conv/depthwise_rows.wgsl",
     "conv/direct.wgsl",
+    "conv/register.wgsl",
     "conv/subgroup.wgsl",
     "conv/subgroup_pointwise.wgsl",
     "conv/transpose.wgsl",

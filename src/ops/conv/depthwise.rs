@@ -3,7 +3,7 @@
 use super::pack;
 use super::problem::Problem;
 use super::subgroup::axis_params;
-use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout};
+use crate::kernel::{Binding, Candidate, DeviceClass, Dispatch, Kernel, Layout};
 
 const WORKGROUP: u32 = 64;
 /// Units one below the other that an invocation of the planar kernel computes (measured on lavapipe, 3×3: 5.9 GFLOP/s a
@@ -18,6 +18,12 @@ pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Candidate> {
     } else {
         vec![]
     }
+}
+
+/// Time in that of 10 GFLOP/s: measured on two cores of lavapipe, and guessed for GPUs, where reads of whole units by
+/// neighbours are one, and those of single pixels are not.
+fn slowness(problem: &Problem<'_>, software: f64, gpu: f64) -> f64 {
+    if problem.device.class == DeviceClass::Software { software } else { gpu }
 }
 
 fn rows(problem: &Problem<'_>) -> Option<Candidate> {
@@ -47,7 +53,7 @@ fn rows(problem: &Problem<'_>) -> Option<Candidate> {
         .param("biases", count);
     let invocations = planes * h.output.div_ceil(rows) * w.output.div_ceil(4);
     let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
-    let slowness = if written_out { 0.9 } else { 3.0 };
+    let slowness = slowness(problem, 1.8, 3.0) * if written_out { 1.0 } else { 2.0 };
     let candidate = problem.candidate("depthwise rows", Layout::Rows).dispatch(dispatch);
     Some(candidate.cost(problem.operations() * slowness, problem.bytes()))
 }
@@ -72,7 +78,7 @@ fn channels4(problem: &Problem<'_>) -> Option<Candidate> {
     let dispatch = problem.tail(dispatch)?.param("planes", planes).param("groups", groups).param("biases", count);
     let invocations = planes * h.output * w.output.div_ceil(2);
     let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
-    let slowness = if written_out { 1.8 } else { 3.0 };
+    let slowness = slowness(problem, 3.5, 1.0) * if written_out { 1.0 } else { 1.5 };
     let candidate = problem.candidate("depthwise channels", Layout::Channels4).dispatch(dispatch);
     Some(candidate.cost(problem.operations() * slowness, problem.bytes()))
 }

@@ -17,6 +17,7 @@ mod direct;
 mod pack;
 mod problem;
 mod reference;
+mod register;
 mod subgroup;
 #[cfg(test)]
 mod tests;
@@ -145,6 +146,7 @@ impl Operator for Conv {
         let mut candidates = vec![];
         candidates.extend(subgroup::candidate(&problem));
         candidates.extend(depthwise::candidates(&problem));
+        candidates.extend(register::candidate(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());

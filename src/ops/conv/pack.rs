@@ -82,6 +82,29 @@ pub(super) const DEPTHWISE4: Packing = Packing {
     },
 };
 
+/// For kernels over channels in groups of four ("quads"): for each quad of outputs, each tap and each quad of its inputs
+/// four units, one for each input, with the weights of the four outputs. Then the biases, zeros where there are none.
+/// Parameters: the biases.
+pub(super) const QUADS: Packing = Packing {
+    name: "conv/quads",
+    pack: |w, parameters| {
+        let (outputs, inputs) = (w.shape()[0], w.shape()[1]);
+        let taps: usize = w.shape()[2..].iter().product();
+        packed(w, |w| {
+            let (quads, steps) = (outputs.div_ceil(4), inputs.div_ceil(4));
+            let mut out = vec![0.0; quads * taps * steps * 16];
+            for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
+                for t in 0..taps {
+                    let unit = ((o / 4 * taps + t) * steps + i / 4) * 4 + i % 4;
+                    out[unit * 4 + o % 4] = w[(o * inputs + i) * taps + t];
+                }
+            }
+            out.extend(biases(parameters).chain(zeros(outputs, parameters)));
+            out
+        })
+    },
+};
+
 /// As many zeros as there are outputs, where there are no biases.
 fn zeros(outputs: usize, biases: &[usize]) -> impl Iterator<Item = f32> + use<> {
     std::iter::repeat_n(0.0, if biases.is_empty() { outputs } else { 0 })

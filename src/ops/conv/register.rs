@@ -1,0 +1,63 @@
+//! The family for any device: channels in groups of four, a block of outputs in each invocation's registers.
+
+use super::pack;
+use super::problem::Problem;
+use super::subgroup::axis_params;
+use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout};
+use crate::ops::window::Axis;
+
+const WORKGROUP: u32 = 64;
+/// Time in that of 10 GFLOP/s: what two cores of lavapipe do. On GPUs only its ratio to the workgroup family matters.
+pub(super) const SLOWNESS: f64 = 1.0;
+/// Neighbouring pixels of an invocation.
+const PIXELS: usize = 4;
+
+/// The candidate, if the groups, where there are some, fall on whole quads of channels.
+pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
+    let weights = problem.weights?;
+    let whole = problem.group_inputs() % 4 == 0 && problem.group_outputs() % 4 == 0;
+    if !problem.is_planar() || !(problem.groups == 1 || whole) || problem.inputs == 0 {
+        return None;
+    }
+    let [h, w] = flattened(problem);
+    let out_quads = problem.outputs.div_ceil(4);
+    let group_quads = out_quads / problem.groups;
+    // Two quads where there is enough to do for many invocations, and a block stays inside a group.
+    let pixels = problem.samples * h.output * w.output;
+    let quads = if group_quads % 2 == 0 && pixels * out_quads >= 1 << 14 { 2 } else { 1 };
+    let steps = problem.group_inputs().div_ceil(4);
+    let count = out_quads * h.kernel * w.kernel * steps * 4;
+    let kernel = Kernel::of("conv/register.wgsl")
+        .define("WORKGROUP", WORKGROUP)
+        .define("PIXELS", PIXELS as i64)
+        .define("QUADS", quads as i64);
+    let (binding, storage) = problem.constant(weights, pack::QUADS, &[], count + out_quads)?;
+    let dispatch =
+        Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
+    let invocations = problem.samples * out_quads.div_ceil(quads) * h.output * w.output.div_ceil(PIXELS);
+    let dispatch = problem
+        .tail(dispatch)?
+        .param("invocations", invocations)
+        .param("in_quads", problem.inputs.div_ceil(4))
+        .param("out_quads", out_quads)
+        .param("group_inputs", problem.group_inputs())
+        .param("group_quads", group_quads)
+        .param("biases", count);
+    let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
+    // Pixels beyond the row and channels beyond the last are computed too.
+    let waste = (w.output.next_multiple_of(PIXELS) as f64 / w.output as f64)
+        * ((out_quads * 4) as f64 / problem.outputs as f64)
+        * ((steps * 4) as f64 / problem.group_inputs() as f64);
+    let candidate = problem.candidate("register", Layout::Channels4).dispatch(dispatch);
+    Some(candidate.cost(problem.operations() * waste * SLOWNESS, problem.bytes()))
+}
+
+/// Height and width, a pointwise convolution's plane as one row.
+pub(super) fn flattened(problem: &Problem<'_>) -> [Axis; 2] {
+    let [_, h, w] = problem.axes;
+    if !(h.is_pointwise() && w.is_pointwise()) {
+        return [h, w];
+    }
+    let pixels = h.output * w.output;
+    [Axis::ONE, Axis { input: pixels, output: pixels, ..Axis::ONE }]
+}
