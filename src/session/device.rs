@@ -102,6 +102,9 @@ impl Device {
             let (choice, gpu) = Adapters::find(&request).await.open(&request).await;
             match gpu {
                 Ok(gpu) => {
+                    if let Some(folder) = &options.cache_folder {
+                        gpu.keep_pipelines_in(crate::cache::Folder::new(folder)).await?;
+                    }
                     return Ok(Self(Arc::new(Inner {
                         gpu: Some(gpu),
                         cpu: crate::cpu::Threads::new(options.threads),

@@ -180,7 +180,7 @@ impl Session {
                         gpu.set(id, &input.view())?;
                     }
                 }
-                return Err(RunError::State("not yet".to_owned()));
+                gpu.run_observed(|slot, tensor| observe(&graph.value(slot.value).name, tensor))?;
             }
         }
         self.has_run = true;
