@@ -1,49 +1,121 @@
-//! Running a graph on the CPU.
+//! A graph on the CPU: which kernel runs each node, and when each value is needed last.
 
 use std::sync::Arc;
 
-use super::Threads;
-use super::reference::compute;
+use super::kernel::{self, Job, Kernel};
+use super::memory::Memory;
+use super::{Scratch, Threads};
 use crate::error::RunError;
-use crate::graph::{Graph, NodeError, Value, ValueId};
-use crate::tensor::Tensor;
+use crate::graph::{Context, Fact, Graph, Inputs, Node, NodeError, Value, ValueId};
+use crate::tensor::{ElementType, Tensor};
 
-/// What sessions of a graph on the CPU share.
+/// A node with the way it is run.
+#[derive(Debug)]
+struct Step {
+    /// The kernel; the operator's own reference where there is none.
+    kernel: Option<Box<dyn Kernel>>,
+    /// The output's type and shape, where a kernel writes it.
+    output: Option<(ElementType, Vec<usize>)>,
+    /// Values that no later node reads.
+    last: Vec<ValueId>,
+    /// The place of an input in whose memory the output may be written.
+    in_place: Option<usize>,
+}
+
+/// What to do to run a graph on the CPU. Sessions share it: the packed weights lie in it.
 #[derive(Debug)]
 pub struct CpuPlan {
     graph: Arc<Graph>,
-    /// For each node, the values that nobody needs after it.
-    drops: Vec<Vec<ValueId>>,
+    steps: Vec<Step>,
+    constants: Vec<Option<Value>>,
+    threads: Threads,
 }
 
-/// The memory of one run at a time.
+impl CpuPlan {
+    /// Makes a graph ready to run on these threads. Nodes whose shapes are known get kernels where there are any.
+    pub fn new(graph: Arc<Graph>, threads: &Threads) -> Self {
+        let mut remaining = vec![0usize; graph.values.len()];
+        let read = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
+        for id in read.chain(&graph.outputs) {
+            remaining[id.0] += 1;
+        }
+        let constant = |id: ValueId| graph.constant(id).is_some();
+        let steps = graph.nodes.iter().map(|node| {
+            let (kernel, output) = kernel_of(&graph, node).unzip();
+            let mut last = vec![];
+            for &id in node.inputs.iter().flatten() {
+                remaining[id.0] -= 1;
+                if remaining[id.0] == 0 && !constant(id) {
+                    last.push(id);
+                }
+            }
+            let dies = |i: &usize| {
+                let id = node.inputs.get(*i).copied().flatten();
+                id.is_some_and(|id| {
+                    // The caller holds the graph's inputs.
+                    !graph.inputs.contains(&id)
+                        && last.contains(&id)
+                        && node.inputs.iter().flatten().filter(|other| **other == id).count() == 1
+                })
+            };
+            let kernel: Option<Box<dyn Kernel>> = kernel;
+            let in_place = kernel.as_ref().and_then(|k| k.in_place().iter().copied().find(dies));
+            Step { kernel, output, last, in_place }
+        });
+        let steps = steps.collect();
+        let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).cloned().map(Value::Tensor));
+        Self { steps, constants: constants.collect(), threads: threads.clone(), graph }
+    }
+
+    /// The graph.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// For each node, whether a kernel runs it (the operator's reference does otherwise).
+    pub fn has_kernel(&self) -> impl Iterator<Item = bool> + '_ {
+        self.steps.iter().map(|step| step.kernel.is_some())
+    }
+
+    /// A session.
+    pub fn session(self: &Arc<Self>) -> CpuSession {
+        CpuSession {
+            plan: self.clone(),
+            values: vec![None; self.graph.values.len()],
+            outputs: vec![],
+            memory: Memory::default(),
+            scratch: Scratch::default(),
+        }
+    }
+}
+
+fn kernel_of(graph: &Graph, node: &Node) -> Option<(Box<dyn Kernel>, (ElementType, Vec<usize>))> {
+    let inputs = graph.input_facts(node)?;
+    let [Some(output), rest @ ..] = &node.outputs[..] else { return None };
+    if rest.iter().any(Option::is_some) {
+        return None;
+    }
+    let output: &Fact = graph.fact(*output)?;
+    let shape = output.concrete()?;
+    let kernel = kernel::kernel(&*node.operator, &inputs, output)?;
+    Some((kernel, (output.element_type, shape)))
+}
+
+/// A run of a plan, again and again: the values' memory is kept between runs.
 #[derive(Debug)]
 pub struct CpuSession {
     plan: Arc<CpuPlan>,
     values: Vec<Option<Value>>,
     outputs: Vec<Tensor>,
-}
-
-impl CpuPlan {
-    /// Makes a graph ready to run on these threads.
-    pub fn new(graph: Arc<Graph>, threads: &Threads) -> Self {
-        let _ = threads;
-        let drops = drops(&graph);
-        Self { graph, drops }
-    }
-
-    /// A session.
-    pub fn session(self: &Arc<Self>) -> CpuSession {
-        let values = self.graph.values.iter().map(|_| None).collect();
-        CpuSession { plan: Arc::clone(self), values, outputs: vec![] }
-    }
+    memory: Memory,
+    scratch: Scratch,
 }
 
 impl CpuSession {
-    /// Runs the graph. `inputs` are those of the graph, in its order.
+    /// Runs the graph. `inputs` are in the order of [`Graph::inputs`] and of their types and shapes.
     ///
     /// # Errors
-    /// [`RunError::Node`] with the first node that cannot be computed.
+    /// [`RunError::Node`] with the first node that cannot be computed, also where that is because an input is missing.
     pub fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<(), RunError> {
         self.run_observed(inputs, &mut |_, _| ())
     }
@@ -58,36 +130,74 @@ impl CpuSession {
         observe: &mut dyn FnMut(ValueId, Tensor),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
-        let graph = &*plan.graph;
-        for (slot, info) in self.values.iter_mut().zip(&graph.values) {
-            *slot = info.fact.as_ref().and_then(|f| f.constant.clone()).map(Value::Tensor);
+        let left = self.values.iter_mut().filter_map(Option::take).map(|Value::Tensor(tensor)| tensor);
+        for tensor in self.outputs.drain(..).chain(left) {
+            self.memory.reclaim(tensor);
         }
-        for (&id, tensor) in graph.inputs.iter().zip(inputs) {
+        for (&id, tensor) in plan.graph.inputs.iter().zip(inputs) {
             self.values[id.0] = tensor.clone().map(Value::Tensor);
         }
-        for id in graph.node_ids() {
-            let node = graph.node(id);
-            let results = compute(graph, node, &self.values)?;
-            for (k, value) in results.into_iter().enumerate() {
-                if let Some(output) = node.outputs.get(k).copied().flatten() {
-                    let Value::Tensor(tensor) = &value;
+        for (node, step) in plan.graph.nodes.iter().zip(&plan.steps) {
+            self.step(&plan, node, step)?;
+            for &output in node.outputs.iter().flatten() {
+                if let Some(Value::Tensor(tensor)) = &self.values[output.0] {
                     observe(output, tensor.clone());
-                    self.values[output.0] = Some(value);
                 }
             }
-            for &dead in &plan.drops[id.0] {
-                self.values[dead.0] = None;
+            for id in &step.last {
+                if let Some(Value::Tensor(tensor)) = self.values[id.0].take() {
+                    self.memory.reclaim(tensor);
+                }
             }
         }
-        self.outputs.clear();
-        for &id in &graph.outputs {
-            let missing = || NodeError {
-                node: graph.value(id).name.clone(),
+        for &id in &plan.graph.outputs {
+            let value = self.values[id.0].clone().or_else(|| plan.constants[id.0].clone());
+            let Value::Tensor(tensor) = value.ok_or_else(|| NodeError {
+                node: plan.graph.value(id).name.clone(),
                 operator: "output".to_owned(),
-                message: "nothing computes it".to_owned(),
-            };
-            let Value::Tensor(tensor) = self.values[id.0].clone().ok_or_else(missing)?;
+                message: "nothing computes it, and it was not given".to_owned(),
+            })?;
             self.outputs.push(tensor);
+        }
+        // An output held twice could not be used again.
+        self.values.iter_mut().for_each(|value| *value = None);
+        Ok(())
+    }
+
+    fn step(&mut self, plan: &CpuPlan, node: &Node, step: &Step) -> Result<(), NodeError> {
+        let taken = step.in_place.and_then(|i| node.inputs[i]).and_then(|id| self.values[id.0].take());
+        let mut inputs = Vec::with_capacity(node.inputs.len());
+        for (i, input) in node.inputs.iter().enumerate() {
+            inputs.push(match input {
+                Some(_) if taken.is_some() && step.in_place == Some(i) => None,
+                Some(id) => {
+                    let value = self.values[id.0].as_ref().or(plan.constants[id.0].as_ref());
+                    Some(value.ok_or_else(|| {
+                        NodeError::new(node, format!("its input '{}' was not given", plan.graph.value(*id).name))
+                    })?)
+                }
+                None => None,
+            });
+        }
+        let results = if let (Some(kernel), Some((element_type, shape))) = (&step.kernel, &step.output) {
+            let mut y = match taken {
+                Some(Value::Tensor(tensor)) => tensor,
+                None => self.memory.tensor(*element_type, shape).map_err(|e| NodeError::new(node, e))?,
+            };
+            let job = Job { inputs: Inputs(&inputs), y: &mut y, threads: &plan.threads, scratch: &self.scratch };
+            kernel.run(job).map_err(|e| NodeError::new(node, e))?;
+            vec![y.into()]
+        } else {
+            let results = node.operator.evaluate(&mut Context::default(), Inputs(&inputs));
+            results.map_err(|e| NodeError::new(node, e))?
+        };
+        if node.outputs.iter().skip(results.len()).any(Option::is_some) {
+            return Err(NodeError::new(node, format!("it gave {} outputs of {}", results.len(), node.outputs.len())));
+        }
+        for (output, value) in node.outputs.iter().zip(results) {
+            if let Some(id) = *output {
+                self.values[id.0] = Some(value);
+            }
         }
         Ok(())
     }
@@ -96,25 +206,62 @@ impl CpuSession {
     pub fn output(&self, index: usize) -> Option<&Tensor> {
         self.outputs.get(index)
     }
+
+    /// Bytes of memory that are kept for the next run.
+    pub fn memory_bytes(&self) -> usize {
+        self.memory.free_bytes() + self.outputs.iter().map(|t| t.bytes().len()).sum::<usize>()
+    }
 }
 
-/// For each node, the values that nobody needs after it.
-fn drops(graph: &Graph) -> Vec<Vec<ValueId>> {
-    let mut last = vec![None; graph.values.len()];
-    for id in graph.node_ids() {
-        let node = graph.node(id);
-        for value in node.inputs.iter().chain(&node.outputs).flatten() {
-            last[value.0] = Some(id);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Definition;
+
+    /// relu(-x) + x, with -x an output too.
+    fn graph() -> Arc<Graph> {
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [2, 3]);
+        let a = graph.node(&Definition::new("Neg"), &[x]).unwrap();
+        let b = graph.node(&Definition::new("Relu"), &[a]).unwrap();
+        let c = graph.node(&Definition::new("LeakyRelu").attribute("alpha", 0.5f32), &[b]).unwrap();
+        graph.output("a", a);
+        graph.output("c", c);
+        Arc::new(graph.build().unwrap())
+    }
+
+    #[test]
+    fn runs_give_what_the_reference_gives_again_and_again() {
+        let graph = graph();
+        let mut session = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(2)))).session();
+        assert!(session.output(0).is_none());
+        for run in 0..3 {
+            let x = Tensor::new([2, 3], (0..6).map(|i| (i - run) as f32).collect()).unwrap();
+            let expected = crate::cpu::reference::evaluate(&graph, &[x.clone()], |_, _| {}).unwrap();
+            session.run(&[Some(x.clone())]).unwrap();
+            for (i, Value::Tensor(expected)) in expected.iter().enumerate() {
+                assert_eq!(session.output(i), Some(expected));
+            }
+            // The caller's tensor is not written to.
+            assert_eq!(x.as_slice::<f32>().unwrap()[5], (5 - run) as f32);
         }
+        let kept = session.memory_bytes();
+        session.run(&[Some(Tensor::zeros(ElementType::F32, [2, 3]).unwrap())]).unwrap();
+        assert_eq!(session.memory_bytes(), kept);
+        assert!(session.run(&[None]).unwrap_err().to_string().contains("'x' was not given"));
+        assert!(session.output(0).is_none());
     }
-    for output in &graph.outputs {
-        last[output.0] = None;
+
+    #[test]
+    fn every_value_is_shown_and_stays_as_it_was() {
+        let graph = graph();
+        let mut session = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(1)))).session();
+        let x = Tensor::new([2, 3], vec![-2f32, -1.0, 0.0, 1.0, 2.0, 3.0]).unwrap();
+        let mut expected = vec![];
+        crate::cpu::reference::evaluate(&graph, &[x.clone()], |id, Value::Tensor(t)| expected.push((id, t.clone())))
+            .unwrap();
+        let mut seen = vec![];
+        session.run_observed(&[Some(x)], &mut |id, tensor| seen.push((id, tensor))).unwrap();
+        assert_eq!(seen, expected);
     }
-    let mut drops = vec![vec![]; graph.nodes.len()];
-    for (i, node) in last.into_iter().enumerate() {
-        if let Some(node) = node {
-            drops[node.0].push(ValueId(i));
-        }
-    }
-    drops
 }

@@ -1,8 +1,22 @@
 //! The CPU backend: the reference that every output is checked against, and the fallback where there is no GPU.
+//!
+//! The fallback runs the same graph as the reference, with kernels of its own for what takes the time.
 
+mod conv;
+mod dense;
 mod executor;
+mod kernel;
+mod memory;
+mod pointwise;
+mod product;
 pub mod reference;
+mod simd;
+mod stencil;
+mod tasks;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub use executor::{CpuPlan, CpuSession};
+use simd::Scratch;
 pub use threads::Threads;

@@ -1,15 +1,16 @@
 //! The threads of a device: a pool of its own, never the application's global one.
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-/// A number of threads, and their pool once it is needed.
+/// A number of threads, and their pool once it is needed. Clones share the pool.
+#[derive(Clone)]
 pub struct Threads {
     count: usize,
     #[cfg(not(target_arch = "wasm32"))]
-    pool: OnceLock<Option<rayon::ThreadPool>>,
+    pool: Arc<OnceLock<Option<rayon::ThreadPool>>>,
     #[cfg(target_arch = "wasm32")]
-    pool: OnceLock<()>,
+    pool: Arc<OnceLock<()>>,
 }
 
 impl Threads {
@@ -17,7 +18,7 @@ impl Threads {
     pub fn new(count: Option<usize>) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = if cfg!(target_arch = "wasm32") { 1 } else { count.unwrap_or_else(cores).clamp(1, 1024) };
-        Self { count, pool: OnceLock::new() }
+        Self { count, pool: Arc::default() }
     }
 
     /// How many there are.

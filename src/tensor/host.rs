@@ -133,7 +133,10 @@ impl Tensor {
         mut memory: Vec<Block>,
     ) -> Result<Self, TensorError> {
         let length = byte_length(element_type, &shape)?;
-        memory.resize(length.div_ceil(Block::SIZE), Block::default());
+        // Memory that is longer than needed stays so: it will be used again.
+        if memory.len() < length.div_ceil(Block::SIZE) {
+            memory.resize(length.div_ceil(Block::SIZE), Block::default());
+        }
         Ok(Self { element_type, shape, storage: Storage::Owned(Arc::new(memory), length) })
     }
 

@@ -7,3 +7,4 @@ mod storage;
 
 pub use element::{Element, ElementType, Truth};
 pub use host::{Tensor, TensorError, TensorView};
+pub(crate) use storage::Block;

@@ -56,7 +56,7 @@ pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, Definit
 
 impl Binary {
     /// The second operand's shape with ones at its end, so that broadcasting lays it where it belongs.
-    fn aligned<T: Clone>(&self, rank: usize, mut b: Vec<T>, one: T) -> Result<Vec<T>, ShapeError> {
+    pub(crate) fn aligned<T: Clone>(&self, rank: usize, mut b: Vec<T>, one: T) -> Result<Vec<T>, ShapeError> {
         let begin = match self.alignment {
             Alignment::Last => return Ok(b),
             Alignment::Channels if rank > 1 && b.len() == 1 => 1,

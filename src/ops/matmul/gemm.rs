@@ -37,7 +37,7 @@ pub(in crate::ops) fn gemm(definition: &Definition) -> Result<Arc<dyn Operator>,
 }
 
 impl Gemm {
-    const fn epilogue(&self) -> Epilogue {
+    pub(crate) const fn epilogue(&self) -> Epilogue {
         Epilogue { alpha: self.alpha, beta: self.beta, activation: self.activation }
     }
 

@@ -88,7 +88,7 @@ fn check_inner(a: &Dim, b: &Dim) -> Result<(), ShapeError> {
 }
 
 impl MatMul {
-    fn epilogue(&self) -> Epilogue {
+    pub(crate) fn epilogue(&self) -> Epilogue {
         Epilogue { alpha: 1.0, beta: 1.0, activation: self.activation }
     }
 }

@@ -1,0 +1,56 @@
+//! What a fast way to run a node looks like, and which nodes have one.
+
+use std::fmt::Debug;
+
+use super::{Scratch, Threads, conv, dense, pointwise, stencil};
+use crate::graph::{EvaluateError, Fact, Inputs, Operator};
+use crate::ops::conv::Conv;
+use crate::ops::matmul::{Gemm, MatMul};
+use crate::ops::pool::Pool;
+use crate::tensor::{ElementType, Tensor};
+
+/// One run of a kernel.
+pub(super) struct Job<'a> {
+    /// The node's inputs; the one that `y` was taken from is missing.
+    pub inputs: Inputs<'a>,
+    /// Where the output goes. It holds the input that it was taken from, or anything.
+    pub y: &'a mut Tensor,
+    /// The threads to use.
+    pub threads: &'a Threads,
+    /// Memory for the while.
+    pub scratch: &'a Scratch,
+}
+
+/// A fast way to run one node, its shapes known and its weights packed.
+pub(super) trait Kernel: Debug + Send + Sync {
+    /// Writes the output.
+    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError>;
+
+    /// The inputs in whose memory the output may be written.
+    fn in_place(&self) -> &[usize] {
+        &[]
+    }
+}
+
+/// The kernel of an operator under these inputs, or `None` where its reference must do.
+pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
+    if output.element_type != ElementType::F32 || output.concrete()?.contains(&0) {
+        return None;
+    }
+    if let Some(conv) = operator.downcast::<Conv>() {
+        return match stencil::depthwise(conv, inputs, output) {
+            Some(kernel) => Some(kernel),
+            None => conv::kernel(conv, inputs, output),
+        };
+    }
+    if let Some(pool) = operator.downcast::<Pool>() {
+        return stencil::pool(pool, inputs, output);
+    }
+    if let Some(gemm) = operator.downcast::<Gemm>() {
+        return dense::gemm(gemm, inputs);
+    }
+    if let Some(matmul) = operator.downcast::<MatMul>() {
+        return dense::matmul(matmul, inputs);
+    }
+    pointwise::kernel(operator, inputs, output)
+}

@@ -1,0 +1,209 @@
+//! The matrix product that convolutions and dense layers are made of.
+//!
+//! A is packed in blocks of as many rows as a tile has, `[block][k][rows]`, B in panels of as many columns,
+//! `[panel][k][columns]` (the last panel may be half as wide). A tile of the result stays in registers while it walks
+//! along all of k; scale, bias, addend and activation are applied before it is stored.
+
+use pulp::Simd;
+
+use super::simd::{Lines, activate, load, store};
+use crate::graph::Activation;
+
+/// The shape of a tile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tile {
+    /// Rows.
+    pub rows: usize,
+    /// Elements of a vector.
+    pub lanes: usize,
+    /// Vectors in a row.
+    pub vectors: usize,
+}
+
+impl Tile {
+    /// The tile for results of this many rows on this processor: as many accumulators as there are registers for.
+    pub fn of(rows: usize) -> Self {
+        let lanes = super::simd::lanes();
+        match (rows, lanes) {
+            (1, _) => Self { rows: 1, lanes, vectors: 4 },
+            (_, 16) => Self { rows: 12, lanes, vectors: 2 },
+            _ => Self { rows: 6, lanes, vectors: 2 },
+        }
+    }
+
+    /// Columns of a whole panel.
+    pub const fn columns(self) -> usize {
+        self.lanes * self.vectors
+    }
+
+    /// Columns that a panel has room for when it holds `columns` of them.
+    pub const fn width(self, columns: usize) -> usize {
+        if columns <= self.lanes { self.lanes } else { self.columns() }
+    }
+
+    /// Elements of `n` columns of B in panels.
+    pub const fn packed_b(self, k: usize, n: usize) -> usize {
+        let rest = n % self.columns();
+        (n - rest + if rest == 0 { 0 } else { self.width(rest) }) * k
+    }
+
+    /// Elements of `m` rows of A in blocks.
+    pub const fn packed_a(self, m: usize, k: usize) -> usize {
+        m.next_multiple_of(self.rows) * k
+    }
+
+    /// Packs A, whose element (i, kk) is `at(i, kk)`.
+    pub fn pack_a(self, m: usize, k: usize, out: &mut [f32], at: impl Fn(usize, usize) -> f32) {
+        for (b, block) in out[..self.packed_a(m, k)].chunks_exact_mut((self.rows * k).max(1)).enumerate() {
+            for (kk, column) in block.chunks_exact_mut(self.rows).enumerate() {
+                for (i, out) in column.iter_mut().enumerate() {
+                    let row = b * self.rows + i;
+                    *out = if row < m { at(row, kk) } else { 0.0 };
+                }
+            }
+        }
+    }
+
+    /// Packs A into memory of its own.
+    pub fn packed(self, m: usize, k: usize, at: impl Fn(usize, usize) -> f32) -> Lines {
+        let mut lines = Lines::new(self.packed_a(m, k));
+        self.pack_a(m, k, lines.as_mut_slice(), at);
+        lines
+    }
+
+    /// Packs B, whose row kk from column j on is `row(kk, j)` (only its first elements are taken), or whose element
+    /// is that of another place where B is transposed.
+    pub fn pack_b(self, k: usize, n: usize, out: &mut [f32], at: impl Fn(usize, usize) -> f32) {
+        let mut rest = &mut out[..self.packed_b(k, n)];
+        let mut first = 0;
+        while first < n {
+            let columns = (n - first).min(self.columns());
+            let width = self.width(columns);
+            let (panel, after) = rest.split_at_mut(width * k);
+            for (kk, row) in panel.chunks_exact_mut(width).enumerate() {
+                for (j, out) in row.iter_mut().enumerate() {
+                    *out = if j < columns { at(kk, first + j) } else { 0.0 };
+                }
+            }
+            rest = after;
+            first += columns;
+        }
+    }
+}
+
+/// A matrix that is added to a result: element (i, j) is `values[offset + i * row + j * column]`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addend<'a> {
+    pub values: &'a [f32],
+    pub offset: usize,
+    pub row: usize,
+    pub column: usize,
+    pub factor: f32,
+}
+
+/// Where a result goes, and what happens to it before.
+pub(super) struct Output<'a, 'b> {
+    /// The result's rows, or a part of each.
+    pub rows: &'a mut [&'b mut [f32]],
+    /// Multiplies the sums.
+    pub scale: f32,
+    /// One number for each row.
+    pub bias: Option<&'a [f32]>,
+    /// Added after scale and bias.
+    pub addend: Option<Addend<'a>>,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+/// Multiplies packed operands. The number of columns is that of the output's rows.
+#[inline(always)]
+pub(super) fn multiply<S: Simd>(simd: S, tile: Tile, k: usize, a: &[f32], b: &[f32], output: &mut Output<'_, '_>) {
+    // Tiles are written out by the compiler; which of them there are is known for each width of vectors.
+    match (tile.rows, S::F32_LANES) {
+        (1, _) => blocks::<S, 1, 4>(simd, tile, k, a, b, output),
+        (_, 16) => blocks::<S, 12, 2>(simd, tile, k, a, b, output),
+        _ => blocks::<S, 6, 2>(simd, tile, k, a, b, output),
+    }
+}
+
+#[inline(always)]
+fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    tile: Tile,
+    k: usize,
+    a: &[f32],
+    b: &[f32],
+    output: &mut Output<'_, '_>,
+) {
+    let m = output.rows.len();
+    let n = output.rows.first().map_or(0, |row| row.len());
+    for block in 0..m.div_ceil(ROWS) {
+        let a = &a[block * ROWS * k..][..ROWS * k];
+        for panel in 0..n.div_ceil(tile.columns()) {
+            let first = panel * tile.columns();
+            let columns = (n - first).min(tile.columns());
+            let b = &b[first * k..][..tile.width(columns) * k];
+            if columns <= S::F32_LANES {
+                let sums = sums::<S, ROWS, 1>(simd, a, b);
+                finish(simd, &sums, block * ROWS, first, columns, output);
+            } else {
+                let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
+                finish(simd, &sums, block * ROWS, first, columns, output);
+            }
+        }
+    }
+}
+
+/// The sums of a tile.
+#[inline(always)]
+fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, a: &[f32], b: &[f32]) -> [[S::f32s; VECTORS]; ROWS] {
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    let (a, _) = a.as_chunks::<ROWS>();
+    let (b, _) = S::as_simd_f32s(b).0.as_chunks::<VECTORS>();
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..ROWS {
+            let x = simd.splat_f32s(a[i]);
+            for j in 0..VECTORS {
+                sums[i][j] = simd.mul_add_e_f32s(x, b[j], sums[i][j]);
+            }
+        }
+    }
+    sums
+}
+
+/// Completes the sums of a tile and stores what of it lies inside the result.
+#[inline(always)]
+fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    sums: &[[S::f32s; VECTORS]; ROWS],
+    first_row: usize,
+    first: usize,
+    columns: usize,
+    output: &mut Output<'_, '_>,
+) {
+    for (i, sums) in sums.iter().enumerate() {
+        let row = first_row + i;
+        let Some(out) = output.rows.get_mut(row) else { return };
+        let bias = simd.splat_f32s(output.bias.map_or(0.0, |bias| bias[row]));
+        let scale = simd.splat_f32s(output.scale);
+        for (j, &sum) in sums.iter().enumerate() {
+            let at = first + j * S::F32_LANES;
+            let width = (columns - (j * S::F32_LANES).min(columns)).min(S::F32_LANES);
+            if width == 0 {
+                break;
+            }
+            let mut v = simd.mul_add_e_f32s(sum, scale, bias);
+            if let Some(addend) = &output.addend {
+                let from = addend.offset + row * addend.row + at * addend.column;
+                let c = if addend.column == 0 {
+                    simd.splat_f32s(addend.values[from])
+                } else {
+                    load(simd, &addend.values[from..from + width])
+                };
+                v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
+            }
+            v = activate(simd, v, output.activation);
+            store(simd, &mut out[at..at + width], v);
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Vectors of whatever width the processor has, chosen when the program runs, and memory that suits them.
+
+use std::sync::Mutex;
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::graph::Activation;
+
+/// A cache line.
+#[derive(Debug, Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Numbers in memory that begins at a cache line, so that few vectors lie across two.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lines(Vec<Line>);
+
+impl Lines {
+    /// This many zeros, or a few more.
+    pub fn new(length: usize) -> Self {
+        Self(vec![Line([0.0; 16]); length.div_ceil(16)])
+    }
+
+    /// The numbers.
+    pub fn as_slice(&self) -> &[f32] {
+        bytemuck::cast_slice(&self.0)
+    }
+
+    /// The numbers, to be written.
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
+        bytemuck::cast_slice_mut(&mut self.0)
+    }
+}
+
+/// Memory that kernels use while they run, kept for the next.
+#[derive(Debug, Default)]
+pub(super) struct Scratch(Mutex<Vec<Lines>>);
+
+impl Scratch {
+    /// Calls `work` with this many numbers, which hold anything.
+    pub fn with<R>(&self, length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+        // Nothing can panic while the lock is held.
+        let mut lines = self.0.lock().ok().and_then(|mut free| free.pop()).unwrap_or_default();
+        if lines.0.len() < length.div_ceil(16) {
+            lines = Lines::new(length);
+        }
+        let result = work(&mut lines.as_mut_slice()[..length]);
+        if let Ok(mut free) = self.0.lock() {
+            free.push(lines);
+        }
+        result
+    }
+}
+
+/// Runs code that is written for vectors of any width with the widest that this processor has.
+pub(super) fn dispatch<W: WithSimd>(work: W) -> W::Output {
+    Arch::new().dispatch(work)
+}
+
+/// Elements of a vector.
+pub(super) fn lanes() -> usize {
+    struct Lanes;
+    impl WithSimd for Lanes {
+        type Output = usize;
+        fn with_simd<S: Simd>(self, _: S) -> usize {
+            S::F32_LANES
+        }
+    }
+    dispatch(Lanes)
+}
+
+/// At most a vector of numbers; zeros where there are fewer.
+#[inline(always)]
+pub(super) fn load<S: Simd>(simd: S, from: &[f32]) -> S::f32s {
+    match S::as_simd_f32s(from).0 {
+        [v, ..] => *v,
+        [] => {
+            // Masked loads and stores are slow on many processors.
+            let mut v = [simd.splat_f32s(0.0)];
+            bytemuck::cast_slice_mut(&mut v)[..from.len()].copy_from_slice(from);
+            v[0]
+        }
+    }
+}
+
+/// Stores as much of a vector as there is room for.
+#[inline(always)]
+pub(super) fn store<S: Simd>(_: S, to: &mut [f32], v: S::f32s) {
+    if let [whole, ..] = S::as_mut_simd_f32s(to).0 {
+        *whole = v;
+        return;
+    }
+    let length = to.len();
+    to.copy_from_slice(&bytemuck::cast_slice(&[v])[..length]);
+}
+
+/// e to the power of each element, to within 2 units in the last place; arguments beyond f32's range are clamped.
+#[inline(always)]
+fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let splat = |v: f32| simd.splat_f32s(v);
+    // x = n·ln 2 + f with |f| ≤ ln 2 / 2. Adding 1.5·2²³ rounds to a whole number, which then stands in the low bits.
+    let x = simd.min_f32s(splat(88.0), simd.max_f32s(splat(-87.0), x));
+    let magic = splat(12_582_912.0);
+    let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), magic);
+    let n = simd.sub_f32s(shifted, magic);
+    // ln 2 in two parts, the first exact in few bits.
+    let f = simd.mul_add_e_f32s(n, splat(-0.693_359_4), x);
+    let f = simd.mul_add_e_f32s(n, splat(2.121_944_4e-4), f);
+    // The series of eᶠ: the first term left out is below 1e-8.
+    let mut sum = splat(1.0 / 5040.0);
+    for c in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        sum = simd.mul_add_e_f32s(sum, f, splat(c));
+    }
+    let bits = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(shifted), simd.splat_u32s(23));
+    let power = simd.transmute_f32s_u32s(simd.add_u32s(bits, simd.splat_u32s(1f32.to_bits())));
+    simd.mul_f32s(sum, power)
+}
+
+/// An activation of each element.
+#[inline(always)]
+pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> S::f32s {
+    let splat = |v: f32| simd.splat_f32s(v);
+    // The second operand of `min` and `max` is what a NaN leaves.
+    match activation {
+        Activation::Identity => x,
+        Activation::Relu => simd.max_f32s(splat(0.0), x),
+        Activation::Clip(low, high) => simd.min_f32s(splat(high), simd.max_f32s(splat(low), x)),
+        Activation::LeakyRelu(alpha) => {
+            simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), simd.mul_f32s(splat(alpha), x), x)
+        }
+        Activation::Sigmoid => {
+            let e = exp(simd, simd.neg_f32s(x));
+            simd.div_f32s(splat(1.0), simd.add_f32s(splat(1.0), e))
+        }
+        Activation::Silu => {
+            let e = exp(simd, simd.neg_f32s(x));
+            simd.div_f32s(x, simd.add_f32s(splat(1.0), e))
+        }
+        Activation::HardSigmoid(alpha, beta) => {
+            let y = simd.mul_add_e_f32s(splat(alpha), x, splat(beta));
+            simd.min_f32s(splat(1.0), simd.max_f32s(splat(0.0), y))
+        }
+        Activation::HardSwish => {
+            let y = simd.mul_add_e_f32s(splat(1.0 / 6.0), x, splat(0.5));
+            simd.mul_f32s(x, simd.min_f32s(splat(1.0), simd.max_f32s(splat(0.0), y)))
+        }
+        Activation::Tanh => {
+            // One by one: near 0 no formula with eˣ keeps the digits.
+            let mut x = [x];
+            for x in bytemuck::cast_slice_mut::<S::f32s, f32>(&mut x) {
+                *x = x.tanh();
+            }
+            x[0]
+        }
+    }
+}
+
+/// [`activate`] over a slice.
+#[inline(always)]
+pub(super) fn activate_slice<S: Simd>(simd: S, values: &mut [f32], activation: Activation) {
+    let (vectors, rest) = S::as_mut_simd_f32s(values);
+    for v in vectors {
+        *v = activate(simd, *v, activation);
+    }
+    if !rest.is_empty() {
+        let v = activate(simd, load(simd, rest), activation);
+        store(simd, rest, v);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_agree_with_their_definitions() {
+        struct Apply<'a>(&'a mut [f32], Activation);
+        impl WithSimd for Apply<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                activate_slice(simd, self.0, self.1);
+            }
+        }
+        let xs: Vec<f32> = (-1003..=1000).map(|i| i as f32 / 10.0).chain([f32::NAN, 0.3, -0.0]).collect();
+        for activation in [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Clip(-1.0, 6.0),
+            Activation::LeakyRelu(0.1),
+            Activation::Sigmoid,
+            Activation::Tanh,
+            Activation::Silu,
+            Activation::HardSigmoid(0.2, 0.5),
+            Activation::HardSwish,
+        ] {
+            let mut ys = xs.clone();
+            dispatch(Apply(&mut ys, activation));
+            for (x, y) in xs.iter().zip(ys) {
+                let expected = activation.apply(*x);
+                assert!(
+                    (y - expected).abs() <= 1e-6 * expected.abs().max(1e-3) || (y.is_nan() && expected.is_nan()),
+                    "{activation:?}({x}) = {expected}, not {y}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn scratch_is_used_again() {
+        let scratch = Scratch::default();
+        let address = scratch.with(100, |s| s.as_ptr() as usize);
+        assert_eq!(scratch.with(90, |s| (s.as_ptr() as usize, s.len())), (address, 90));
+        assert_eq!(address % 64, 0);
+    }
+}

@@ -1,0 +1,330 @@
+//! Depthwise convolutions and pools: each output is made of a window of one plane.
+//!
+//! A plane is copied once, its padding added, and split by the strides: with a stride of 2, into planes of the even and
+//! odd rows and columns. Then every element of the kernel reads a dense stretch at a constant distance from the output,
+//! and a plane is one long loop over vectors. Rows of the output come out with the padded pitch and are cut.
+
+use pulp::{Simd, WithSimd};
+
+use super::kernel::{Job, Kernel};
+use super::simd::{activate_slice, dispatch};
+use super::tasks;
+use crate::graph::{Activation, EvaluateError, Fact};
+use crate::ops::conv::Conv;
+use crate::ops::pool::{Kind, Pool};
+use crate::ops::window::{Axis, three};
+
+/// Vectors that are summed side by side, so that none waits for the one before.
+const BESIDE: usize = 4;
+
+/// A plane's part of one phase of the strides: every `stride`-th row and column from `(row, column)` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Phase {
+    row: usize,
+    column: usize,
+}
+
+/// Where the windows lie.
+#[derive(Debug)]
+struct Windows {
+    height: Axis,
+    width: Axis,
+    phases: Vec<Phase>,
+    /// Rows of a phase, and the distance between them.
+    rows: usize,
+    pitch: usize,
+    /// For each element of the kernel, where it begins in the phases, which follow each other.
+    taps: Vec<usize>,
+}
+
+impl Windows {
+    /// `None` where copies with padding would be out of proportion, or there are three axes.
+    fn new(axes: &[Axis]) -> Option<Self> {
+        let [Axis::ONE, height, width] = three(axes)? else { return None };
+        let extent = |axis: &Axis| {
+            let reach = axis.kernel.checked_sub(1)?.checked_mul(axis.dilation)?;
+            axis.output.checked_sub(1)?.checked_mul(axis.stride)?.checked_add(reach)?.checked_add(1)
+        };
+        let (rows, pitch) = (extent(&height)?.div_ceil(height.stride), extent(&width)?.div_ceil(width.stride));
+        let near = |padded: usize, axis: &Axis| padded <= 4 * (axis.input + axis.output) + 64;
+        if height.kernel * width.kernel > 1024 || !near(rows, &height) || !near(pitch, &width) {
+            return None;
+        }
+        let mut windows = Self { height, width, phases: vec![], rows, pitch, taps: vec![] };
+        for y in (0..height.kernel).map(|k| k * height.dilation) {
+            for x in (0..width.kernel).map(|k| k * width.dilation) {
+                let phase = Phase { row: y % height.stride, column: x % width.stride };
+                let index = windows.phases.iter().position(|p| *p == phase).unwrap_or_else(|| {
+                    windows.phases.push(phase);
+                    windows.phases.len() - 1
+                });
+                windows.taps.push((index * rows + y / height.stride) * pitch + x / width.stride);
+            }
+        }
+        (windows.phases.len() * rows * pitch < 1 << 26).then_some(windows)
+    }
+
+    /// Elements of the phases, with what the last vectors read beyond.
+    fn copied(&self, vector: usize) -> usize {
+        self.phases.len() * self.rows * self.pitch + BESIDE * vector
+    }
+
+    /// Elements of the output at the padded pitch, in whole vectors.
+    fn computed(&self, vector: usize) -> usize {
+        ((self.height.output - 1) * self.pitch + self.width.output).next_multiple_of(BESIDE * vector)
+    }
+
+    /// Copies a plane into phases, `fill` around it.
+    #[inline(always)]
+    fn copy(&self, x: &[f32], fill: f32, out: &mut [f32]) {
+        let (h, w) = (&self.height, &self.width);
+        for (phase, out) in self.phases.iter().zip(out.chunks_exact_mut(self.rows * self.pitch)) {
+            // The columns that lie inside: from … to.
+            let from = w.before.saturating_sub(phase.column).div_ceil(w.stride).min(self.pitch);
+            let to = (w.input + w.before).saturating_sub(phase.column).div_ceil(w.stride).clamp(from, self.pitch);
+            for (i, out) in out.chunks_exact_mut(self.pitch).enumerate() {
+                let row = (i * h.stride + phase.row).wrapping_sub(h.before);
+                if row >= h.input || from == to {
+                    out.fill(fill);
+                    continue;
+                }
+                out[..from].fill(fill);
+                out[to..].fill(fill);
+                let row = &x[row * w.input..][..w.input][from * w.stride + phase.column - w.before..];
+                let out = &mut out[from..to];
+                match w.stride {
+                    1 => out.copy_from_slice(&row[..out.len()]),
+                    2 => {
+                        // Written so that the compiler sees pairs.
+                        let (pairs, rest) = row.as_chunks::<2>();
+                        for (out, pair) in out.iter_mut().zip(pairs) {
+                            *out = pair[0];
+                        }
+                        if let ([last], Some(out)) = (rest, out.get_mut(pairs.len())) {
+                            *out = *last;
+                        }
+                    }
+                    stride => {
+                        for (out, x) in out.iter_mut().zip(row.iter().step_by(stride)) {
+                            *out = *x;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What becomes of a window.
+#[derive(Debug)]
+enum Rule {
+    /// Sums with weights, `[channel][tap]`, and a bias for each.
+    Weighted { weights: Vec<f32>, bias: Option<Vec<f32>>, activation: Activation },
+    /// The largest.
+    Max,
+    /// Sums times a factor for each position.
+    Average(Vec<f32>),
+}
+
+#[derive(Debug)]
+struct Stencil {
+    windows: Windows,
+    /// Output channels, and how many of them read the same input channel.
+    channels: usize,
+    multiplier: usize,
+    rule: Rule,
+    residual: bool,
+}
+
+/// The kernel of a convolution in which each output channel reads one input channel.
+pub(super) fn depthwise(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
+    let fact = |i: usize| inputs.get(i).copied().flatten();
+    let (x, w) = (fact(0)?.concrete()?, fact(1)?);
+    let weights = w.constant.as_ref()?.as_slice::<f32>().ok()?.to_vec();
+    let w = w.concrete()?;
+    if w[1] != 1 || conv.groups() != x[1] || conv.groups() == 1 || w.contains(&0) || x.contains(&0) {
+        return None;
+    }
+    let bias = match fact(2) {
+        Some(bias) => Some(bias.constant.as_ref()?.as_slice::<f32>().ok()?.to_vec()),
+        None => None,
+    };
+    let windows = Windows::new(&conv.window.axes(&x[2..], &w[2..]).ok()?)?;
+    Some(Box::new(Stencil {
+        windows,
+        channels: output.concrete()?[1],
+        multiplier: w[0] / x[1],
+        rule: Rule::Weighted { weights, bias, activation: conv.activation },
+        residual: conv.residual,
+    }))
+}
+
+/// The kernel of a pool for maxima or means.
+pub(super) fn pool(pool: &Pool, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
+    let x = inputs.first().copied().flatten()?.concrete()?;
+    if pool.indices || x.contains(&0) {
+        return None;
+    }
+    let Some(window) = &pool.window else {
+        return match pool.kind {
+            Kind::Average { .. } => Some(Box::new(GlobalAverage { positions: x[2..].iter().product() })),
+            _ => None,
+        };
+    };
+    let windows = Windows::new(&window.axes(&x[2..], &window.kernel).ok()?)?;
+    let (h, w) = (&windows.height, &windows.width);
+    let rule = match pool.kind {
+        Kind::Max => Rule::Max,
+        Kind::Average { include_pad } => {
+            let count = |axis: &Axis, o: usize| {
+                let padded = axis.before + axis.input + axis.after;
+                let counted = padded.saturating_sub(o * axis.stride).div_ceil(axis.dilation).min(axis.kernel);
+                if include_pad { counted } else { axis.taps(o).len() }
+            };
+            let factor = |y: usize, x: usize| 1.0 / (count(h, y) * count(w, x)).max(1) as f32;
+            Rule::Average((0..h.output).flat_map(|y| (0..w.output).map(move |x| factor(y, x))).collect())
+        }
+        Kind::Lp(_) => return None,
+    };
+    Some(Box::new(Stencil { windows, channels: output.concrete()?[1], multiplier: 1, rule, residual: false }))
+}
+
+impl Kernel for Stencil {
+    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
+        let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
+        let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };
+        let y = job.y.as_mut_slice::<f32>()?;
+        let (h, w) = (&self.windows.height, &self.windows.width);
+        let (x_plane, y_plane) = (h.input * w.input, h.output * w.output);
+        let planes = y.len() / y_plane;
+        let step = if job.threads.count() == 1 { planes } else { planes.div_ceil(job.threads.count() * 4) };
+        let vector = super::simd::lanes();
+        let (copied, computed) = (self.windows.copied(vector), self.windows.computed(vector));
+        let work: Vec<_> = y.chunks_mut(step * y_plane).enumerate().collect();
+        tasks::each(job.threads, work, |(i, y)| {
+            job.scratch.with(copied + computed, |scratch| {
+                let (phases, sums) = scratch.split_at_mut(copied);
+                let first = i * step;
+                dispatch(Task { stencil: self, x, x_plane, y: &mut *y, y_plane, first, phases, sums });
+                if let (Some(residual), Rule::Weighted { activation, .. }) = (residual, &self.rule) {
+                    for (y, r) in y.iter_mut().zip(&residual[first * y_plane..]) {
+                        *y = activation.apply(*y + r);
+                    }
+                }
+            });
+        });
+        Ok(())
+    }
+}
+
+/// Some planes of the output.
+struct Task<'a> {
+    stencil: &'a Stencil,
+    x: &'a [f32],
+    x_plane: usize,
+    y: &'a mut [f32],
+    y_plane: usize,
+    first: usize,
+    phases: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for Task<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Stencil { windows, channels, multiplier, rule, residual } = self.stencil;
+        let (pitch, width) = (windows.pitch, windows.width.output);
+        let taps = &windows.taps;
+        let fill = if matches!(rule, Rule::Max) { f32::MIN } else { 0.0 };
+        let mut copied = None;
+        for (i, y) in self.y.chunks_exact_mut(self.y_plane).enumerate() {
+            let plane = self.first + i;
+            let channel = plane % channels;
+            let source = plane / channels * (channels / multiplier) + channel / multiplier;
+            if copied != Some(source) {
+                windows.copy(&self.x[source * self.x_plane..][..self.x_plane], fill, self.phases);
+                copied = Some(source);
+            }
+            match rule {
+                Rule::Weighted { weights, bias, activation } => {
+                    let weights = &weights[channel * taps.len()..][..taps.len()];
+                    let bias = bias.as_ref().map_or(0.0, |bias| bias[channel]);
+                    weighted(simd, self.phases, taps, weights, bias, self.sums);
+                    if !residual {
+                        activate_slice(simd, self.sums, *activation);
+                    }
+                }
+                Rule::Max => largest(simd, self.phases, taps, self.sums),
+                Rule::Average(_) => added(simd, self.phases, taps, self.sums),
+            }
+            for (y, sums) in y.chunks_exact_mut(width).zip(self.sums.chunks(pitch)) {
+                y.copy_from_slice(&sums[..width]);
+            }
+            if let Rule::Average(factors) = rule {
+                for (y, factor) in y.iter_mut().zip(factors) {
+                    *y *= factor;
+                }
+            }
+        }
+    }
+}
+
+macro_rules! walk_taps {
+    ($name:ident, $doc:literal, [$($extra:ident: $type:ty),*], $start:expr, |$simd:ident, $sum:ident, $x:ident, $t:ident| $step:expr) => {
+        #[doc = $doc]
+        #[inline(always)]
+        fn $name<S: Simd>($simd: S, phases: &[f32], taps: &[usize], $($extra: $type,)* out: &mut [f32]) {
+            let step = BESIDE * S::F32_LANES;
+            let (out, _) = S::as_mut_simd_f32s(out).0.as_chunks_mut::<BESIDE>();
+            for (i, out) in out.iter_mut().enumerate() {
+                let mut sums = [$simd.splat_f32s($start); BESIDE];
+                for ($t, tap) in taps.iter().enumerate() {
+                    let from = &phases[tap + i * step..][..step];
+                    let (xs, _) = S::as_simd_f32s(from).0.as_chunks::<BESIDE>();
+                    let Some(xs) = xs.first() else { return };
+                    for j in 0..BESIDE {
+                        let ($sum, $x) = (sums[j], xs[j]);
+                        sums[j] = $step;
+                    }
+                }
+                *out = sums;
+            }
+        }
+    };
+}
+
+walk_taps!(weighted, "The weighted sum of each window.", [weights: &[f32], bias: f32], bias, |simd, sum, x, t| {
+    simd.mul_add_e_f32s(x, simd.splat_f32s(weights[t]), sum)
+});
+walk_taps!(added, "The sum of each window.", [], 0.0, |simd, sum, x, _t| simd.add_f32s(sum, x));
+walk_taps!(largest, "The largest of each window; a NaN stays.", [], f32::MIN, |simd, sum, x, _t| {
+    simd.select_f32s(simd.equal_f32s(sum, sum), simd.max_f32s(sum, x), sum)
+});
+
+/// The mean of each plane.
+#[derive(Debug)]
+struct GlobalAverage {
+    positions: usize,
+}
+
+impl Kernel for GlobalAverage {
+    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
+        struct Means<'a>(&'a [f32], usize, &'a mut [f32]);
+        impl WithSimd for Means<'_> {
+            type Output = ();
+            #[inline(always)]
+            fn with_simd<S: Simd>(self, simd: S) {
+                for (plane, y) in self.0.chunks_exact(self.1).zip(self.2) {
+                    let (vectors, rest) = S::as_simd_f32s(plane);
+                    let sum = vectors.iter().fold(simd.splat_f32s(0.0), |sum, v| simd.add_f32s(sum, *v));
+                    *y = (simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()) / self.1 as f32;
+                }
+            }
+        }
+        let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
+        dispatch(Means(x, self.positions, job.y.as_mut_slice::<f32>()?));
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! Every kernel against its operator's reference.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::{CpuPlan, Threads, reference};
+use crate::graph::{Activation, Definition, Fact, Graph, Operator, Value, ValueId};
+use crate::ops::conv::Conv;
+use crate::ops::operator;
+use crate::tensor::{ElementType, Tensor};
+use crate::testing::Tolerance;
+
+/// Sums of up to a few hundred products of magnitude at most 1 in f32, in another order than the reference's in f64.
+const SUMS: Tolerance = Tolerance { absolute: 4e-5, relative: 1e-5 };
+
+#[derive(Clone)]
+enum Input {
+    Run(Tensor),
+    Constant(Tensor),
+    Missing,
+}
+
+fn tensor(shape: &[usize], seed: u32) -> Tensor {
+    let n: usize = shape.iter().product();
+    let mix = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 8) as f32;
+    Tensor::new(shape.to_vec(), (0..n as u32).map(|i| mix(i) / (1 << 23) as f32 - 1.0).collect()).unwrap()
+}
+
+/// Runs one operator between two others (so that its input's memory is free to be taken), twice, with one thread and
+/// with several, and compares with the references.
+fn check(op: Arc<dyn Operator>, inputs: &[Input], tolerance: Tolerance) -> Result<(), TestCaseError> {
+    let negate = || operator(&Definition::new("Neg")).unwrap();
+    let mut graph = Graph::builder();
+    let mut given = vec![];
+    let mut ids: Vec<Option<ValueId>> = vec![];
+    for (i, input) in inputs.iter().enumerate() {
+        ids.push(match input {
+            Input::Run(t) => {
+                let id = graph.input(&format!("x{i}"), ElementType::F32, t.shape().to_vec());
+                given.push(t.clone());
+                Some(graph.operator(negate(), &[Some(id)], 1)[0])
+            }
+            Input::Constant(t) => Some(graph.constant(&format!("c{i}"), t.clone())),
+            Input::Missing => None,
+        });
+    }
+    let y = graph.operator(op.clone(), &ids, 1)[0];
+    graph.output("y", y);
+    let graph = Arc::new(graph.build().map_err(|e| TestCaseError::fail(e.to_string()))?);
+    let Value::Tensor(expected) = reference::evaluate(&graph, &given, |_, _| {}).unwrap().remove(0);
+    let given: Vec<_> = given.into_iter().map(Some).collect();
+    for threads in [1, 3] {
+        let plan = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(threads))));
+        prop_assert!(plan.has_kernel().last() == Some(!expected.is_empty()), "{op:?} has no kernel");
+        let mut session = plan.session();
+        for _ in 0..2 {
+            session.run(&given).unwrap();
+            tolerance.compare(session.output(0).unwrap(), &expected).map_err(|e| {
+                TestCaseError::fail(format!(
+                    "{op:?} of {:?}, {threads} threads: {e}",
+                    graph.inputs.iter().map(|&i| graph.fact(i).map(Fact::to_string)).collect::<Vec<_>>()
+                ))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn activation() -> impl Strategy<Value = Activation> {
+    prop_oneof![
+        3 => Just(Activation::Identity),
+        1 => Just(Activation::Relu),
+        1 => Just(Activation::Clip(-0.5, 0.5)),
+        1 => Just(Activation::Silu),
+        1 => Just(Activation::HardSwish),
+    ]
+}
+
+fn kept(constant: bool, tensor: Tensor) -> Input {
+    if constant { Input::Constant(tensor) } else { Input::Run(tensor) }
+}
+
+/// Kernel, stride, dilation, padding before and after, and an input that is large enough for them.
+fn axis() -> impl Strategy<Value = [usize; 6]> {
+    (1usize..5, 1usize..4, 1usize..3, 0usize..4, 0usize..4, 0usize..24).prop_map(|(k, s, d, before, after, more)| {
+        // A pool's padding must be smaller than its kernel.
+        let (before, after) = (before.min(k - 1), after.min(k - 1));
+        let reach = (k - 1) * d + 1;
+        [k, s, d, before, after, (reach + more).saturating_sub(before + after).max(1)]
+    })
+}
+
+fn window(definition: Definition, axes: &[[usize; 6]]) -> Definition {
+    let list = |f: &dyn Fn(&[usize; 6]) -> usize| axes.iter().map(|a| f(a) as i64).collect::<Vec<i64>>();
+    definition
+        .attribute("kernel_shape", list(&|a| a[0]))
+        .attribute("strides", list(&|a| a[1]))
+        .attribute("dilations", list(&|a| a[2]))
+        .attribute("pads", [list(&|a| a[3]), list(&|a| a[4])].concat())
+}
+
+fn shape(n: usize, c: usize, axes: &[[usize; 6]], at: usize) -> Vec<usize> {
+    [n, c].into_iter().chain(axes.iter().map(|a| a[at])).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn convolutions_agree(
+        n in 1usize..3, groups in 1usize..4, i in 1usize..6, o in prop_oneof![1usize..8, Just(13), Just(24)],
+        axes in prop::collection::vec(axis(), 1..4), pointwise: bool, bias: bool, residual: bool, activation in activation(),
+    ) {
+        let mut axes = axes;
+        if pointwise {
+            axes.iter_mut().for_each(|a| a[..5].copy_from_slice(&[1, 1, 1, 0, 0]));
+        }
+        if axes.len() == 3 {
+            axes.iter_mut().for_each(|a| a[5] = a[5].min(a[0] * a[2] + 3));
+        }
+        let definition = window(Definition::new("Conv"), &axes).attribute("group", groups as i64);
+        let mut conv = operator(&definition).unwrap().downcast::<Conv>().unwrap().clone();
+        conv.activation = activation;
+        let x = shape(n, groups * i, &axes, 5);
+        let w = shape(groups * o, i, &axes, 0);
+        let mut inputs = vec![Input::Run(tensor(&x, 1)), Input::Constant(tensor(&w, 2))];
+        inputs.push(if bias { Input::Constant(tensor(&[groups * o], 3)) } else { Input::Missing });
+        if residual {
+            let output = |a: &[usize; 6]| (a[5] + a[3] + a[4] - (a[0] - 1) * a[2] - 1) / a[1] + 1;
+            let y: Vec<_> = [n, groups * o].into_iter().chain(axes.iter().map(output)).collect();
+            inputs.push(Input::Run(tensor(&y, 4)));
+            conv.residual = true;
+        }
+        check(Arc::new(conv), &inputs, SUMS)?;
+    }
+
+    #[test]
+    fn depthwise_convolutions_agree(
+        n in 1usize..3, c in 2usize..7, multiplier in 1usize..3, axes in prop::collection::vec(axis(), 1..3), bias: bool,
+        residual: bool, activation in activation(),
+    ) {
+        let definition = window(Definition::new("Conv"), &axes).attribute("group", c as i64);
+        let mut conv = operator(&definition).unwrap().downcast::<Conv>().unwrap().clone();
+        conv.activation = activation;
+        let mut inputs = vec![
+            Input::Run(tensor(&shape(n, c, &axes, 5), 1)),
+            Input::Constant(tensor(&shape(c * multiplier, 1, &axes, 0), 2)),
+            if bias { Input::Constant(tensor(&[c * multiplier], 3)) } else { Input::Missing },
+        ];
+        if residual {
+            let output = |a: &[usize; 6]| (a[5] + a[3] + a[4] - (a[0] - 1) * a[2] - 1) / a[1] + 1;
+            let y: Vec<_> = [n, c * multiplier].into_iter().chain(axes.iter().map(output)).collect();
+            inputs.push(Input::Run(tensor(&y, 4)));
+            conv.residual = true;
+        }
+        check(Arc::new(conv), &inputs, SUMS)?;
+    }
+
+    #[test]
+    fn pools_agree(
+        n in 1usize..3, c in 1usize..5, axes in prop::collection::vec(axis(), 1..3), average: bool, include_pad: bool, ceil: bool,
+    ) {
+        let name = if average { "AveragePool" } else { "MaxPool" };
+        let mut definition = window(Definition::new(name), &axes).attribute("ceil_mode", i64::from(ceil));
+        if average {
+            definition = definition.attribute("count_include_pad", i64::from(include_pad));
+        }
+        check(operator(&definition).unwrap(), &[Input::Run(tensor(&shape(n, c, &axes, 5), 1))], SUMS)?;
+    }
+
+    #[test]
+    fn global_means_agree(dims in prop::collection::vec(1usize..9, 2..5)) {
+        check(operator(&Definition::new("GlobalAveragePool")).unwrap(), &[Input::Run(tensor(&dims, 1))], SUMS)?;
+    }
+
+    #[test]
+    fn products_agree(
+        batch in 1usize..3, own: bool, m in prop_oneof![Just(1usize), 1usize..40], k in 1usize..40,
+        n in prop_oneof![1usize..80, Just(200)], constant: bool, activation in activation(),
+    ) {
+        let b = if own { vec![batch, k, n] } else { vec![k, n] };
+        let op = operator(&Definition::new("MatMul")).unwrap();
+        let op = op.with_activation(activation).unwrap();
+        check(op, &[Input::Run(tensor(&[batch, m, k], 1)), kept(constant, tensor(&b, 2))], SUMS)?;
+    }
+
+    #[test]
+    fn gemms_agree(
+        m in prop_oneof![Just(1usize), 1usize..40], k in 1usize..40, n in 1usize..80, trans_a: bool, trans_b: bool,
+        c in 0usize..5, constant: bool, alpha in -2f32..2.0, beta in -2f32..2.0,
+    ) {
+        let definition = Definition::new("Gemm")
+            .attribute("alpha", alpha)
+            .attribute("beta", beta)
+            .attribute("transA", i64::from(trans_a))
+            .attribute("transB", i64::from(trans_b));
+        let mut inputs = vec![
+            Input::Run(tensor(&if trans_a { [k, m] } else { [m, k] }, 1)),
+            kept(constant, tensor(&if trans_b { [n, k] } else { [k, n] }, 2)),
+        ];
+        let shapes = [vec![], vec![n], vec![m, n], vec![m, 1]];
+        if let Some(c) = shapes.get(c) {
+            inputs.push(kept(constant, tensor(c, 3)));
+        }
+        check(operator(&definition).unwrap(), &inputs, SUMS)?;
+    }
+
+    #[test]
+    fn activations_agree(dims in prop::collection::vec(0usize..9, 0..4), which in 0usize..4) {
+        let definition = match which {
+            0 => Definition::new("Relu"),
+            1 => Definition::new("LeakyRelu").attribute("alpha", 0.3f32),
+            2 => Definition::new("Sigmoid"),
+            _ => Definition::new("HardSwish"),
+        };
+        check(operator(&definition).unwrap(), &[Input::Run(tensor(&dims, 1))], Tolerance::relative(2e-6))?;
+    }
+
+    #[test]
+    fn arithmetic_agrees(
+        dims in prop::collection::vec(1usize..9, 0..4), from in 0usize..4, to in 0usize..4, short: bool, swapped: bool,
+        name in prop::sample::select(vec!["Add", "Sub", "Mul", "Div"]), constant: bool,
+    ) {
+        // The other operand keeps the axes from … to.
+        let mut other: Vec<_> =
+            dims.iter().enumerate().map(|(i, &d)| if (from..=to).contains(&i) { d } else { 1 }).collect();
+        while short && other.first() == Some(&1) {
+            other.remove(0);
+        }
+        let mut inputs = vec![Input::Run(tensor(&dims, 1)), kept(constant, tensor(&other, 7))];
+        if swapped {
+            inputs.reverse();
+        }
+        // A quotient of numbers near 0 is large, and each is rounded once.
+        check(operator(&Definition::new(name)).unwrap(), &inputs, Tolerance::relative(2e-6))?;
+    }
+
+    #[test]
+    fn concatenations_agree(dims in prop::collection::vec(1usize..5, 1..4), parts in prop::collection::vec(0usize..4, 1..4), axis in 0usize..3) {
+        let axis = axis % dims.len();
+        let inputs: Vec<_> = parts.iter().enumerate().map(|(i, &length)| {
+            let mut dims = dims.clone();
+            dims[axis] = length;
+            Input::Run(tensor(&dims, i as u32))
+        }).collect();
+        check(operator(&Definition::new("Concat").attribute("axis", axis as i64)).unwrap(), &inputs, Tolerance::EXACT)?;
+    }
+}
+
+#[test]
+fn work_large_enough_for_several_tasks_agrees() {
+    // Several ranges of positions, and more elements than one task takes.
+    let conv = window(Definition::new("Conv"), &[[3, 1, 1, 1, 1, 60], [3, 2, 1, 1, 1, 61]]);
+    let inputs = [
+        Input::Run(tensor(&[1, 9, 60, 61], 1)),
+        Input::Constant(tensor(&[20, 9, 3, 3], 2)),
+        Input::Constant(tensor(&[20], 3)),
+    ];
+    check(operator(&conv).unwrap(), &inputs, SUMS).unwrap();
+    let (a, b) = (tensor(&[1, 9, 90, 91], 1), tensor(&[9, 1, 1], 2));
+    check(operator(&Definition::new("Add")).unwrap(), &[Input::Run(a.clone()), Input::Constant(b)], SUMS).unwrap();
+    check(operator(&Definition::new("Relu")).unwrap(), &[Input::Run(a)], SUMS).unwrap();
+}
