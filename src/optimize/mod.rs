@@ -5,6 +5,7 @@
 //! graph can be compared with the one as read.
 
 mod edit;
+mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activation;
 mod fuse_padding;
@@ -39,14 +40,19 @@ pub const REWRITES: &[Rewrite] = &[
         apply: fold_constants::apply,
     },
     Rewrite {
-        name: "fuse_padding",
-        about: "makes a Pad the padding of the Conv or pool that reads it",
-        apply: fuse_padding::apply,
-    },
-    Rewrite {
         name: "gather_activation",
         about: "makes one node of an activation that is written out (x · sigmoid x, x · relu6(x + 3) / 6)",
         apply: gather_activation::apply,
+    },
+    Rewrite {
+        name: "fold_batch_norm",
+        about: "folds what scales and shifts channels after a Conv, ConvTranspose or Gemm into its weights",
+        apply: fold_batch_norm::apply,
+    },
+    Rewrite {
+        name: "fuse_padding",
+        about: "makes a Pad the padding of the Conv or pool that reads it",
+        apply: fuse_padding::apply,
     },
     Rewrite {
         name: "fuse_residual_add",

@@ -1,0 +1,267 @@
+//! What scales and shifts each channel of a convolution's or a Gemm's result is folded into its weights and bias:
+//! a BatchNormalization, and Mul, Div, Add and Sub with a constant for each channel.
+//!
+//! `a · (Σ w x + b) + c = Σ (a w) x + (a b + c)`, with `a = scale / √(variance + ε)` and `c = shift − a · mean` for a
+//! BatchNormalization. Computed in 64 bits, rounded once.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::edit::Edit;
+use crate::graph::{Activation, Fact, Graph, Node, Operator, ValueId};
+use crate::ops::conv::Conv;
+use crate::ops::conv_transpose::ConvTranspose;
+use crate::ops::matmul::Gemm;
+use crate::tensor::{ElementType, Tensor};
+
+pub(super) fn apply(graph: &mut Graph) {
+    let mut edit = Edit::of(graph);
+    for index in edit.nodes() {
+        let Some(node) = edit.node(index) else { continue };
+        let Some((x, affine)) = affine(edit.graph(), node) else { continue };
+        let Some((first, producer)) = edit.producer_for(x, 1) else { continue };
+        let Some(folded) = fold(edit.graph(), producer, &affine) else { continue };
+        let mut inputs = producer.inputs.clone();
+        let name = |input: usize| {
+            let id = inputs.get(input).copied().flatten();
+            format!("{}/{}", producer.name, id.map_or("bias", |id| edit.graph().value(id).name.as_str()))
+        };
+        let (weights, bias) = (name(1), name(2));
+        inputs.resize(inputs.len().max(3), None);
+        inputs[1] = Some(edit.constant(&weights, folded.weights));
+        inputs[2] = Some(edit.constant(&bias, folded.bias));
+        edit.fuse(first, index, folded.operator, inputs);
+    }
+    edit.finish();
+}
+
+/// A factor and a summand for each channel.
+struct Affine {
+    scale: Vec<f64>,
+    shift: Vec<f64>,
+}
+
+/// What the node does to each channel (axis 1) of the value that it reads, if that is all it does.
+fn affine(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
+    let id = |i: usize| node.inputs.get(i).copied().flatten();
+    let (a, b) = (id(0)?, id(1)?);
+    let (x, constant, first) = if graph.constant(b).is_some() { (a, b, true) } else { (b, a, false) };
+    let channels = graph.fact(x)?.shape.get(1)?.size()?;
+    let values = per_channel(graph.fact(x)?, graph.fact(constant)?, channels)?;
+    let (ones, zeros) = (vec![1.0; channels], vec![0.0; channels]);
+    let affine = match (node.operator.name(), first) {
+        ("Mul", _) => Affine { scale: values, shift: zeros },
+        ("Div", true) => Affine { scale: values.iter().map(|v| v.recip()).collect(), shift: zeros },
+        ("Add", _) => Affine { scale: ones, shift: values },
+        ("Sub", true) => Affine { scale: ones, shift: values.iter().map(|v| -v).collect() },
+        ("Sub", false) => Affine { scale: vec![-1.0; channels], shift: values },
+        _ => return None,
+    };
+    Some((x, affine))
+}
+
+/// The constant's number for each channel of x, if it has one for each or one for all.
+fn per_channel(x: &Fact, constant: &Fact, channels: usize) -> Option<Vec<f64>> {
+    let shape = constant.concrete()?;
+    let missing = x.rank().checked_sub(shape.len())?;
+    let fits = shape.iter().enumerate().all(|(i, &n)| n == 1 || (i + missing == 1 && n == channels));
+    let values = constant.floats().filter(|_| fits)?;
+    match values.len() {
+        1 => Some(vec![values[0].into(); channels]),
+        n if n == channels => Some(values.into_iter().map(f64::from).collect()),
+        _ => None,
+    }
+}
+
+/// A node with other weights and another bias.
+struct Folded {
+    operator: Arc<dyn Operator>,
+    weights: Tensor,
+    bias: Tensor,
+}
+
+fn fold(graph: &Graph, node: &Node, affine: &Affine) -> Option<Folded> {
+    let constant = |i: usize| graph.constant(node.inputs.get(i).copied().flatten()?);
+    let weights = constant(1)?;
+    let shape = weights.shape();
+    let given = node.inputs.get(2).copied().flatten();
+    let operator = node.operator.as_ref();
+
+    // For each channel its share of the bias, and how a weight's index tells its channel.
+    let (operator, factor, channel): (Arc<dyn Operator>, f64, Box<dyn Fn(usize) -> usize>) = if let Some(conv) =
+        operator.downcast::<Conv>()
+    {
+        let inner = shape.get(1..)?.iter().product::<usize>().max(1);
+        let plain = conv.activation == Activation::Identity && !conv.residual;
+        plain.then(|| (Arc::new(conv.clone()) as _, 1.0, Box::new(move |i| i / inner) as _))?
+    } else if let Some(conv) = operator.downcast::<ConvTranspose>() {
+        let (groups, inputs, outputs) = (conv.groups.max(1), *shape.first()?, *shape.get(1)?);
+        let inner = shape.get(2..)?.iter().product::<usize>().max(1);
+        let per_group = (inputs / groups).max(1);
+        let channel = move |i: usize| {
+            let (input, output) = (i / inner / outputs.max(1), i / inner % outputs.max(1));
+            input / per_group * outputs + output
+        };
+        (conv.activation == Activation::Identity).then(|| (Arc::new(conv.clone()) as _, 1.0, Box::new(channel) as _))?
+    } else {
+        let gemm = operator.downcast::<Gemm>().filter(|gemm| gemm.activation == Activation::Identity)?;
+        let (columns, transposed) = (*shape.get(1)?, gemm.transpose_b);
+        let channel = move |i: usize| if transposed { i / columns.max(1) } else { i % columns.max(1) };
+        (Arc::new(Gemm { beta: 1.0, ..gemm.clone() }) as _, f64::from(gemm.beta), Box::new(channel) as _)
+    };
+    let channels = affine.scale.len();
+    let bias = match given {
+        None => vec![0.0; channels],
+        Some(id) => {
+            // That of a Gemm may have a row for each row of the product; then there is none for each channel alone.
+            let fact = graph.fact(id)?;
+            let row = Fact::new(fact.element_type, vec![1, channels]);
+            let vector = if fact.rank() == 1 && fact.concrete()? == [channels] {
+                fact.floats()?.into_iter().map(f64::from).collect()
+            } else {
+                per_channel(&row, fact, channels)?
+            };
+            vector
+        }
+    };
+    // As the weights' type has them: what overflows is left to the nodes as they are.
+    let most = if weights.element_type() == ElementType::F16 { f64::from(f16::MAX) } else { f64::from(f32::MAX) };
+    let finite = |values: &[f64]| values.iter().all(|v| v.abs() <= most);
+    let bias: Vec<f64> =
+        bias.iter().zip(&affine.scale).zip(&affine.shift).map(|((b, a), c)| factor * a * b + c).collect();
+    let scaled: Option<Vec<f64>> = Fact::constant(weights.clone())
+        .floats()?
+        .into_iter()
+        .enumerate()
+        .map(|(i, w)| Some(f64::from(w) * affine.scale.get(channel(i))?))
+        .collect();
+    let scaled = scaled?;
+    if affine.shift.len() != channels || !finite(&bias) || !finite(&scaled) {
+        return None;
+    }
+    let element_type = weights.element_type();
+    Some(Folded {
+        operator,
+        weights: rounded(element_type, shape, &scaled)?,
+        bias: rounded(element_type, &[channels], &bias)?,
+    })
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "rounding to the weights' type is what is meant")]
+fn rounded(element_type: ElementType, shape: &[usize], values: &[f64]) -> Option<Tensor> {
+    match element_type {
+        ElementType::F32 => Tensor::new(shape, values.iter().map(|&v| v as f32).collect()).ok(),
+        ElementType::F16 => Tensor::new(shape, values.iter().map(|&v| f16::from_f64(v)).collect()).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::graph::Definition;
+    use crate::optimize::testing::*;
+
+    const APPLIED: [&str; 2] = ["fold_batch_norm", "drop_dead"];
+
+    /// Numbers for each of ten channels, as a constant that repeats over `rank - 2` further axes.
+    fn channels(graph: &mut TestGraph, name: &str, rank: usize) -> crate::graph::ValueId {
+        let mut shape = vec![1; rank];
+        shape[1] = 10;
+        graph.random(name, &shape[usize::from(rank > 2)..])
+    }
+
+    #[test]
+    fn convolutions_take_scales_and_shifts() {
+        for (name, groups, weights, bias) in [
+            ("Conv", 1, [10, 4, 3, 3], false),
+            ("Conv", 2, [10, 2, 3, 3], true),
+            ("ConvTranspose", 1, [4, 10, 3, 3], true),
+            ("ConvTranspose", 2, [4, 5, 3, 3], false),
+        ] {
+            let mut graph = TestGraph::new();
+            let x = graph.input("x", &[2, 4, 5, 5]);
+            let mut inputs = vec![x, graph.random("w", &weights)];
+            if bias {
+                inputs.push(graph.random("b", &[10]));
+            }
+            let conv = graph.define(&Definition::new(name).attribute("group", groups), &inputs);
+            let factor = channels(&mut graph, "factor", 4);
+            let scaled = graph.node("Mul", &[factor, conv]);
+            let summand = channels(&mut graph, "summand", 4);
+            let shifted = graph.node("Add", &[scaled, summand]);
+            let six = graph.constant("six", &[], &[6.0]);
+            let taken = graph.node("Sub", &[six, shifted]);
+            let y = graph.node("Div", &[taken, six]);
+            graph.output("y", y);
+            let size = if name == "Conv" { 3 } else { 7 };
+            let [o, i, ..] = weights;
+            let text = graph.rewritten(&APPLIED).to_string();
+            let (names, _) = text.split_once(": f32[10])").unwrap();
+            let (start, names) = names.split_once(&format!("= {name}(x, ")).unwrap();
+            assert_eq!(start, format!("input x: f32[2, 4, 5, 5]\ny: f32[2, 10, {size}, {size}] "));
+            assert!(names.contains(&format!(": f32[{o}, {i}, 3, 3], {name}_0/")), "{text}");
+            let rewritten = graph.check(&APPLIED, &text);
+            assert_eq!(rewritten.nodes.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_gemm_takes_scales_and_shifts() {
+        for transposed in [false, true] {
+            for bias in [None, Some(&[10][..]), Some(&[1, 10]), Some(&[])] {
+                let mut graph = TestGraph::new();
+                let x = graph.input("x", &[3, 4]);
+                let mut inputs = vec![x, graph.random("w", &if transposed { [10, 4] } else { [4, 10] })];
+                inputs.extend(bias.map(|shape| graph.random("b", shape)));
+                let definition = Definition::new("Gemm").attribute("transB", i64::from(transposed));
+                let gemm = graph.define(&definition.attribute("alpha", 0.5f32).attribute("beta", 2.0f32), &inputs);
+                let factor = channels(&mut graph, "factor", 2);
+                let scaled = graph.node("Mul", &[gemm, factor]);
+                let summand = channels(&mut graph, "summand", 2);
+                let y = graph.node("Sub", &[scaled, summand]);
+                graph.output("y", y);
+                let text = graph.rewritten(&APPLIED).to_string();
+                assert_eq!(graph.check(&APPLIED, &text).nodes.len(), 1, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_per_channel_stays() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 2, 3, 3]);
+        let w = graph.random("w", &[2, 2, 1, 1]);
+        let mut outputs = vec![];
+        // A number for each column, one for each batch of two, one more axis, a division by zero, the wrong way round.
+        for (operator, shape) in [("Mul", &[3][..]), ("Mul", &[2, 1, 1, 1]), ("Mul", &[1, 1, 1, 1, 1])] {
+            let conv = graph.node("Conv", &[x, w]);
+            let constant = graph.random(operator, shape);
+            outputs.push(graph.node(operator, &[conv, constant]));
+        }
+        let conv = graph.node("Conv", &[x, w]);
+        let zero = graph.constant("zero", &[], &[0.0]);
+        let shared = graph.node("Add", &[conv, zero]);
+        let other = graph.node("Relu", &[conv]);
+        let conv = graph.node("Conv", &[x, w]);
+        let one = graph.constant("one", &[], &[1.0]);
+        outputs.extend([shared, other, graph.node("Div", &[one, conv])]);
+        for (i, value) in outputs.into_iter().enumerate() {
+            graph.output(&format!("y{i}"), value);
+        }
+        let text = graph.rewritten(&[]).to_string();
+        graph.check(&APPLIED, &text);
+    }
+
+    #[test]
+    fn weights_that_would_be_infinite_stay() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 1, 2, 2]);
+        let w = graph.constant("w", &[1, 1, 1, 1], &[1e30]);
+        let conv = graph.node("Conv", &[x, w]);
+        let tiny = graph.constant("tiny", &[], &[1e-30]);
+        let y = graph.node("Div", &[conv, tiny]);
+        graph.output("y", y);
+        assert_eq!(graph.rewritten(&APPLIED).nodes.len(), 2);
+    }
+}
