@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator};
 
+pub mod batch_normalization;
 pub mod binary;
 mod broadcast;
 pub mod cast;
@@ -46,6 +47,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "BitwiseNot", 18, unary::make),
     ("", "Ceil", 1, unary::make),
     ("", "Celu", 12, unary::make),
+    ("", "BatchNormalization", 1, batch_normalization::make),
     ("", "Cast", 1, cast::cast),
     ("", "CastLike", 15, cast::cast_like),
     ("", "Clip", 1, unary::clip::make),

@@ -3,6 +3,7 @@
 use super::Walk;
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Storage, Want};
+use crate::tensor::Tensor;
 use crate::tensor::shape::{broadcast_strides, strides};
 
 /// Invocations of a workgroup.
@@ -61,6 +62,14 @@ impl Operand {
             }
         }
         Ok(Self { binding: Binding::Input(index), storage: request.storage(index)?, shape, aligned })
+    }
+
+    /// A tensor made when the plan is made, kept in f32 whatever activations are stored as.
+    pub fn constant(source: Tensor, aligned: Vec<usize>) -> Self {
+        let shape = source.shape().to_vec();
+        let units = source.len().div_ceil(4) as u64;
+        let constant = Constant { source, packing: LINEAR, parameters: vec![], storage: Storage::F32, units };
+        Self { binding: Binding::Constant(Box::new(constant)), storage: Storage::F32, shape, aligned }
     }
 
     /// How the operand lies if the result of shape `to` lies in `layout`: the operand's own layout, and its strides over

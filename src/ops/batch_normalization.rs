@@ -1,0 +1,192 @@
+//! BatchNormalization in inference (ONNX opsets 1 to 15): `y = (x - mean) / √(variance + ε) · scale + shift`, the
+//! parameters being one number for each channel (the second dimension).
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::broadcast::{self, Operand};
+use crate::graph::{
+    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+};
+use crate::kernel::Candidates;
+use crate::tensor::{Element, ElementType, Tensor};
+
+/// BatchNormalization. Its inputs are x, scale, shift, mean and variance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchNormalization {
+    /// What is added to the variance.
+    pub epsilon: f32,
+}
+
+/// Makes a BatchNormalization; one that trains is refused.
+pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    if definition.flag("training_mode", false)? {
+        return Err(DefinitionError::Unsupported("batch normalization in training mode is not supported".to_owned()));
+    }
+    if !definition.flag("spatial", true)? {
+        return Err(DefinitionError::Unsupported(
+            "batch normalization of single positions is not supported".to_owned(),
+        ));
+    }
+    Ok(Arc::new(BatchNormalization { epsilon: definition.float("epsilon")?.unwrap_or(1e-5) }))
+}
+
+impl BatchNormalization {
+    /// Factor and summand of each channel: `y = factor · x + summand`. The parameters must be constants of one length.
+    pub fn affine(&self, inputs: &[Option<&Fact>]) -> Option<(Vec<f64>, Vec<f64>)> {
+        let [scale, shift, mean, variance] =
+            [1, 2, 3, 4].map(|i| Fact::optional(inputs, i).and_then(|f| f.constant.as_ref()).and_then(numbers));
+        self.joined(&scale?, &shift?, &mean?, &variance?)
+    }
+
+    fn joined(&self, scale: &[f64], shift: &[f64], mean: &[f64], variance: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+        if [shift, mean, variance].iter().any(|v| v.len() != scale.len()) {
+            return None;
+        }
+        let factor: Vec<f64> =
+            scale.iter().zip(variance).map(|(s, v)| s / (v + f64::from(self.epsilon)).sqrt()).collect();
+        let summand = factor.iter().zip(shift).zip(mean).map(|((f, s), m)| s - f * m).collect();
+        Some((factor, summand))
+    }
+}
+
+fn numbers(t: &Tensor) -> Option<Vec<f64>> {
+    Some(match t.element_type() {
+        ElementType::F32 => t.as_slice::<f32>().ok()?.iter().map(|&v| v.into()).collect(),
+        ElementType::F16 => t.as_slice::<f16>().ok()?.iter().map(|v| v.to_f64()).collect(),
+        ElementType::F64 => t.as_slice::<f64>().ok()?.to_vec(),
+        _ => return None,
+    })
+}
+
+impl Operator for BatchNormalization {
+    fn name(&self) -> &str {
+        "BatchNormalization"
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let x = Fact::at(inputs, 0)?;
+        if !x.element_type.is_float() || x.rank() == 0 {
+            return Err(ShapeError::new(format!("it takes floating-point numbers in channels, not {x}")));
+        }
+        for i in 1..5 {
+            let parameter = Fact::at(inputs, i)?;
+            let fits = match (x.shape.get(1), parameter.shape.as_slice()) {
+                (Some(channels), [own]) => {
+                    channels.known().zip(own.known()).is_none_or(|(channels, own)| channels == own)
+                }
+                (None, [own]) => own.known().is_none_or(|own| own == 1),
+                _ => false,
+            };
+            if !fits || !parameter.element_type.is_float() {
+                return Err(ShapeError::new(format!("input {i} is {parameter}, not a number for each channel of {x}")));
+            }
+        }
+        Ok(vec![x.without_content()])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let x = inputs.tensor(0)?;
+        let parameter = |i: usize| -> Result<Vec<f64>, EvaluateError> {
+            numbers(inputs.tensor(i)?)
+                .ok_or_else(|| ShapeError::new(format!("input {i} should be floating-point")).into())
+        };
+        let (factor, summand) = self
+            .joined(&parameter(1)?, &parameter(2)?, &parameter(3)?, &parameter(4)?)
+            .filter(|(factor, _)| factor.len() == x.shape().get(1).copied().unwrap_or(1))
+            .ok_or_else(|| ShapeError::new("the parameters are not a number for each channel"))?;
+        #[expect(clippy::cast_possible_truncation, reason = "rounding to the element type is what is meant")]
+        let y = match x.element_type() {
+            ElementType::F16 => normalized(x, &factor, &summand, |v: f16| v.to_f64(), f16::from_f64),
+            ElementType::F64 => normalized(x, &factor, &summand, |v: f64| v, |v| v),
+            _ => normalized(x, &factor, &summand, |v: f32| v.into(), |v| v as f32),
+        };
+        Ok(vec![y?.into()])
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let facts: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact)).collect();
+        let (factor, summand) = self.affine(&facts).ok_or("its statistics are computed at run time")?;
+        let x = Operand::input(request, 0)?;
+        let rank = x.shape.len();
+        let channel = |values: Vec<f64>| {
+            #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+            let values: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            let aligned = [vec![values.len()], vec![1; rank.saturating_sub(2)]].concat();
+            Operand::constant(Tensor::vector(values), aligned)
+        };
+        broadcast::candidates(request, &[x.clone(), channel(factor), channel(summand)], "fma(a, b, c)")
+    }
+
+    fn work(&self, _: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
+        let elements = outputs.first().and_then(Fact::concrete).unwrap_or_default();
+        2.0 * elements.iter().map(|&d| d as f64).product::<f64>()
+    }
+}
+
+fn normalized<T: Element>(
+    x: &Tensor,
+    factor: &[f64],
+    summand: &[f64],
+    read: impl Fn(T) -> f64,
+    write: impl Fn(f64) -> T,
+) -> Result<Tensor, EvaluateError> {
+    let plane: usize = x.shape().iter().skip(2).product();
+    let mut y = Vec::with_capacity(x.len());
+    for (i, plane) in x.as_slice::<T>()?.chunks(plane.max(1)).enumerate() {
+        let c = i % factor.len();
+        y.extend(plane.iter().map(|&v| write(factor[c] * read(v) + summand[c])));
+    }
+    Ok(Tensor::new(x.shape(), y)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{Input, Tolerance, check, try_check};
+
+    fn inputs(shape: &[usize]) -> Vec<Input> {
+        let channels = shape.get(1).copied().unwrap_or(1);
+        let wave = |n: usize, from: f32| (0..n).map(|i| from + (i as f32 * 1.7).sin()).collect::<Vec<_>>();
+        let x = Tensor::new(shape, wave(shape.iter().product(), 0.5)).unwrap();
+        let parameters = [0.8, -0.1, 0.3, 1.5].map(|from| Input::Constant(Tensor::vector(wave(channels, from))));
+        [vec![Input::Run(x)], parameters.to_vec()].concat()
+    }
+
+    #[test]
+    fn channels_are_normalized() {
+        let vector = |v: [f32; 2]| Value::from(Tensor::vector(v.to_vec()));
+        let x = Value::from(Tensor::new([1, 2, 1, 2], vec![1.0f32, 2.0, 3.0, 4.0]).unwrap());
+        let (scale, shift, mean, variance) =
+            (vector([2.0, 3.0]), vector([0.0, 1.0]), vector([1.0, 3.0]), vector([3.0, 8.0]));
+        let inputs = [Some(&x), Some(&scale), Some(&shift), Some(&mean), Some(&variance)];
+        let y = BatchNormalization { epsilon: 1.0 }.evaluate(&mut Context::default(), Inputs(&inputs)).unwrap();
+        assert_eq!(y, [Tensor::new([1, 2, 1, 2], vec![0.0f32, 1.0, 1.0, 2.0]).unwrap().into()]);
+    }
+
+    #[test]
+    fn parameters_that_do_not_fit_are_refused() {
+        let x = Fact::new(ElementType::F32, [1usize, 3, 2]);
+        let [two, three] = [2usize, 3].map(|n| Fact::new(ElementType::F32, [n]));
+        let operator = BatchNormalization { epsilon: 1e-5 };
+        assert!(operator.infer(&[Some(&x), Some(&three), Some(&three), Some(&three), Some(&three)]).is_ok());
+        assert!(operator.infer(&[Some(&x), Some(&three), Some(&two), Some(&three), Some(&three)]).is_err());
+        assert!(make(&Definition::new("BatchNormalization").attribute("training_mode", 1)).is_err());
+        let vector = Tensor::vector(vec![1.0f32, 2.0]);
+        let one = Input::Constant(Tensor::vector(vec![0.5f32]));
+        check(&operator, &[Input::Run(vector), one.clone(), one.clone(), one.clone(), one], Tolerance::relative(1e-6));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn agrees(shape in prop::collection::vec(prop::sample::select(vec![0usize, 1, 2, 3, 5, 8, 9]), 2..6)) {
+            // Two roundings and one of each parameter, of numbers up to 4.
+            try_check(&BatchNormalization { epsilon: 1e-3 }, &inputs(&shape), Tolerance::relative(1e-6)).map_err(TestCaseError::fail)?;
+        }
+    }
+}
