@@ -159,7 +159,7 @@ impl Pad {
 }
 
 /// One element of a type, from a number.
-fn element(element_type: ElementType, value: f32) -> Result<Tensor, EvaluateError> {
+pub(super) fn element(element_type: ElementType, value: f32) -> Result<Tensor, EvaluateError> {
     #[expect(clippy::cast_possible_truncation, reason = "the attribute holds integers as floats")]
     Ok(match element_type {
         ElementType::F32 => Tensor::scalar(value),
