@@ -39,6 +39,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "resize/nearest.wgsl",
     "resize/taps.wgsl",
     "shape/concat.wgsl",
+    "shape/gather.wgsl",
     "shape/place.wgsl",
     "shape/remap.wgsl",
     "shape/strided.wgsl",

@@ -15,6 +15,9 @@ mod constant;
 pub(crate) mod conv;
 pub(crate) mod conv_transpose;
 pub mod convert;
+mod depth_to_space;
+mod expand;
+mod gather;
 mod identity;
 pub(crate) mod matmul;
 pub(crate) mod pad;
@@ -47,16 +50,16 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Atan", 7, unary::make),
     ("", "Atanh", 9, unary::make),
     ("", "AveragePool", 1, pool::pool),
+    ("", "BatchNormalization", 1, batch_normalization::make),
     ("", "BitShift", 11, binary::make),
     ("", "BitwiseAnd", 18, binary::make),
     ("", "BitwiseNot", 18, unary::make),
     ("", "BitwiseOr", 18, binary::make),
     ("", "BitwiseXor", 18, binary::make),
-    ("", "Ceil", 1, unary::make),
-    ("", "Celu", 12, unary::make),
-    ("", "BatchNormalization", 1, batch_normalization::make),
     ("", "Cast", 1, cast::cast),
     ("", "CastLike", 15, cast::cast_like),
+    ("", "Ceil", 1, unary::make),
+    ("", "Celu", 12, unary::make),
     ("", "Clip", 1, unary::clip::make),
     ("", "Concat", 1, concat::from_definition),
     ("", "Constant", 1, constant::constant),
@@ -65,14 +68,17 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "ConvTranspose", 1, conv_transpose::conv_transpose),
     ("", "Cos", 7, unary::make),
     ("", "Cosh", 9, unary::make),
+    ("", "DepthToSpace", 1, depth_to_space::from_definition),
     ("", "Div", 1, binary::make),
     ("", "Dropout", 1, identity::from_definition),
     ("", "Elu", 1, unary::make),
     ("", "Equal", 1, binary::make),
     ("", "Erf", 9, unary::make),
     ("", "Exp", 1, unary::make),
+    ("", "Expand", 8, expand::from_definition),
     ("", "Flatten", 1, reshape::from_definition),
     ("", "Floor", 1, unary::make),
+    ("", "Gather", 1, gather::from_definition),
     ("", "Gelu", 20, unary::make),
     ("", "Gemm", 1, matmul::gemm),
     ("", "GlobalAveragePool", 1, pool::global),
@@ -120,6 +126,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Slice", 1, slice::from_definition),
     ("", "Softplus", 1, unary::make),
     ("", "Softsign", 1, unary::make),
+    ("", "SpaceToDepth", 1, depth_to_space::from_definition),
     ("", "Split", 1, split::from_definition),
     ("", "Sqrt", 1, unary::make),
     ("", "Squeeze", 1, reshape::from_definition),
@@ -129,6 +136,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Tan", 7, unary::make),
     ("", "Tanh", 1, unary::make),
     ("", "ThresholdedRelu", 10, unary::make),
+    ("", "Tile", 6, expand::from_definition),
     ("", "Transpose", 1, transpose::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),
     ("", "Upsample", 7, resize::from_definition),
