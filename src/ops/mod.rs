@@ -20,6 +20,7 @@ mod expand;
 mod gather;
 mod identity;
 pub(crate) mod matmul;
+pub mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
 mod range;
@@ -140,6 +141,32 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Transpose", 1, transpose::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),
     ("", "Upsample", 7, resize::from_definition),
+    ("", "Add", 1, binary::make),
+    ("", "And", 1, binary::make),
+    ("", "BitShift", 11, binary::make),
+    ("", "BitwiseAnd", 18, binary::make),
+    ("", "BitwiseOr", 18, binary::make),
+    ("", "BitwiseXor", 18, binary::make),
+    ("", "Div", 1, binary::make),
+    ("", "Equal", 1, binary::make),
+    ("", "Greater", 1, binary::make),
+    ("", "GreaterOrEqual", 12, binary::make),
+    ("", "Less", 1, binary::make),
+    ("", "LessOrEqual", 12, binary::make),
+    ("", "Mod", 10, binary::make),
+    ("", "Mul", 1, binary::make),
+    ("", "Or", 1, binary::make),
+    ("", "PRelu", 1, binary::make),
+    ("", "Pow", 1, binary::make),
+    ("", "Sub", 1, binary::make),
+    ("", "Xor", 1, binary::make),
+    ("", "Max", 1, binary::variadic::make),
+    ("", "Mean", 1, binary::variadic::make),
+    ("", "Min", 1, binary::variadic::make),
+    ("", "Sum", 1, binary::variadic::make),
+    ("", "Hardmax", 1, norm::softmax::make),
+    ("", "LogSoftmax", 1, norm::softmax::make),
+    ("", "Softmax", 1, norm::softmax::make),
     ("", "Where", 9, select::make),
     ("", "Xor", 1, binary::make),
 ];

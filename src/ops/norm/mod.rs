@@ -1,0 +1,6 @@
+//! Operators along lanes: softmax and the normalizations whose statistics are taken from the input itself.
+
+mod lanes;
+pub mod softmax;
+
+use lanes::{Groups, Lanes};
