@@ -36,9 +36,9 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
         .ok_or_else(|| DefinitionError::Value("blocksize", format!("is {block}")))?;
     let back = d.op_type == "SpaceToDepth";
     let order = match d.string("mode")?.as_deref() {
-        _ if back => Order::DepthColumnRow,
         None | Some("DCR") => Order::DepthColumnRow,
         Some("CRD") => Order::ColumnRowDepth,
+        Some(_) if back => Order::DepthColumnRow,
         Some(other) => return Err(DefinitionError::Value("mode", format!("is '{other}'"))),
     };
     Ok(Arc::new(DepthToSpace { block, order, back }))
@@ -170,11 +170,11 @@ mod tests {
             let x = Input::Run(Tensor::new(shape, (0..shape.iter().product()).map(|i| i as f32).collect()).unwrap());
             for block in [1usize, 2, 3] {
                 if shape[1] % (block * block) == 0 {
-                    check(&*operator("DepthToSpace", block as i64, "DCR"), &[x.clone()], Tolerance::EXACT);
-                    check(&*operator("DepthToSpace", block as i64, "CRD"), &[x.clone()], Tolerance::EXACT);
+                    check(&*operator("DepthToSpace", block as i64, "DCR"), std::slice::from_ref(&x), Tolerance::EXACT);
+                    check(&*operator("DepthToSpace", block as i64, "CRD"), std::slice::from_ref(&x), Tolerance::EXACT);
                 }
                 if shape[2] % block == 0 && shape[3] % block == 0 {
-                    check(&*operator("SpaceToDepth", block as i64, ""), &[x.clone()], Tolerance::EXACT);
+                    check(&*operator("SpaceToDepth", block as i64, ""), std::slice::from_ref(&x), Tolerance::EXACT);
                 }
             }
         }

@@ -193,7 +193,7 @@ mod tests {
         ) {
             let shape: Vec<usize> = dims.iter().map(|d| d.0).collect();
             let x: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32).collect();
-            let numbers: Vec<i64> = dims.iter().map(|&(n, k)| if tile { k } else if n == 1 { k } else { 1 }).collect();
+            let numbers: Vec<i64> = dims.iter().map(|&(n, k)| if tile || n == 1 { k } else { 1 }).collect();
             let inputs = [Input::Run(Tensor::new(shape, x).unwrap()), Input::Constant(Tensor::vector(numbers))];
             let operator = if tile { Expand::Tile } else { Expand::Broadcast };
             try_check(&operator, &inputs, Tolerance::EXACT).map_err(TestCaseError::fail)?;

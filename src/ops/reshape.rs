@@ -335,9 +335,9 @@ mod tests {
         let x = Input::Run(Tensor::new([2, 1, 3, 1], (0..6).map(|i| i as f32).collect()).unwrap());
         let vector = |v: &[i64]| Input::Constant(Tensor::vector(v.to_vec()));
         check(&to(false), &[x.clone(), vector(&[0, -1])], Tolerance::EXACT);
-        check(&Reshape::Flatten(2), &[x.clone()], Tolerance::EXACT);
+        check(&Reshape::Flatten(2), std::slice::from_ref(&x), Tolerance::EXACT);
         check(&Reshape::Squeeze(None), &[x.clone(), vector(&[1, -1])], Tolerance::EXACT);
-        check(&Reshape::Squeeze(None), &[x.clone()], Tolerance::EXACT);
+        check(&Reshape::Squeeze(None), std::slice::from_ref(&x), Tolerance::EXACT);
         check(&Reshape::Unsqueeze(None), &[x, vector(&[-1, 0])], Tolerance::EXACT);
         let empty = Input::Run(Tensor::zeros(ElementType::F32, [0, 3]).unwrap());
         check(&to(true), &[empty, vector(&[3, 0])], Tolerance::EXACT);

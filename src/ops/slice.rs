@@ -75,11 +75,14 @@ pub(super) fn part(shape: &[usize], ranges: &[Range], layout: Layout) -> Option<
     Some(strided)
 }
 
+/// Starts, ends and axes.
+type Bounds = (Vec<i64>, Vec<i64>, Option<Vec<i64>>);
+
 /// A part of a tensor: from `starts` to before `ends` in `steps` along `axes`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slice {
     /// Starts, ends and axes of opsets before 10; inputs since.
-    attributes: Option<(Vec<i64>, Vec<i64>, Option<Vec<i64>>)>,
+    attributes: Option<Bounds>,
 }
 
 pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {

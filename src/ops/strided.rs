@@ -122,7 +122,11 @@ impl Strided {
         let last = self.dims.len() - 1;
         let Some(inner) = self.strides.iter().position(|&s| s == 1).filter(|&i| i != last) else { return Ok(None) };
         let apart = |i: usize| i == inner || self.strides[i] % 4 == 0;
-        if self.base % 4 != 0 || self.dims[inner] % 4 != 0 || self.dims[last] % 4 != 0 || !(0..=last).all(apart) {
+        if self.base % 4 != 0
+            || !self.dims[inner].is_multiple_of(4)
+            || !self.dims[last].is_multiple_of(4)
+            || !(0..=last).all(apart)
+        {
             return Ok(None);
         }
         let own = strides(&self.dims);

@@ -20,11 +20,6 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 }
 
 impl Transpose {
-    /// A transposition by this order.
-    pub fn new(perm: Vec<i64>) -> Self {
-        Self { perm: Some(perm) }
-    }
-
     /// The order for an input of this rank.
     ///
     /// # Errors
@@ -108,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_element_type_is_moved() {
-        let transpose = Transpose::new(vec![1, 0, 2]);
+        let transpose = Transpose { perm: Some(vec![1, 0, 2]) };
         let shape = vec![3, 4, 5];
         for x in [
             Tensor::new(shape.clone(), (0..60).collect::<Vec<i32>>()).unwrap(),
@@ -133,7 +128,7 @@ mod tests {
         ) {
             let x: Vec<f32> = (0..shape.iter().product()).map(|i| i as f32).collect();
             let x = Tensor::new(shape, x).unwrap();
-            try_check(&Transpose::new(perm), &[Input::Run(x)], Tolerance::EXACT).map_err(TestCaseError::fail)?;
+            try_check(&Transpose { perm: Some(perm) }, &[Input::Run(x)], Tolerance::EXACT).map_err(TestCaseError::fail)?;
         }
     }
 }

@@ -80,8 +80,9 @@ fn repeated(
     }
     let channels = from == Layout::Channels4;
     // Linear values can be seen as rows only where their rows are whole units on both sides.
-    let rows = |layout: Layout, width: usize| layout == Layout::Rows || width % 4 == 0;
-    if !channels && !(rows(from, width) && rows(to, width * factor_w)) {
+    let rows = |layout: Layout, width: usize| layout == Layout::Rows || width.is_multiple_of(4);
+    let whole = rows(from, width) && rows(to, width * factor_w);
+    if !channels && !whole {
         return Ok(None);
     }
     // With channels in groups, of which there are fewer than channels, positions are units.
@@ -209,9 +210,9 @@ impl Pass<'_> {
         let (height, out_height) = self.lines.map_or((1, 1), |i| (dims[i], next[i]));
         let inner: usize = dims[self.axis + 1..].iter().product();
         let mut count = elements(next).ok_or("it is too large")?;
-        let form = if inner % 4 == 0 {
+        let form = if inner.is_multiple_of(4) {
             2
-        } else if next[self.axis] % 4 == 0 && inner == 1 {
+        } else if next[self.axis].is_multiple_of(4) && inner == 1 {
             1
         } else {
             0

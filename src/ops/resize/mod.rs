@@ -205,7 +205,7 @@ impl Resize {
     /// The parameters, from facts; `None` where they are not known yet.
     fn known(&self, inputs: &[Option<&Fact>]) -> Option<Parameters> {
         let given = |place: Option<usize>| place.and_then(|i| Fact::optional(inputs, i));
-        let absent = |fact: &&Fact| fact.shape.iter().any(|d| *d == Dim::Known(0));
+        let absent = |fact: &&Fact| fact.shape.contains(&Dim::Known(0));
         let floats = |place| match given(place).filter(|f| !absent(f)) {
             None => Some(None),
             Some(fact) => fact.floats().map(Some),
