@@ -1,7 +1,5 @@
 //! A graph for Graphviz.
 
-use std::fmt::Write;
-
 use super::{Fact, Graph, ValueId};
 
 impl Graph {
@@ -12,8 +10,7 @@ impl Graph {
         let mut dot = String::from(
             "digraph {\n  node [shape=box, fontname=\"sans-serif\"];\n  edge [fontname=\"sans-serif\"];\n",
         );
-        // Writing to a string cannot fail.
-        let mut line = |text: std::fmt::Arguments<'_>| drop(writeln!(dot, "  {text}"));
+        let mut line = |text: std::fmt::Arguments<'_>| dot.push_str(&format!("  {text}\n"));
         for &id in &self.inputs {
             line(format_args!("v{} [label={}, style=rounded];", id.0, quoted(&self.value(id).name)));
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::{Inner, Model};
 use crate::error::LoadError;
-use crate::onnx::{self, External, Limits, NoExternal};
+use crate::onnx::{self, Limits, Memory, NoExternal};
 
 /// Gives a model's bytes, every time it is called.
 pub type Callback = Arc<dyn Fn() -> io::Result<Bytes> + Send + Sync>;
@@ -136,19 +136,19 @@ impl Model {
     }
 
     fn load(source: Source) -> Result<Self, LoadError> {
-        let read = |bytes: Bytes, external: &dyn External, limits| onnx::read(bytes, external, limits);
         let (graph, metadata) = match &source {
             Source::Graph => Default::default(),
             #[cfg(not(target_arch = "wasm32"))]
             Source::Path(path, mapped, limits) => {
                 let bytes = file(path, *mapped, limits)?;
-                read(bytes, &onnx::Folder::of(path, *mapped == Mapped::Yes), limits)?
+                let memory = if *mapped == Mapped::Yes { Memory::Shared } else { Memory::Own };
+                onnx::read_from(bytes, memory, &onnx::Folder::of(path, *mapped == Mapped::Yes), limits)?
             }
-            Source::Bytes(bytes, limits) => read(bytes.clone(), &NoExternal, limits)?,
+            Source::Bytes(bytes, limits) => onnx::read_from(bytes.clone(), Memory::Shared, &NoExternal, limits)?,
             Source::Callback(callback, limits) => {
                 let bytes =
                     callback().map_err(|source| LoadError::Io { path: "the model's callback".to_owned(), source })?;
-                read(bytes, &NoExternal, limits)?
+                onnx::read_from(bytes, Memory::Own, &NoExternal, limits)?
             }
         };
         Ok(Self(Arc::new(Inner { graph, metadata, source })))

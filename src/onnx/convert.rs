@@ -4,13 +4,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::messages::{GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto};
 use super::tensors::{MAX_RANK, Tensors, element_type};
-use super::{External, Limits, NEWEST_OPSET, OLDEST_OPSET, attributes, unknown};
+use super::{NEWEST_OPSET, OLDEST_OPSET, attributes, unknown};
 use crate::error::LoadError;
 use crate::graph::{Attribute, Definition, Dim, Fact, Graph, Metadata, Node, NodeError, ValueId};
 use crate::tensor::Tensor;
 
 /// The graph of a model file, inferred.
-pub fn model(model: ModelProto, external: &dyn External, limits: &Limits) -> Result<(Graph, Metadata), LoadError> {
+pub fn model(model: ModelProto, tensors: Tensors<'_>) -> Result<(Graph, Metadata), LoadError> {
     let metadata = metadata(&model);
     let graph = model.graph.ok_or_else(|| LoadError::Format("it holds no graph".to_owned()))?;
     if metadata.ir_version < 3 {
@@ -36,7 +36,7 @@ pub fn model(model: ModelProto, external: &dyn External, limits: &Limits) -> Res
         graph: Graph { name: graph.name.clone().unwrap_or_default(), opset, ..Graph::default() },
         names: HashMap::new(),
         opsets: metadata.opsets.iter().map(|(domain, version)| (domain.as_str(), *version)).collect(),
-        tensors: Tensors { external, limits, bytes: 0 },
+        tensors,
     };
     reader.read(*graph)?;
     Ok((reader.graph, metadata))

@@ -42,9 +42,27 @@ const NEWEST_OPSET: i64 = 24;
 /// # Errors
 /// If the bytes are no model, pass a limit, need an operator that there is none of, or contradict themselves.
 pub fn read(bytes: Bytes, external: &dyn External, limits: &Limits) -> Result<(Graph, Metadata), LoadError> {
+    read_from(bytes, Memory::Shared, external, limits)
+}
+
+/// Whose memory constants lie in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    /// The file's, where they are aligned in it: it stays anyway.
+    Shared,
+    /// Their own, so that the file's can go. (Most constants are not aligned and would be copied in any case.)
+    Own,
+}
+
+pub(crate) fn read_from(
+    bytes: Bytes,
+    memory: Memory,
+    external: &dyn External,
+    limits: &Limits,
+) -> Result<(Graph, Metadata), LoadError> {
     scan::scan(&bytes, false, limits)?;
     let model = messages::ModelProto::decode(bytes).map_err(|e| LoadError::Format(e.to_string()))?;
-    convert::model(model, external, limits)
+    convert::model(model, tensors::Tensors { memory, external, limits, bytes: 0 })
 }
 
 /// Checks a model file's size before it is read.
@@ -64,6 +82,7 @@ pub fn read_tensor(bytes: Bytes, limits: &Limits) -> Result<(String, Tensor), Lo
     scan::scan(&bytes, true, limits)?;
     let mut tensor = messages::TensorProto::decode(bytes).map_err(|e| LoadError::Format(e.to_string()))?;
     let name = tensor.name.take().unwrap_or_default();
-    let tensor = tensors::Tensors { external: &NoExternal, limits, bytes: 0 }.read(&name, tensor)?;
+    let tensor =
+        tensors::Tensors { memory: Memory::Own, external: &NoExternal, limits, bytes: 0 }.read(&name, tensor)?;
     Ok((name, tensor))
 }

@@ -4,7 +4,7 @@ use half::f16;
 
 use super::messages::TensorProto;
 use super::scan::exceeds;
-use super::{External, Limits};
+use super::{External, Limits, Memory};
 use crate::error::LoadError;
 use crate::tensor::{Element, ElementType, Tensor, Truth, shape};
 
@@ -53,6 +53,8 @@ pub fn element_type(number: i32) -> Result<ElementType, String> {
 
 /// Reads tensors, and counts their bytes against a limit on the whole.
 pub struct Tensors<'a> {
+    /// Whose memory raw data lies in.
+    pub memory: Memory,
     pub external: &'a dyn External,
     pub limits: &'a Limits,
     /// Bytes of the tensors read so far.
@@ -87,7 +89,11 @@ impl Tensors<'_> {
             (Some(raw), true) if !raw.is_empty() => {
                 Err(fail("its data is stored twice, as bytes and as numbers".to_owned()))
             }
-            (Some(raw), false) => Tensor::from_bytes(element_type, dims, raw).map_err(|e| fail(e.to_string())),
+            (Some(raw), false) => match self.memory {
+                Memory::Shared => Tensor::from_bytes(element_type, dims, raw),
+                Memory::Own => Tensor::copy_of_bytes(element_type, dims, &raw),
+            }
+            .map_err(|e| fail(e.to_string())),
             _ => typed(proto, element_type, dims).map_err(fail),
         }
     }

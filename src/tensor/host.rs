@@ -167,6 +167,19 @@ impl Tensor {
             .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec(), element_type })
     }
 
+    /// A tensor with a copy of these bytes.
+    ///
+    /// # Errors
+    /// As [`Tensor::from_bytes`].
+    pub(crate) fn copy_of_bytes(
+        element_type: ElementType,
+        shape: Vec<usize>,
+        bytes: &[u8],
+    ) -> Result<Self, TensorError> {
+        check_length(element_type, &shape, bytes.len())?;
+        Ok(Self { element_type, shape, storage: Storage::copy_of(bytes) })
+    }
+
     /// The type of the elements.
     pub fn element_type(&self) -> ElementType {
         self.element_type
