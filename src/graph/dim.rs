@@ -146,6 +146,10 @@ impl Dim {
             (Self::Known(a), Self::Known(b)) => floor_div(*a, *b).map_or(Self::Unknown, Self::Known),
             (Self::Expression(e), Self::Known(n)) => match &**e {
                 Expression::Mul(a, Self::Known(m)) if m.checked_rem(*n) == Some(0) => a.mul(&Self::Known(m / n)),
+                // Halving again and again, as networks do, stays one division.
+                Expression::FloorDiv(a, Self::Known(m)) if *m > 0 && *n > 0 => {
+                    a.floor_div(&m.checked_mul(*n).map_or(Self::Unknown, Self::Known))
+                }
                 _ => self.with(other, Expression::FloorDiv),
             },
             _ if self == other && *self != Self::Unknown => Self::Known(1),
@@ -269,6 +273,9 @@ mod tests {
         assert_eq!(out.to_string(), "(⌊(h - 1) / 2⌋ + 1)");
         assert_eq!(out.bind(&Bindings::from([("h".into(), 224)])), Dim::Known(112));
         assert_eq!(h.mul(&Dim::Known(4)).floor_div(&Dim::Known(2)).to_string(), "h·2");
+        let halved = (0..3).fold(h.clone(), |h, _| h.floor_div(&Dim::Known(2)));
+        assert_eq!(halved.to_string(), "⌊h / 8⌋");
+        assert_eq!(halved.bind(&Bindings::from([("h".into(), 63)])), Dim::Known(7));
         assert_eq!(Dim::Known(-7).floor_div(&Dim::Known(2)), Dim::Known(-4));
         assert_eq!(Dim::Known(7).ceil_div(&Dim::Known(2)), Dim::Known(4));
         assert_eq!(Dim::Known(i64::MAX).mul(&Dim::Known(2)), Dim::Unknown);
