@@ -8,14 +8,51 @@ use rimlight::{LoadError, Model};
 /// The float models that the engine has to run: their inputs, their outputs, and how many nodes of which operators they have
 /// when all rewrites are done.
 const MODELS: [(&str, &str, &str, &str); 8] = [
-    ("mnist-8", "Input3 f32[1, 1, 28, 28]", "Plus214_Output_0 f32[1, 10]", ""),
-    ("squeezenet1.0", "data f32[1, 3, 227, 227]", "prob_1 f32[1, 1000]", ""),
-    ("mobilenetv2_fp32", "input f32[batch_size, 3, 224, 224]", "output f32[batch_size, 1000]", ""),
-    ("resnet20_cifar10", "input f32[N, 3, 32, 32]", "?", ""),
-    ("super_resolution", "input f32[batch, 1, height, width]", "?", ""),
+    (
+        "mnist-8",
+        "Input3 f32[1, 1, 28, 28]",
+        "Plus214_Output_0 f32[1, 10]",
+        "1 Add, 2 Conv, 1 MatMul, 2 MaxPool, 1 Reshape",
+    ),
+    (
+        "squeezenet1.0",
+        "data f32[1, 3, 227, 227]",
+        "?",
+        "8 Concat, 26 Conv, 1 Flatten, 1 GlobalAveragePool, 3 MaxPool, 1 Softmax",
+    ),
+    (
+        "mobilenetv2_fp32",
+        "input f32[batch_size, 3, 224, 224]",
+        "output f32[batch_size, 1000]",
+        "52 Conv, 1 Flatten, 1 Gemm, 1 GlobalAveragePool",
+    ),
+    (
+        "resnet20_cifar10",
+        "input f32[N, 3, 32, 32]",
+        "logits f32[N, 10]",
+        "19 Conv, 1 Flatten, 1 Gemm, 1 GlobalAveragePool, 2 Pad, 2 Slice",
+    ),
+    (
+        "super_resolution",
+        "input f32[batch, 1, height, width]",
+        "output f32[batch, 1, height·3, width·3]",
+        "4 Conv, 1 DepthToSpace",
+    ),
     ("version-RFB-320", "input f32[1, 3, 240, 320]", "?", ""),
-    ("yolox_nano", "images f32[1, 3, 416, 416]", "?", ""),
-    ("ch_PP-OCRv3_det", "x f32[p2o.DynamicDimension.0, 3, p2o.DynamicDimension.1, p2o.DynamicDimension.2]", "?", ""),
+    (
+        "yolox_nano",
+        "images f32[1, 3, 416, 416]",
+        "output f32[1, 3549, 85]",
+        "7 Add, 18 Concat, 113 Conv, 3 MaxPool, 3 Reshape, 2 Resize, 8 Slice, 1 Transpose",
+    ),
+    (
+        "ch_PP-OCRv3_det",
+        "x f32[p2o.DynamicDimension.0, 3, p2o.DynamicDimension.1, p2o.DynamicDimension.2]",
+        "sigmoid_0.tmp_0 f32[p2o.DynamicDimension.0, 1, \
+         ((((⌊(p2o.DynamicDimension.1 - 1) / 32⌋ + 1)·8 - 1)·2 + 1)·2 + 2), \
+         ((((⌊(p2o.DynamicDimension.2 - 1) / 32⌋ + 1)·8 - 1)·2 + 1)·2 + 2)]",
+        "11 Add, 1 Concat, 72 Conv, 2 ConvTranspose, 8 GlobalAveragePool, 8 Mul, 6 Resize",
+    ),
 ];
 
 #[test]
