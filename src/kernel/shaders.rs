@@ -21,6 +21,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/subgroup.wgsl",
     "conv/subgroup_pointwise.wgsl",
     "conv/transpose.wgsl",
+    "conv/workgroup.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
     "elementwise/broadcast.wgsl",

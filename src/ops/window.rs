@@ -123,7 +123,7 @@ impl Window {
         };
         let ranks = [window.kernel.len(), window.strides.len(), window.dilations.len(), window.pads.len().div_ceil(2)];
         let rank = ranks.into_iter().max().unwrap_or(0);
-        if ranks.iter().any(|&r| r != 0 && r != rank) || window.pads.len() % 2 != 0 {
+        if ranks.iter().any(|&r| r != 0 && r != rank) || !window.pads.len().is_multiple_of(2) {
             return Err(DefinitionError::Value(
                 "kernel_shape",
                 "has not as many axes as strides, dilations or pads".into(),

@@ -21,6 +21,7 @@ mod register;
 mod subgroup;
 #[cfg(test)]
 mod tests;
+mod workgroup;
 
 pub(super) use direct::AXIS_PARAMS;
 pub(super) use pack::FLAT;
@@ -147,6 +148,7 @@ impl Operator for Conv {
         candidates.extend(subgroup::candidate(&problem));
         candidates.extend(depthwise::candidates(&problem));
         candidates.extend(register::candidate(&problem));
+        candidates.extend(workgroup::candidate(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());

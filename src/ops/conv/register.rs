@@ -15,7 +15,7 @@ const PIXELS: usize = 4;
 /// The candidate, if the groups, where there are some, fall on whole quads of channels.
 pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let weights = problem.weights?;
-    let whole = problem.group_inputs() % 4 == 0 && problem.group_outputs() % 4 == 0;
+    let whole = problem.group_inputs().is_multiple_of(4) && problem.group_outputs().is_multiple_of(4);
     if !problem.is_planar() || !(problem.groups == 1 || whole) || problem.inputs == 0 {
         return None;
     }
@@ -24,7 +24,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let group_quads = out_quads / problem.groups;
     // Two quads where there is enough to do for many invocations, and a block stays inside a group.
     let pixels = problem.samples * h.output * w.output;
-    let quads = if group_quads % 2 == 0 && pixels * out_quads >= 1 << 14 { 2 } else { 1 };
+    let quads = if group_quads.is_multiple_of(2) && pixels * out_quads >= 1 << 14 { 2 } else { 1 };
     let steps = problem.group_inputs().div_ceil(4);
     let count = out_quads * h.kernel * w.kernel * steps * 4;
     let kernel = Kernel::of("conv/register.wgsl")
