@@ -3,7 +3,7 @@
 // The convolution over up to three axes, with groups, strides and dilations, that runs wherever nothing faster does.
 //
 // Layout  x, w, residual, y: linear. The biases follow the weights, or are a buffer of their own (BIAS).
-// Work    one invocation computes one unit: four neighbouring elements of y, each from scratch.
+// Work    one invocation computes one unit: four neighbouring elements of y, each from scratch, tap by tap.
 
 #import common/index
 #import common/activation
@@ -44,45 +44,6 @@
 #param dilation_x: u32
 #param before_x: u32
 
-// One output, by its index in y. Positions that would lie before the input wrap around and so lie beyond it.
-fn output(element: u32) -> f32 {
-    let ox = element % params.output_x;
-    let oy = (element / params.output_x) % params.output_y;
-    let plane = element / (params.output_x * params.output_y);
-    let oz = plane % params.output_z;
-    let o = (plane / params.output_z) % params.outputs;
-    let n = plane / (params.output_z * params.outputs);
-    let first = n * params.channels + o / params.group_outputs * params.group_inputs;
-    var weight = o * params.group_inputs * params.kernel_z * params.kernel_y * params.kernel_x;
-    var sum = 0.0;
-    for (var i = 0u; i < params.group_inputs; i++) {
-        for (var kz = 0u; kz < params.kernel_z; kz++) {
-            let z = oz * params.stride_z + kz * params.dilation_z - params.before_z;
-            for (var ky = 0u; ky < params.kernel_y; ky++) {
-                let y = oy * params.stride_y + ky * params.dilation_y - params.before_y;
-                if z < params.input_z && y < params.input_y {
-                    let row = (((first + i) * params.input_z + z) * params.input_y + y) * params.input_x;
-                    for (var kx = 0u; kx < params.kernel_x; kx++) {
-                        let x = ox * params.stride_x + kx * params.dilation_x - params.before_x;
-                        if x < params.input_x {
-                            sum += get_w(weight + kx) * get_x(row + x);
-                        }
-                    }
-                }
-                weight += params.kernel_x;
-            }
-        }
-    }
-#if BIAS
-    sum += get_b(o);
-#else
-    if params.biases != 0u {
-        sum += get_w(params.biases + o);
-    }
-#endif
-    return sum;
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -93,11 +54,48 @@ fn main(
     if u >= params.units {
         return;
     }
-    let last = params.elements - 1u;
-    let e = u * 4u;
-    var v = vec4<f32>(output(e), output(min(e + 1u, last)), output(min(e + 2u, last)), output(min(e + 3u, last)));
-#if RESIDUAL
-    v += load_residual(u);
+    // The four outputs' places; beyond the last element the last one is computed again.
+    let e = min(vec4<u32>(u * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.elements - 1u));
+    let plane = e / (params.output_x * params.output_y);
+    let channel = plane / params.output_z;
+    let n = channel / params.outputs;
+    let o = channel % params.outputs;
+    // Where their windows begin; before the input these wrap around and so lie beyond it.
+    let left = e % params.output_x * params.stride_x - params.before_x;
+    let top = e / params.output_x % params.output_y * params.stride_y - params.before_y;
+    let front = plane % params.output_z * params.stride_z - params.before_z;
+    let first = n * params.channels + o / params.group_outputs * params.group_inputs;
+    var weight = o * params.group_inputs * params.kernel_z * params.kernel_y * params.kernel_x;
+    var sum = vec4<f32>(0.0);
+    for (var i = 0u; i < params.group_inputs; i++) {
+        for (var kz = 0u; kz < params.kernel_z; kz++) {
+            let z = front + kz * params.dilation_z;
+            for (var ky = 0u; ky < params.kernel_y; ky++) {
+                let y = top + ky * params.dilation_y;
+                let in_row = (z < vec4<u32>(params.input_z)) & (y < vec4<u32>(params.input_y));
+                let row = (((first + i) * params.input_z + z) * params.input_y + y) * params.input_x;
+                for (var kx = 0u; kx < params.kernel_x; kx++) {
+                    let x = left + kx * params.dilation_x;
+                    let inside = in_row & (x < vec4<u32>(params.input_x));
+                    let at = select(vec4<u32>(0u), row + x, inside);
+                    let v = vec4<f32>(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
+                    let w = vec4<f32>(get_w(weight.x), get_w(weight.y), get_w(weight.z), get_w(weight.w));
+                    sum += select(vec4<f32>(0.0), v * w, inside);
+                    weight += 1u;
+                }
+            }
+        }
+    }
+#if BIAS
+    sum += vec4<f32>(get_b(o.x), get_b(o.y), get_b(o.z), get_b(o.w));
+#else
+    if params.biases != 0u {
+        let b = o + params.biases;
+        sum += vec4<f32>(get_w(b.x), get_w(b.y), get_w(b.z), get_w(b.w));
+    }
 #endif
-    store_y(u, activate(v, ACTIVATION, params.alpha, params.beta));
+#if RESIDUAL
+    sum += load_residual(u);
+#endif
+    store_y(u, activate(sum, ACTIVATION, params.alpha, params.beta));
 }

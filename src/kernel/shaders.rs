@@ -19,6 +19,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/direct.wgsl",
     "conv/register.wgsl",
     "conv/subgroup.wgsl",
+    "conv/subgroup3.wgsl",
     "conv/subgroup_pointwise.wgsl",
     "conv/transpose.wgsl",
     "conv/workgroup.wgsl",

@@ -22,20 +22,32 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     }
     let [_, h, w] = problem.axes;
     let pointwise = h.is_pointwise() && w.is_pointwise();
-    let block = block(problem.outputs, lanes);
+    let block = block(problem, lanes);
     // Weights of four input channels lie in a unit; a first layer's one to three are not padded to four.
     let inputs = if pointwise { 4 } else { problem.inputs.min(4) };
     let steps = problem.inputs.div_ceil(inputs);
     let blocks = problem.outputs.div_ceil(block);
     let units = h.output * w.output.div_ceil(4);
     let count = blocks * steps * h.kernel * w.kernel * block;
-    let shader = if pointwise { "conv/subgroup_pointwise.wgsl" } else { "conv/subgroup.wgsl" };
+    // A kernel three wide whose first pixel lies in the unit where the window begins, or just before it.
+    let three = w.kernel == 3 && w.dilation == 1 && h.dilation == 1 && w.stride <= 2 && w.before <= 1;
+    let shader = match (pointwise, three) {
+        (true, _) => "conv/subgroup_pointwise.wgsl",
+        (_, true) => "conv/subgroup3.wgsl",
+        _ => "conv/subgroup.wgsl",
+    };
     let mut kernel = Kernel::of(shader)
         .define("LANES", lanes as i64)
         .define("GROUPS", (block / lanes) as i64)
         .define("BLOCK", block as i64);
     if !pointwise {
         kernel = kernel.define("INPUTS", inputs as i64);
+    }
+    if three {
+        kernel = kernel
+            .define("STRIDE", w.stride as i64)
+            .define("BEFORE", w.before as i64)
+            .define("SPAN", (3 * w.stride + 3) as i64);
     }
     let (binding, storage) =
         problem.constant(weights, pack::PANELS, &[block, inputs], count + (blocks * block).div_ceil(4))?;
@@ -69,10 +81,12 @@ pub(super) fn axis_params(mut dispatch: Dispatch, axes: [Axis; 2]) -> Dispatch {
     dispatch
 }
 
-/// Output channels of an invocation: as many as waste least. Larger blocks read x less often, but take longer to compile
-/// (lavapipe: 0.2 to 0.4 s for 32), so there are few sizes.
-fn block(outputs: usize, lanes: usize) -> usize {
-    let sizes: &[usize] = if lanes >= 8 { &[32, 16, 8] } else { &[16, 8] };
-    let cost = |block: usize| outputs.div_ceil(block) * (10 + block);
+/// Output channels of an invocation: as many as waste least. Larger blocks read x less often, but take twice as long to
+/// compile (lavapipe: 0.2 to 0.4 s for 32), so there are few sizes, and the largest only where it pays: with a stride of
+/// two and in first layers, which read more of x for each product, it gains nothing.
+fn block(problem: &Problem<'_>, lanes: usize) -> usize {
+    let large = lanes >= 8 && problem.inputs >= 4 && problem.axes[2].stride == 1;
+    let sizes: &[usize] = if large { &[32, 16, 8] } else { &[16, 8] };
+    let cost = |block: usize| problem.outputs.div_ceil(block) * (10 + block);
     sizes.iter().copied().filter(|b| b % lanes == 0).min_by_key(|&b| cost(b)).unwrap_or(lanes)
 }

@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::Conv;
-use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operator, Value};
+use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operand, Operator, Request, Value};
+use crate::kernel::{DeviceClass, DeviceFacts, Layout, Storage};
 use crate::ops::window::{AutoPad, Window};
 use crate::tensor::{ElementType, Tensor};
 use crate::testing::{Input, Tolerance, check, try_check};
@@ -174,4 +175,78 @@ fn empty_batches_dispatch_nothing() {
     let w = Input::Constant(noise(&[4, 3, 3, 3], 2));
     let conv = Conv::default();
     check(&conv, &[Input::Run(noise(&[0, 3, 5, 5], 1)), w, Input::Missing], Tolerance::EXACT);
+}
+
+/// A convolution of one image without padding, everything constant but x.
+fn plain(x: [usize; 4], outputs: usize, kernel: usize, stride: usize, groups: usize) -> Case {
+    let pads = vec![kernel / 2; 4];
+    let window = Window { strides: vec![stride; 2], pads, ..Window::default() };
+    let conv = Conv { window, groups, activation: Activation::Relu, residual: true };
+    Case { conv, x: x.to_vec(), outputs, kernel: vec![kernel; 2], bias: true, constant: true }
+}
+
+#[test]
+fn the_larger_variants_agree_with_the_reference() {
+    // Enough pixels for two quads an invocation (register) and two quads a row of the tile (workgroup).
+    plain([1, 5, 46, 46], 64, 1, 1, 1).try_check().unwrap();
+    plain([1, 3, 46, 45], 64, 3, 1, 1).try_check().unwrap();
+    plain([2, 16, 31, 30], 40, 1, 1, 2).try_check().unwrap();
+}
+
+#[test]
+fn what_is_written_out_agrees_with_the_reference() {
+    for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        plain([2, 6, 19, 22], 6, kernel, stride, 6).try_check().unwrap();
+        plain([1, 9, 18, 21], 24, kernel, stride, 1).try_check().unwrap();
+    }
+}
+
+#[test]
+fn every_variant_is_valid_wgsl() {
+    let mut kernels = std::collections::BTreeSet::new();
+    let software = |lanes| DeviceFacts { subgroup_size: Some(lanes), ..DeviceFacts::lavapipe() };
+    let mut devices: Vec<_> = DeviceClass::ALL.map(DeviceFacts::floor).to_vec();
+    devices.extend([software(4), software(8), software(16)]);
+    for (outputs, inputs, groups) in [(64, 5, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)] {
+        for (kernel, stride, size) in [(1, 1, 46), (3, 1, 46), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 3, 9)] {
+            let case = plain([1, inputs, size, size], outputs, kernel, stride, groups);
+            for residual in [false, true] {
+                let conv = Conv { residual, ..case.conv.clone() };
+                let tensors = case.inputs();
+                let facts: Vec<_> = tensors
+                    .iter()
+                    .map(|input| match input {
+                        Input::Run(t) => Fact::new(t.element_type(), t.shape().to_vec()),
+                        Input::Constant(t) => Fact::constant(t.clone()),
+                        Input::Missing => unreachable!(),
+                    })
+                    .collect();
+                for (device, storage) in
+                    devices.iter().flat_map(|d| [Storage::F32, Storage::F16].map(|storage| (d, Some(storage))))
+                {
+                    let operands: Vec<_> =
+                        facts.iter().map(|fact| Some(Operand { fact, layout: Layout::Linear, storage })).collect();
+                    let outputs = conv.infer(&facts.iter().map(Some).collect::<Vec<_>>()).unwrap();
+                    let request = Request { inputs: &operands, outputs: &outputs, output_storages: &[storage], device };
+                    let candidates = conv.candidates(&request).unwrap();
+                    assert!(candidates.iter().any(|c| c.name == "direct"));
+                    for dispatch in candidates.into_iter().flat_map(|c| c.dispatches) {
+                        assert!(dispatch.bindings.len() <= 4, "{} needs more than the floor", dispatch.kernel.shader);
+                        kernels.insert(dispatch.kernel);
+                    }
+                }
+            }
+        }
+    }
+    for kernel in kernels {
+        let text = crate::kernel::assemble::assemble(&kernel).unwrap().wgsl;
+        let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+        // Halves are unpacked by a function that needs no feature of wgpu's.
+        let capabilities = naga::valid::Capabilities::SUBGROUP | naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
+            .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+            .subgroup_operations(naga::valid::SubgroupOperationSet::all())
+            .validate(&module)
+            .unwrap_or_else(|e| panic!("{kernel:?}: {e:?}"));
+    }
 }
