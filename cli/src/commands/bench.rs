@@ -1,0 +1,200 @@
+//! `rimlight bench`: how fast a model runs.
+
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use rimlight::{InputId, OutputId, Session};
+
+use super::{print, print_json};
+use crate::failure::{Failure, Outcome};
+use crate::flags::{DeviceFlags, InputFlags, PlanFlags, Setup};
+use crate::known;
+use crate::output::{self, rounded_ms};
+
+/// Measure a model: loading, the first result, a steady run, memory
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Measure a model: loading, the first result, a steady run, memory.\n\n\
+        A run includes handing the inputs over and reading the outputs back. The cold start is measured first, in this \
+        process: from opening the file to the first result.",
+    after_help = "Examples:\n  rimlight bench model.onnx --runs 100\n  rimlight bench model.onnx --backend gpu --profile"
+)]
+pub struct Bench {
+    /// An ONNX file, or a model that is known by name
+    model: String,
+    /// Runs before measuring
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    warmup: usize,
+    /// Runs that are measured
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
+    runs: u64,
+    /// Add the time of each operator (on a GPU that has timestamps)
+    #[arg(long)]
+    profile: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    inputs: InputFlags,
+    #[command(flatten)]
+    plan: PlanFlags,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+/// What was measured.
+pub struct Measured {
+    load: Duration,
+    cold_start: Duration,
+    /// The runs, the fastest first.
+    runs: Vec<Duration>,
+    dispatches: usize,
+    pipelines: usize,
+    gpu_bytes: u64,
+}
+
+impl Measured {
+    /// The run in the middle.
+    pub fn median(&self) -> Duration {
+        self.runs.get(self.runs.len() / 2).copied().unwrap_or_default()
+    }
+
+    fn percentile(&self, percent: usize) -> Duration {
+        self.runs
+            .get((self.runs.len() * percent / 100).min(self.runs.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+impl Bench {
+    pub fn run(&self) -> Outcome {
+        let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
+        let (measured, mut session) = measure(&setup, self.warmup, usize::try_from(self.runs).unwrap_or(usize::MAX))?;
+        let profile = if self.profile { profile(&mut session)? } else { vec![] };
+        let figures = json(&setup, &measured);
+        if self.json {
+            let mut figures = figures;
+            if self.profile {
+                figures["profile"] = profile
+                    .iter()
+                    .map(|(label, time)| serde_json::json!({ "operator": label, "ms": rounded_ms(*time) }))
+                    .collect();
+            }
+            return print_json(&figures);
+        }
+        let mut table = output::Table::default();
+        for (key, value) in figures.as_object().into_iter().flatten() {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            table.row([key.as_str(), &text]);
+        }
+        print(&table.to_string())?;
+        for note in &setup.inputs.notes {
+            print(&format!("  {note}\n"))?;
+        }
+        if self.profile {
+            let total: Duration = profile.iter().map(|(_, time)| *time).sum();
+            let mut table = output::Table::default();
+            for (label, time) in &profile {
+                let share = time.as_secs_f64() / total.as_secs_f64().max(1e-12) * 100.0;
+                table.row([&format!("{:8.3} ms", output::ms(*time)), &format!("{share:5.1} %"), label]);
+            }
+            print(&format!("\n{table}"))?;
+        }
+        Ok(())
+    }
+}
+
+/// Measures a setup. The model is opened once more, so that the cold start is one.
+pub fn measure(setup: &Setup, warmup: usize, runs: usize) -> Outcome<(Measured, Session)> {
+    let progress = output::progress((warmup + runs) as u64, "running", false);
+    let start = Instant::now();
+    let (model, _) = known::open(&setup.name)?;
+    let mut session = model.session_with(&setup.device, &setup.options)?;
+    let load = start.elapsed();
+    let ids = ids(&setup.model, &session)?;
+    once(&mut session, setup, &ids)?;
+    let cold_start = start.elapsed();
+    let mut times = Vec::with_capacity(runs);
+    for i in 0..warmup + runs {
+        let start = Instant::now();
+        once(&mut session, setup, &ids)?;
+        if i >= warmup {
+            times.push(start.elapsed());
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    times.sort();
+    let summary = session.schedule().map(|schedule| schedule.summary).unwrap_or_default();
+    let measured = Measured {
+        load,
+        cold_start,
+        runs: times,
+        dispatches: summary.dispatches,
+        pipelines: summary.pipelines,
+        gpu_bytes: summary.activation_bytes + summary.constant_bytes,
+    };
+    Ok((measured, session))
+}
+
+type Ids = (Vec<InputId>, Vec<OutputId>);
+
+fn ids(model: &rimlight::Model, session: &Session) -> Outcome<Ids> {
+    let inputs: Result<_, _> = model.inputs().map(|port| session.input(port.name)).collect();
+    let outputs: Result<_, _> = model.outputs().map(|port| session.output(port.name)).collect();
+    Ok((inputs?, outputs?))
+}
+
+fn once(session: &mut Session, setup: &Setup, (inputs, outputs): &Ids) -> Outcome {
+    for (id, (_, tensor)) in inputs.iter().zip(&setup.inputs.tensors) {
+        session.set(*id, tensor.view())?;
+    }
+    session.run()?;
+    for id in outputs {
+        std::hint::black_box(session.get(*id)?.bytes().first());
+    }
+    Ok(())
+}
+
+fn json(setup: &Setup, measured: &Measured) -> serde_json::Value {
+    let megabytes = |bytes: u64| (bytes as f64 / 1e4).round() / 100.0;
+    serde_json::json!({
+        "model": setup.name,
+        "backend": setup.backend(),
+        "adapter": setup.device.name(),
+        "precision": setup.precision_name(),
+        "load_ms": rounded_ms(measured.load),
+        "cold_start_ms": rounded_ms(measured.cold_start),
+        "median_ms": rounded_ms(measured.median()),
+        "min_ms": rounded_ms(measured.percentile(0)),
+        "p95_ms": rounded_ms(measured.percentile(95)),
+        "peak_rss_mb": peak_memory().map(megabytes),
+        "gpu_memory_mb": megabytes(measured.gpu_bytes),
+        "dispatches": measured.dispatches,
+        "pipelines": measured.pipelines,
+    })
+}
+
+/// The most memory that the process has had, in bytes, where the system tells.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
+}
+
+/// The time of each dispatch of one run, the longest first; kernels of one node stand together.
+fn profile(session: &mut Session) -> Outcome<Vec<(String, Duration)>> {
+    let gpu =
+        session.as_gpu().ok_or_else(|| Failure::input("--profile times a GPU's kernels, but the device is the CPU"))?;
+    let mut times: Vec<(String, Duration)> = vec![];
+    for timing in gpu.profile()?.dispatches {
+        let label = format!("{} ({})", timing.label, timing.shader);
+        match times.iter_mut().find(|(other, _)| *other == label) {
+            Some((_, time)) => *time += timing.time,
+            None => times.push((label, timing.time)),
+        }
+    }
+    times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
+    Ok(times)
+}

@@ -1,0 +1,102 @@
+//! `rimlight devices`: the adapters of this machine, which one would be taken and why, and what they can do.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use rimlight::gpu::{AdapterInfo, Adapters};
+use rimlight::plan::readable_bytes;
+use rimlight::{Device, DeviceOptions};
+
+use super::{print, print_json};
+use crate::failure::{Failure, Outcome};
+use crate::flags::DeviceFlags;
+use crate::output::Table;
+use crate::report;
+
+/// List the adapters, which one would be taken and why, and what to do where there is none
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  rimlight devices\n  rimlight devices --backend gpu --report my-device.json\n\n\
+    A report holds limits, features, a self-test and the rates of the kernel families. Reports from devices that we do\n\
+    not have are what we learn from: please send them.")]
+pub struct Devices {
+    /// Write what the device can do and how fast it is (takes about a minute)
+    #[arg(long, value_name = "FILE.json")]
+    report: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+impl Devices {
+    pub fn run(&self) -> Outcome {
+        let adapters = pollster::block_on(Adapters::all());
+        let chosen = self.device.device(false);
+        if self.json {
+            let (taken, choice) = match &chosen {
+                Ok(device) => (Some(device.name()), device.choice().to_owned()),
+                Err(failure) => (None, failure.to_string()),
+            };
+            print_json(&serde_json::json!({
+                "adapters": adapters.infos().map(report::adapter).collect::<Vec<_>>(),
+                "taken": taken,
+                "choice": choice.lines().collect::<Vec<_>>(),
+            }))?;
+        } else {
+            for info in adapters.infos() {
+                print(&describe(info))?;
+            }
+            match &chosen {
+                Ok(device) => {
+                    print(&format!("taken: {}\n  {}\n", device.name(), device.choice().replace('\n', "\n  ")))?
+                }
+                Err(failure) => print(&format!("none can be taken\n  {failure}\n"))?,
+            }
+        }
+        let device = chosen?;
+        match &self.report {
+            Some(path) => self.write_report(path, &device),
+            None => Ok(()),
+        }
+    }
+
+    /// The report is of the device that would be taken; where that is the CPU, of any GPU that there is.
+    fn write_report(&self, path: &PathBuf, taken: &Device) -> Outcome {
+        let device = match taken.is_gpu() {
+            true => taken.clone(),
+            false => {
+                let mut options = DeviceOptions::default();
+                options.backend = rimlight::Backend::Gpu;
+                options.class = self.device.device_class;
+                Device::new(&options)?
+            }
+        };
+        let report = report::report(&device)?;
+        let text = format!("{report:#}\n");
+        std::fs::write(path, text).map_err(|e| Failure::file(path, e))?;
+        if !self.json {
+            print(&format!("report of {} written to '{}'\n", device.name(), path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn describe(info: &AdapterInfo) -> String {
+    let facts = &info.facts;
+    let mut table = Table::default();
+    table.row(["driver", &info.driver]);
+    table.row(["class", facts.class.name()]);
+    table.row(["features", &if info.features.is_empty() { "none".to_owned() } else { info.features.join(", ") }]);
+    let subgroups = facts.subgroup_size.map_or("none of fixed size".to_owned(), |size| format!("of {size}"));
+    table.row(["subgroups", &subgroups]);
+    let memory = readable_bytes(facts.workgroup_memory.into());
+    table.row(["workgroups", &format!("up to {} invocations, {memory} of memory", facts.max_invocations)]);
+    let binding = readable_bytes(facts.max_binding_size);
+    let buffer = readable_bytes(info.max_buffer_size);
+    table.row([
+        "buffers",
+        &format!("{buffer} each, {binding} bound at once, {} to a kernel", facts.max_storage_buffers),
+    ]);
+    format!("{info}\n{table}\n")
+}

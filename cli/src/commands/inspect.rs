@@ -1,0 +1,290 @@
+//! `rimlight inspect`: what a model is and what a run of it does, before it runs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use rimlight::plan::{Place, Schedule, readable_bytes};
+use rimlight::{Device, Graph, Model, Plan};
+
+use super::{print, print_json};
+use crate::failure::{Failure, Outcome};
+use crate::flags::{DeviceFlags, InputFlags, PlanFlags, PrecisionFlag};
+use crate::inputs::Inputs;
+use crate::known;
+use crate::output::{Table, operations, thousands};
+use crate::timeline;
+
+/// Show a model's inputs, outputs, operators and plan: what runs where and why, and its memory
+#[derive(Debug, Args)]
+#[command(after_help = after_help())]
+pub struct Inspect {
+    /// An ONNX file, or a model that is known by name
+    model: String,
+    /// Print every step of the plan
+    #[arg(long)]
+    steps: bool,
+    /// Write the graph in Graphviz's language (`-` is the standard output)
+    #[arg(long, value_name = "FILE.dot")]
+    dot: Option<PathBuf>,
+    /// Write a picture of the plan's memory over time, nodes on the host in red
+    #[arg(long, value_name = "FILE.svg")]
+    svg: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    inputs: InputFlags,
+    #[command(flatten)]
+    plan: PlanFlags,
+    #[command(flatten)]
+    device: DeviceFlags,
+}
+
+fn after_help() -> String {
+    let mut table = Table::default();
+    for rewrite in rimlight::optimize::REWRITES {
+        table.row([rewrite.name, rewrite.about]);
+    }
+    format!(
+        "Rewrites, for --without:\n{table}\nExamples:\n  rimlight inspect model.onnx\n  \
+         rimlight inspect model.onnx --backend gpu --device-class mali --svg memory.svg"
+    )
+}
+
+impl Inspect {
+    pub fn run(&self) -> Outcome {
+        let (model, known) = known::open(&self.model)?;
+        let device = self.device.device(self.plan.require_gpu)?;
+        // A dimension that stays open makes a plan impossible, but not a look at the model.
+        let plan = match Inputs::gather(&model, known.as_ref(), &self.inputs, &self.plan.dim) {
+            Ok(inputs) => {
+                let precision = match self.plan.precision {
+                    PrecisionFlag::F16 => rimlight::Precision::F16,
+                    _ => rimlight::Precision::F32,
+                };
+                let options = inputs.options(&self.plan).precision(precision);
+                Ok((model.plan(&device, &options)?, inputs.notes))
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Some(path) = &self.dot {
+            let graph = plan.as_ref().map_or_else(|_| model.graph(), |(plan, _)| plan.graph());
+            write(path, &graph.dot())?;
+        }
+        if let Some(path) = &self.svg {
+            let (plan, _) = plan.as_ref().map_err(Failure::clone)?;
+            let schedule = plan.schedule().ok_or_else(|| {
+                Failure::input("--svg draws what a plan keeps on a GPU, but the device is the CPU: add --backend gpu")
+            })?;
+            write(path, &timeline::svg(schedule, &self.model))?;
+        }
+        if self.json {
+            return print_json(&json(&self.model, &model, &device, &plan.as_ref().map(|(plan, _)| plan)));
+        }
+        if self.dot.as_deref().is_some_and(|path| path.as_os_str() == "-") {
+            return Ok(());
+        }
+        print(&summary(&self.model, &model))?;
+        match &plan {
+            Err(failure) => print(&format!("\nno plan yet: {failure}\n")),
+            Ok((plan, notes)) => {
+                print(&planned(plan, &device, notes))?;
+                match plan.schedule() {
+                    Some(schedule) if self.steps => print(&format!("\n{schedule}")),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+fn write(path: &PathBuf, text: &str) -> Outcome {
+    if path.as_os_str() == "-" {
+        return print(text);
+    }
+    std::fs::write(path, text).map_err(|e| Failure::file(path, e))
+}
+
+fn operators(graph: &Graph) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for node in &graph.nodes {
+        *counts.entry(node.operator.name()).or_default() += 1;
+    }
+    counts
+}
+
+/// Elements of floating-point constants: what was trained.
+fn parameters(graph: &Graph) -> usize {
+    let constants = graph.values.iter().filter_map(|value| value.fact.as_ref()?.constant.as_ref());
+    constants.filter(|tensor| tensor.element_type().is_float()).map(rimlight::Tensor::len).sum()
+}
+
+/// The work of one run, where every shape is known.
+fn work(graph: &Graph) -> f64 {
+    let node = |node: &rimlight::graph::Node| {
+        let inputs = graph.input_facts(node)?;
+        let outputs: Option<Vec<_>> =
+            node.outputs.iter().map(|id| id.map_or(None, |id| graph.fact(id).cloned())).collect();
+        Some(node.operator.work(&inputs, &outputs?))
+    };
+    graph.nodes.iter().filter_map(node).sum()
+}
+
+/// What the model is.
+pub fn summary(name: &str, model: &Model) -> String {
+    let graph = model.graph();
+    let metadata = model.metadata();
+    let mut text = format!("{name}\n");
+    let mut table = Table::default();
+    if !metadata.producer.is_empty() {
+        table.row(["written by", &metadata.producer]);
+    }
+    let opsets: Vec<String> = metadata
+        .opsets
+        .iter()
+        .map(|(domain, version)| if domain.is_empty() { version.to_string() } else { format!("{domain} {version}") })
+        .collect();
+    table.row(["operator sets", &opsets.join(", ")]);
+    for port in model.inputs() {
+        table.row(["input", &port.to_string()]);
+    }
+    for port in model.outputs() {
+        table.row(["output", &port.to_string()]);
+    }
+    let counts: Vec<String> = operators(graph).iter().map(|(name, n)| format!("{name} {n}")).collect();
+    table.row(["operators", &format!("{}: {}", graph.nodes.len(), counts.join(", "))]);
+    table.row(["parameters", &thousands(parameters(graph))]);
+    text.push_str(&table.to_string());
+    text
+}
+
+/// What a run does.
+pub fn planned(plan: &Plan, device: &Device, notes: &[String]) -> String {
+    let mut text = format!("\nplan for {}", device.name());
+    if let Some(facts) = device.facts() {
+        text.push_str(&format!(" as {}", facts.class));
+    }
+    if !notes.is_empty() {
+        let dims: Vec<&str> = notes.iter().filter(|note| note.contains(" = ")).map(String::as_str).collect();
+        if !dims.is_empty() {
+            text.push_str(&format!(", with {}", dims.join(", ")));
+        }
+    }
+    text.push('\n');
+    let Some(schedule) = plan.schedule() else {
+        let graph = plan.graph();
+        let counts: Vec<String> = operators(graph).iter().map(|(name, n)| format!("{name} {n}")).collect();
+        let mut table = Table::default();
+        table.row(["after rewrites", &format!("{} nodes, all on the CPU: {}", graph.nodes.len(), counts.join(", "))]);
+        table.row(["work", &operations(work(graph))]);
+        return text + &table.to_string();
+    };
+    let s = &schedule.summary;
+    let mut table = Table::default();
+    table.row(["work", &operations(s.work)]);
+    let conversions = format!("{} ({} of them convert layouts)", s.dispatches, s.conversions);
+    table.row(["dispatches", &conversions]);
+    table.row(["pipelines", &s.pipelines.to_string()]);
+    let activations = readable_bytes(s.activation_bytes);
+    table.row(["activations", &format!("{activations}, lower bound {}", readable_bytes(s.lower_bound_bytes))]);
+    table.row(["constants", &readable_bytes(s.constant_bytes)]);
+    table.row(["memory", &timeline::line(schedule, 60)]);
+    text.push_str(&table.to_string());
+    text.push_str(&places(schedule));
+    text
+}
+
+/// Where each operator runs: the kinds of kernel with how often, and every node that is on the host.
+fn places(schedule: &Schedule) -> String {
+    let mut counts: BTreeMap<(&str, &str), (usize, f64)> = BTreeMap::new();
+    let mut host = Table::default();
+    let mut hosts = 0;
+    for place in &schedule.places {
+        let node = schedule.graph.node(place.node);
+        let kind = match &place.place {
+            Place::Gpu(candidate) => *candidate,
+            Place::View => "view: nothing is done",
+            Place::Host(reason) => {
+                hosts += 1;
+                host.row([&node.name, node.operator.name(), reason]);
+                "on the host"
+            }
+        };
+        let count = counts.entry((node.operator.name(), kind)).or_default();
+        count.0 += 1;
+        count.1 += place.work;
+    }
+    let mut table = Table::default();
+    for ((operator, kind), (count, work)) in counts {
+        table.row([operator, &count.to_string(), kind, &operations(work)]);
+    }
+    let mut text = format!("\n{table}");
+    if hosts > 0 {
+        text.push_str(&format!("\non the host, and why:\n{host}"));
+    }
+    text
+}
+
+fn json(name: &str, model: &Model, device: &Device, plan: &Result<&Plan, &Failure>) -> serde_json::Value {
+    let graph = model.graph();
+    let port = |port: rimlight::Port<'_>| {
+        serde_json::json!({
+            "name": port.name,
+            "type": port.fact.map(|fact| fact.element_type.name()),
+            "shape": port.fact.map(|fact| fact.shape.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        })
+    };
+    let metadata = model.metadata();
+    let mut json = serde_json::json!({
+        "model": name,
+        "producer": metadata.producer,
+        "ir_version": metadata.ir_version,
+        "opsets": metadata.opsets.iter().map(|(domain, version)| (domain.clone(), *version)).collect::<BTreeMap<_, _>>(),
+        "inputs": model.inputs().map(port).collect::<Vec<_>>(),
+        "outputs": model.outputs().map(port).collect::<Vec<_>>(),
+        "operators": operators(graph),
+        "nodes": graph.nodes.len(),
+        "parameters": parameters(graph),
+        "adapter": device.name(),
+        "backend": if device.is_gpu() { "gpu" } else { "cpu" },
+        "device_class": device.facts().map(|facts| facts.class.name()),
+    });
+    match plan {
+        Err(failure) => json["plan_error"] = failure.to_string().into(),
+        Ok(plan) => {
+            json["plan"] = match plan.schedule() {
+                Some(schedule) => schedule_json(schedule),
+                None => serde_json::json!({ "nodes": plan.graph().nodes.len(), "work": work(plan.graph()) }),
+            };
+        }
+    }
+    json
+}
+
+fn schedule_json(schedule: &Schedule) -> serde_json::Value {
+    let s = &schedule.summary;
+    let place = |place: &rimlight::plan::NodePlace| {
+        let node = schedule.graph.node(place.node);
+        let (kind, detail) = match &place.place {
+            Place::Gpu(candidate) => ("gpu", *candidate),
+            Place::View => ("view", ""),
+            Place::Host(reason) => ("host", reason.as_str()),
+        };
+        serde_json::json!({
+            "name": node.name, "operator": node.operator.name(), "place": kind, "detail": detail, "work": place.work,
+        })
+    };
+    serde_json::json!({
+        "activation_bytes": s.activation_bytes,
+        "lower_bound_bytes": s.lower_bound_bytes,
+        "constant_bytes": s.constant_bytes,
+        "dispatches": s.dispatches,
+        "conversions": s.conversions,
+        "pipelines": s.pipelines,
+        "host_nodes": s.host_nodes,
+        "work": s.work,
+        "live_bytes": timeline::live(schedule),
+        "nodes": schedule.places.iter().map(place).collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,194 @@
+//! Flags that commands share: the model, the device, how it is planned, what goes in.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use rimlight::kernel::DeviceClass;
+use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, Precision};
+
+use crate::failure::{Failure, Outcome};
+use crate::inputs::Inputs;
+use crate::known::{self, Known};
+
+/// The kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BackendFlag {
+    /// A GPU, the CPU where there is none (never a GPU in software)
+    Auto,
+    /// A GPU, one in software included; it is an error where there is none
+    Gpu,
+    /// The CPU
+    Cpu,
+}
+
+/// How values are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionFlag {
+    /// 32-bit floats
+    F32,
+    /// Stored in 16 bits, computed in 32; on a GPU only
+    F16,
+    /// 16 bits on a GPU where the model's values are shown to bear it, else 32
+    Auto,
+}
+
+/// Which device to use.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Device")]
+pub struct DeviceFlags {
+    /// What to run on
+    #[arg(long, value_enum, default_value = "auto")]
+    pub backend: BackendFlag,
+    /// The adapter whose name holds this
+    #[arg(long, value_name = "SUBSTRING")]
+    pub adapter: Option<String>,
+    /// Plan as for a device of this class: nvidia, adreno, mali, apple, intel, amd, gl, web, software
+    #[arg(long, value_name = "CLASS")]
+    pub device_class: Option<DeviceClass>,
+    /// Threads of the CPU backend
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Where compiled pipelines are kept between starts
+    #[arg(long, value_name = "FOLDER")]
+    pub cache_folder: Option<PathBuf>,
+}
+
+/// How the model is planned.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Plan")]
+pub struct PlanFlags {
+    /// Bind a symbolic dimension
+    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
+    pub dim: Vec<(String, usize)>,
+    /// How values are stored
+    #[arg(long, value_enum, default_value = "f32")]
+    pub precision: PrecisionFlag,
+    /// Any node that would run on the host is an error (and there must be a GPU)
+    #[arg(long)]
+    pub require_gpu: bool,
+    /// Leave out a rewrite of the graph, by its name
+    #[arg(long, value_name = "REWRITE")]
+    pub without: Vec<String>,
+}
+
+/// What goes into the model.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Inputs")]
+pub struct InputFlags {
+    /// An input out of a file: .npy, .npz (its array of that name), .pb, or a picture; NAME= may be left out where there is
+    /// one input
+    #[arg(long, value_name = "NAME=FILE")]
+    pub input: Vec<String>,
+    /// All inputs out of one .npz file: its arrays NAME or in:NAME
+    #[arg(long, value_name = "FILE.npz")]
+    pub inputs: Option<PathBuf>,
+    /// How a picture becomes the input, such as resize=stretch or mean=0.5; see the library's documentation of
+    /// `Preprocessing::set`
+    #[arg(long, value_name = "PROPERTY=VALUE")]
+    pub preprocess: Vec<String>,
+    /// Inputs that are not given are random, from this seed
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+}
+
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let (name, size) = text.rsplit_once('=').ok_or("a dimension is given as NAME=N, such as batch=1")?;
+    let size = size.parse().map_err(|_| format!("'{size}' is no size"))?;
+    Ok((name.to_owned(), size))
+}
+
+impl DeviceFlags {
+    /// The device, for plans that need a GPU or do not.
+    ///
+    /// # Errors
+    /// If there is none that fits.
+    pub fn device(&self, require_gpu: bool) -> Outcome<Device> {
+        let mut options = DeviceOptions::default();
+        options.backend = match (self.backend, require_gpu) {
+            (BackendFlag::Cpu, true) => {
+                return Err(Failure::input("--require-gpu and --backend cpu contradict each other"));
+            }
+            (BackendFlag::Cpu, false) => Backend::Cpu,
+            (BackendFlag::Gpu, _) | (BackendFlag::Auto, true) => Backend::Gpu,
+            (BackendFlag::Auto, false) => Backend::Auto,
+        };
+        options.adapter.clone_from(&self.adapter);
+        options.class = self.device_class;
+        options.threads = self.threads;
+        options.cache_folder.clone_from(&self.cache_folder);
+        if let Some(folder) = &self.cache_folder {
+            std::fs::create_dir_all(folder).map_err(|e| Failure::file(folder, e))?;
+        }
+        Ok(Device::new(&options)?)
+    }
+}
+
+/// A model, opened, with everything that its flags say about it.
+pub struct Setup {
+    /// The model as the user named it.
+    pub name: String,
+    /// What is known of it.
+    pub known: Option<Known>,
+    /// The model.
+    pub model: Model,
+    /// The device.
+    pub device: Device,
+    /// The options, the precision being the one that was settled on.
+    pub options: Options,
+    /// The precision.
+    pub precision: Precision,
+    /// The inputs.
+    pub inputs: Inputs,
+}
+
+impl Setup {
+    /// Opens a model and a device, and makes the inputs.
+    ///
+    /// # Errors
+    /// If any of it cannot be.
+    pub fn new(name: &str, device: &DeviceFlags, plan: &PlanFlags, input: &InputFlags) -> Outcome<Self> {
+        let (model, known) = known::open(name)?;
+        let inputs = Inputs::gather(&model, known.as_ref(), input, &plan.dim)?;
+        let device = device.device(plan.require_gpu)?;
+        let options = inputs.options(plan);
+        let precision = match plan.precision {
+            PrecisionFlag::F32 => Precision::F32,
+            PrecisionFlag::F16 => Precision::F16,
+            PrecisionFlag::Auto => settle(&model, &device, &options, &inputs)?,
+        };
+        let options = options.precision(precision);
+        Ok(Self { name: name.to_owned(), known, model, device, options, precision, inputs })
+    }
+
+    /// The device's kind, for JSON.
+    pub fn backend(&self) -> &'static str {
+        if self.device.is_gpu() { "gpu" } else { "cpu" }
+    }
+
+    /// The precision's name.
+    pub const fn precision_name(&self) -> &'static str {
+        match self.precision {
+            Precision::F16 => "f16",
+            _ => "f32",
+        }
+    }
+}
+
+/// 16 bits, if the device is a GPU and the model's values in 16 bits are near enough to those in 32.
+fn settle(model: &Model, device: &Device, options: &Options, inputs: &Inputs) -> Outcome<Precision> {
+    if !device.is_gpu() {
+        return Ok(Precision::F32);
+    }
+    let half = options.clone().precision(Precision::F16);
+    let tolerance = rimlight::Tolerance::of(Precision::F16);
+    let validation = rimlight::validate(model, device, &half, &inputs.borrowed(), tolerance)?;
+    Ok(if validation.passed() { Precision::F16 } else { Precision::F32 })
+}
+
+impl PlanFlags {
+    /// The options that they stand for, shapes and precision aside.
+    pub fn options(&self) -> Options {
+        let placement = if self.require_gpu { Placement::GpuOnly } else { Placement::Auto };
+        self.without.iter().fold(Options::new().placement(placement), |options, rewrite| options.without(rewrite))
+    }
+}

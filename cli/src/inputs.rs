@@ -1,0 +1,214 @@
+//! The inputs of a run: out of files, or random.
+
+use std::path::{Path, PathBuf};
+
+use rimlight::graph::{Bindings, Dim, Fact};
+use rimlight::image::{Picture, Preprocessing};
+use rimlight::{Model, Options, RunError, Tensor};
+
+use crate::arrays;
+use crate::failure::{Failure, Outcome};
+use crate::flags::{InputFlags, PlanFlags};
+use crate::known::Known;
+use crate::random::Random;
+
+/// A random input is not made larger than this, in bytes: beyond it, somebody mistyped a dimension.
+const LARGEST: usize = 4 << 30;
+
+/// Inputs, one for each of the model's, in its order.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Names and contents.
+    pub tensors: Vec<(String, Tensor)>,
+    /// What was decided without being asked: random contents, open dimensions taken as 1.
+    pub notes: Vec<String>,
+    dims: Vec<(String, usize)>,
+}
+
+impl Inputs {
+    /// Reads what the flags name and makes the rest.
+    ///
+    /// # Errors
+    /// If a file cannot be read or does not fit, or a dimension stays open.
+    pub fn gather(model: &Model, known: Option<&Known>, flags: &InputFlags, dims: &[(String, usize)]) -> Outcome<Self> {
+        let mut given: Vec<(String, Tensor)> = vec![];
+        let names: Vec<&str> = model.inputs().map(|port| port.name).collect();
+        let check = |name: &str| {
+            if names.contains(&name) {
+                return Ok(());
+            }
+            let known = names.iter().map(|&n| n.to_owned()).collect();
+            Err(Failure::from(RunError::Name { kind: "input", name: name.to_owned(), known }))
+        };
+        if let Some(path) = &flags.inputs {
+            for (array, tensor) in arrays::read_npz(path)? {
+                let name = array.strip_prefix("in:").unwrap_or(&array).to_owned();
+                // Files with the answers beside the inputs are common.
+                if array.starts_with("out:") {
+                    continue;
+                }
+                check(&name)?;
+                given.push((name, tensor));
+            }
+        }
+        for text in &flags.input {
+            let (name, path) = split(text, &names)?;
+            check(name)?;
+            let port = model.inputs().find(|port| port.name == name);
+            let fact = port.and_then(|port| port.fact);
+            given.retain(|(other, _)| other != name);
+            given.push((name.to_owned(), read(name, &path, fact, known, &flags.preprocess)?));
+        }
+        let mut bindings: Bindings =
+            dims.iter().map(|(name, size)| (name.clone(), i64::try_from(*size).unwrap_or(i64::MAX))).collect();
+        for (name, tensor) in &given {
+            let fact = model.inputs().find(|port| port.name == name).and_then(|port| port.fact);
+            bind(fact, tensor.shape(), &mut bindings);
+        }
+        let mut notes = vec![];
+        let mut random = Random::new(flags.seed);
+        let mut tensors = vec![];
+        let mut made = vec![];
+        for port in model.inputs() {
+            if let Some(at) = given.iter().position(|(name, _)| name == port.name) {
+                tensors.push(given.swap_remove(at));
+                continue;
+            }
+            let Some(fact) = port.fact else {
+                return Err(Failure::input(format!(
+                    "the file gives input '{}' no type: give it with --input",
+                    port.name
+                )));
+            };
+            let shape = shape(port.name, fact, &mut bindings, &mut notes)?;
+            let bytes = shape.iter().try_fold(fact.element_type.size(), |n, &d| n.checked_mul(d));
+            if bytes.is_none_or(|n| n > LARGEST) {
+                return Err(Failure::input(format!(
+                    "input '{}' would be {shape:?}, which is too large to make",
+                    port.name
+                )));
+            }
+            made.push(port.name.to_owned());
+            tensors.push((port.name.to_owned(), random.tensor(fact.element_type, &shape)?));
+        }
+        if !made.is_empty() {
+            notes.push(format!("random input for {} (seed {})", made.join(", "), flags.seed));
+        }
+        Ok(Self { tensors, notes, dims: dims.to_vec() })
+    }
+
+    /// The options: the flags', with every input's shape.
+    pub fn options(&self, flags: &PlanFlags) -> Options {
+        let options = self.dims.iter().fold(flags.options(), |options, (name, size)| options.dim(name, *size));
+        self.tensors.iter().fold(options, |options, (name, tensor)| options.shape(name, tensor.shape()))
+    }
+
+    /// Names and contents, borrowed.
+    pub fn borrowed(&self) -> Vec<(&str, &Tensor)> {
+        self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect()
+    }
+}
+
+/// `NAME=FILE`, or `FILE` where the model has one input.
+fn split<'a>(text: &'a str, names: &[&'a str]) -> Outcome<(&'a str, PathBuf)> {
+    // Names may hold '='; what the model has decides.
+    let named = names.iter().find_map(|name| Some((*name, text.strip_prefix(name)?.strip_prefix('=')?)));
+    match (named, names) {
+        (Some((name, path)), _) => Ok((name, path.into())),
+        (None, [only]) if !text.contains('=') || Path::new(text).exists() => Ok((only, text.into())),
+        _ => match text.split_once('=') {
+            Some((name, path)) => Ok((name, path.into())),
+            None => Err(Failure::input(format!("--input takes NAME=FILE; the inputs are {}", names.join(", ")))),
+        },
+    }
+}
+
+fn read(name: &str, path: &Path, fact: Option<&Fact>, known: Option<&Known>, preprocess: &[String]) -> Outcome<Tensor> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    match extension.as_str() {
+        "npy" => arrays::read_npy(path),
+        "pb" => arrays::read_pb(path),
+        "npz" => {
+            let arrays = arrays::read_npz(path)?;
+            let names: Vec<String> = arrays.iter().map(|(name, _)| name.clone()).collect();
+            let found = match arrays.len() {
+                1 => arrays.into_iter().next(),
+                _ => arrays.into_iter().find(|(array, _)| array.strip_prefix("in:").unwrap_or(array) == name),
+            };
+            let missing = || Failure::file(path, format!("it has no array '{name}'; it has {}", names.join(", ")));
+            found.map(|(_, tensor)| tensor).ok_or_else(missing)
+        }
+        "jpg" | "jpeg" | "png" => {
+            let fact = fact.ok_or_else(|| Failure::input(format!("the file gives input '{name}' no type")))?;
+            let mut how = match known {
+                Some(known) => known.preprocessing(fact)?,
+                None => Preprocessing::for_input(fact)?,
+            };
+            for text in preprocess {
+                let (property, value) = text
+                    .split_once('=')
+                    .ok_or_else(|| Failure::input(format!("--preprocess takes PROPERTY=VALUE, not '{text}'")))?;
+                how.set(property, value)?;
+            }
+            Ok(how.tensor(&Picture::open(path)?, fact)?)
+        }
+        _ => Err(Failure::file(path, "an input is a .npy, .npz, .pb, .jpg, .jpeg or .png file")),
+    }
+}
+
+/// Symbols take the sizes that a given tensor has.
+fn bind(fact: Option<&Fact>, shape: &[usize], bindings: &mut Bindings) {
+    for (dim, &size) in fact.iter().flat_map(|fact| &fact.shape).zip(shape) {
+        if let Some(symbol) = symbol(dim) {
+            bindings.entry(symbol).or_insert(i64::try_from(size).unwrap_or(i64::MAX));
+        }
+    }
+}
+
+fn symbol(dim: &Dim) -> Option<String> {
+    let mut symbols = vec![];
+    dim.symbols(&mut symbols);
+    symbols.pop().filter(|symbol| *symbol == dim.to_string())
+}
+
+/// An input's shape in numbers. What leads and stays open is a batch, and is taken as 1.
+fn shape(name: &str, fact: &Fact, bindings: &mut Bindings, notes: &mut Vec<String>) -> Outcome<Vec<usize>> {
+    let mut shape = vec![];
+    for (axis, dim) in fact.shape.iter().enumerate() {
+        let size = match dim.bind(bindings).size() {
+            Some(size) => size,
+            None if axis == 0 => {
+                if let Some(symbol) = symbol(dim) {
+                    notes.push(format!("{symbol} = 1"));
+                    bindings.insert(symbol, 1);
+                }
+                1
+            }
+            None => {
+                let what = format!("input '{name}' is {fact}");
+                return Err(Failure::input(match symbol(dim) {
+                    Some(symbol) => format!("{what}: bind '{symbol}' with --dim {symbol}=N, or give the input"),
+                    None => format!("{what}, of which the file leaves dimension {axis} open: give it with --input"),
+                }));
+            }
+        };
+        shape.push(size);
+    }
+    Ok(shape)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_goes_to_the_input_that_it_names() {
+        let names = ["a", "a=b", "c"];
+        assert_eq!(split("c=x.npy", &names).unwrap(), ("c", "x.npy".into()));
+        assert_eq!(split("a=b=x.npy", &["a=b"]).unwrap(), ("a=b", "x.npy".into()));
+        assert_eq!(split("x.npy", &["only"]).unwrap(), ("only", "x.npy".into()));
+        assert!(split("x.npy", &names).is_err());
+        // A name that there is not is named later, with the ones that there are.
+        assert_eq!(split("d=x.npy", &names).unwrap(), ("d", "x.npy".into()));
+    }
+}

@@ -1,0 +1,65 @@
+//! The command line of Rimlight: `rimlight try`, `devices`, `inspect`, `run`, `validate`, `bench`, `conformance`, `models`.
+//!
+//! Each command is a file in `commands/`; what they share stands beside it.
+
+pub mod arrays;
+mod commands;
+pub mod failure;
+pub mod fetch;
+mod flags;
+mod inputs;
+pub mod known;
+mod output;
+pub mod program;
+mod random;
+mod report;
+mod timeline;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs neural networks on the GPU that is already there, and checks every value against the CPU.
+#[derive(Debug, Parser)]
+#[command(name = "rimlight", version, propagate_version = true, max_term_width = 120)]
+#[command(after_help = "Example: rimlight try model.onnx\n\
+    Exit status: 0 success, 1 the answer is no, 2 wrong use or bad input, 3 the device failed.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Try(commands::try_model::Try),
+    Devices(commands::devices::Devices),
+    Inspect(commands::inspect::Inspect),
+    Run(commands::run::Run),
+    Validate(commands::validate::Validate),
+    Bench(commands::bench::Bench),
+    Conformance(commands::conformance::Conformance),
+    Models(commands::models::Models),
+}
+
+/// Runs the program with the arguments of the process.
+pub fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Try(command) => command.run(),
+        Command::Devices(command) => command.run(),
+        Command::Inspect(command) => command.run(),
+        Command::Run(command) => command.run(),
+        Command::Validate(command) => command.run(),
+        Command::Bench(command) => command.run(),
+        Command::Conformance(command) => command.run(),
+        Command::Models(command) => command.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.message().is_empty() {
+                eprintln!("rimlight: {failure}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}
