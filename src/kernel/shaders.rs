@@ -9,6 +9,7 @@ macro_rules! shaders {
 
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
+    "attention/rows.wgsl",
     "common/activation.wgsl",
     "common/index.wgsl",
     "common/lanes.wgsl",

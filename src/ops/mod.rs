@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator};
 
+pub(crate) mod attention;
 pub mod batch_normalization;
 pub mod binary;
 mod broadcast;
@@ -50,6 +51,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Asinh", 9, unary::make),
     ("", "Atan", 7, unary::make),
     ("", "Atanh", 9, unary::make),
+    ("", "Attention", 23, attention::from_definition),
     ("", "AveragePool", 1, pool::pool),
     ("", "BatchNormalization", 1, batch_normalization::make),
     ("", "BitShift", 11, binary::make),

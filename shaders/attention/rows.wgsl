@@ -1,0 +1,153 @@
+// y = softmax(cap(scale * q × kᵀ) + mask) × v, for each head, with cap(s) = softcap * tanh(s / softcap); a query whose keys
+// are all masked gives 0.
+//
+// Layout  a head's row of q, k, v or y is dense and begins at a whole unit; the steps between rows, heads and batches are
+//         parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. Groups of `group` heads of
+//         q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0 where it is repeated.
+// Work    one workgroup of 64 owns 4 queries of one head and walks along the keys, 64 at a time. First each invocation
+//         scores one key for the 4 queries; then 16 invocations take one query each: they keep its largest score and its sum
+//         so far (the sums so far are rescaled when the largest grows), and each adds to up to 4 units of its result, 16 apart.
+
+#param queries: u32
+#param keys: u32
+#param d: u32
+#param v4: u32
+#param group: u32
+#param scale: f32
+#param softcap: f32
+#param causal: u32
+#param q_batch: u32
+#param q_head: u32
+#param q_row: u32
+#param k_batch: u32
+#param k_head: u32
+#param k_row: u32
+#param v_batch: u32
+#param v_head: u32
+#param v_row: u32
+#param y_batch: u32
+#param y_head: u32
+#param y_row: u32
+#if MASK
+#param mask_batch: u32
+#param mask_head: u32
+#param mask_row: u32
+#param mask_column: u32
+#endif
+#read q
+#read k
+#read v
+#if MASK
+#read mask elements
+#endif
+#write y
+
+const LOWEST = -3.4e38;
+var<workgroup> query: array<vec4<f32>, 256>;    // [query][unit of d]
+var<workgroup> score: array<f32, 256>;          // [query][key of the tile]
+var<workgroup> partial: array<f32, 64>;
+
+fn inside(u: u32) -> vec4<bool> {
+    return vec4<u32>(u * 4u, u * 4u + 1u, u * 4u + 2u, u * 4u + 3u) < vec4<u32>(params.d);
+}
+
+@compute @workgroup_size(64)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let first = workgroup.x * 4u;
+    let head = workgroup.y;
+    let batch = workgroup.z;
+    let d4 = (params.d + 3u) / 4u;
+    let k_at = batch * params.k_batch + head / params.group * params.k_head;
+    let v_at = batch * params.v_batch + head / params.group * params.v_head;
+    for (var i = local; i < d4 * 4u; i += 64u) {
+        let row = min(first + i / d4, params.queries - 1u);
+        let u = i % d4;
+        let x = load_q(batch * params.q_batch + head * params.q_head + row * params.q_row + u);
+        // What lies in the padding must not count.
+        query[i] = select(vec4<f32>(), x, inside(u)) * params.scale;
+    }
+    workgroupBarrier();
+    let own = local / 16u;
+    let lane = local % 16u;
+    var largest = LOWEST;
+    var total = 0.0;
+#for t in 4
+    var sum{t} = vec4<f32>();
+#endfor
+    let end = select(params.keys, min(params.keys, first + 4u), params.causal != 0u);
+    for (var tile = 0u; tile < end; tile += 64u) {
+        let key = tile + local;
+        let clamped = min(key, params.keys - 1u);
+        var s = vec4<f32>();
+        for (var u = 0u; u < d4; u++) {
+            let x = select(vec4<f32>(), load_k(k_at + clamped * params.k_row + u), inside(u));
+            s += vec4<f32>(dot(query[u], x), dot(query[d4 + u], x), dot(query[2u * d4 + u], x), dot(query[3u * d4 + u], x));
+        }
+        if params.softcap > 0.0 {
+            s = params.softcap * tanh(clamp(s / params.softcap, vec4<f32>(-10.0), vec4<f32>(10.0)));
+        }
+        for (var i = 0u; i < 4u; i++) {
+            let row = min(first + i, params.queries - 1u);
+            var allowed = key < params.keys && (params.causal == 0u || key <= row);
+            var value = s[i];
+#if MASK
+            let bias = get_mask(
+                batch * params.mask_batch + head * params.mask_head + row * params.mask_row + clamped * params.mask_column
+            );
+#endif
+#if MASK == 1
+            // Minus infinity, by its bits: WGSL knows no infinity.
+            allowed = allowed && bitcast<u32>(bias) != 0xff800000u;
+            value += select(0.0, bias, allowed);
+#endif
+#if MASK == 2
+            allowed = allowed && bias != 0;
+#endif
+            // A key that is not allowed is marked by a score below all others.
+            score[i * 64u + local] = select(LOWEST, max(value, -3.3e38), allowed);
+        }
+        workgroupBarrier();
+        var top = LOWEST;
+        for (var i = lane; i < 64u; i += 16u) {
+            top = max(top, score[own * 64u + i]);
+        }
+        partial[local] = top;
+        workgroupBarrier();
+        let before = largest;
+        for (var i = 0u; i < 16u; i++) {
+            largest = max(largest, partial[own * 16u + i]);
+        }
+        let correction = exp(max(before - largest, -80.0)) * select(1.0, 0.0, before == LOWEST);
+        total *= correction;
+#for t in 4
+        sum{t} *= correction;
+#endfor
+        let count = min(64u, params.keys - tile);
+        for (var i = 0u; i < count; i++) {
+            let value = score[own * 64u + i];
+            let weight = select(exp(max(value - largest, -80.0)), 0.0, value == LOWEST || value - largest < -80.0);
+            total += weight;
+            let at = v_at + (tile + i) * params.v_row;
+#for t in 4
+            if lane + {t}u * 16u < params.v4 {
+                sum{t} += weight * load_v(at + lane + {t}u * 16u);
+            }
+#endfor
+        }
+        workgroupBarrier();
+    }
+    let row = first + own;
+    if row >= params.queries {
+        return;
+    }
+    let factor = select(0.0, 1.0 / max(total, 1e-30), total > 0.0);
+    let y_at = batch * params.y_batch + head * params.y_head + row * params.y_row + lane;
+#for t in 4
+    if lane + {t}u * 16u < params.v4 {
+        store_y(y_at + {t}u * 16u, sum{t} * factor);
+    }
+#endfor
+}

@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ops::operator;
+use crate::tensor::{ElementType, Tensor, Truth};
+use crate::testing::{Input, Tolerance, check, try_check};
+
+/// Weighted means of numbers of at most 1 by weights from `exp` of scores that sum up to 40 products: a relative error
+/// of the scores of 40 · 6e-8 becomes one of the weights, and both `exp`s add a few units in the last place.
+const MEANS: Tolerance = Tolerance { absolute: 2e-5, relative: 2e-5 };
+
+fn tensor(shape: &[usize], seed: u32) -> Tensor {
+    let n: usize = shape.iter().product();
+    let mix = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 8) as f32;
+    Tensor::new(shape.to_vec(), (0..n as u32).map(|i| mix(i) / (1 << 23) as f32 - 1.0).collect()).unwrap()
+}
+
+fn evaluate(op: &dyn Operator, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
+    let values: Vec<_> = inputs.iter().cloned().map(|t| t.map(Value::Tensor)).collect();
+    let values: Vec<_> = values.iter().map(Option::as_ref).collect();
+    let outputs = op.evaluate(&mut Context::default(), Inputs(&values)).unwrap();
+    outputs.into_iter().map(|Value::Tensor(t)| t).collect()
+}
+
+fn attention(definition: Definition) -> Arc<dyn Operator> {
+    operator(&definition).unwrap()
+}
+
+#[test]
+fn means_by_hand() {
+    // Equal keys: the mean of the values. A query far along one key: that key's value.
+    let q = Tensor::new([1, 1, 2, 2], vec![0f32, 0.0, 100.0, 0.0]).unwrap();
+    let k = Tensor::new([1, 1, 2, 2], vec![1f32, 0.0, -1.0, 0.0]).unwrap();
+    let v = Tensor::new([1, 1, 2, 1], vec![2f32, 6.0]).unwrap();
+    let y = evaluate(&*attention(Definition::new("Attention")), &[Some(q), Some(k), Some(v)]).remove(0);
+    assert_eq!(y, Tensor::new([1, 1, 2, 1], vec![4f32, 2.0]).unwrap());
+}
+
+#[test]
+fn a_query_without_keys_gives_zero() {
+    let x = || Some(tensor(&[1, 1, 2, 4], 1));
+    let mask = Tensor::new([2, 2], [true, true, false, false].map(Truth::from).to_vec()).unwrap();
+    let y = evaluate(&*attention(Definition::new("Attention")), &[x(), x(), x(), Some(mask)]).remove(0);
+    assert_eq!(y.as_slice::<f32>().unwrap()[4..], [0.0; 4]);
+    assert!(y.as_slice::<f32>().unwrap()[..4].iter().all(|&v| v != 0.0));
+}
+
+#[test]
+fn keys_so_far_come_before_and_come_out() {
+    // In two parts, causal: the same as in one.
+    let (k, v, q) = (tensor(&[1, 2, 5, 3], 1), tensor(&[1, 2, 5, 4], 2), tensor(&[1, 2, 5, 3], 3));
+    let causal = Definition::new("Attention").attribute("is_causal", 1i64);
+    let whole = evaluate(&*attention(causal.clone()), &[Some(q.clone()), Some(k.clone()), Some(v.clone())]).remove(0);
+    let part = |t: &Tensor, from: usize, to: usize| {
+        let size = t.shape()[3];
+        let data = t.as_slice::<f32>().unwrap().chunks(5 * size).flat_map(|h| h[from * size..to * size].to_vec());
+        Tensor::new([1, 2, to - from, size], data.collect()).unwrap()
+    };
+    let mut causal = causal;
+    causal.outputs = 3;
+    let inputs = [
+        Some(part(&q, 3, 5)),
+        Some(part(&k, 3, 5)),
+        Some(part(&v, 3, 5)),
+        None,
+        Some(part(&k, 0, 3)),
+        Some(part(&v, 0, 3)),
+    ];
+    let outputs = evaluate(&*attention(causal), &inputs);
+    assert_eq!(outputs[0], part(&whole, 3, 5));
+    assert_eq!(outputs[1..], [k, v]);
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let fact = |shape: &[usize]| Fact::new(ElementType::F32, shape.to_vec());
+    let op = attention(Definition::new("Attention"));
+    let infer = |shapes: [&[usize]; 3]| {
+        let facts = shapes.map(fact);
+        op.infer(&facts.each_ref().map(Some))
+    };
+    assert_eq!(infer([&[1, 4, 3, 8], &[1, 2, 5, 8], &[1, 2, 5, 6]]).unwrap()[0].to_string(), "f32[1, 4, 3, 6]");
+    assert!(infer([&[1, 3, 3, 8], &[1, 2, 5, 8], &[1, 2, 5, 8]]).is_err());
+    assert!(infer([&[1, 2, 3, 8], &[1, 2, 5, 7], &[1, 2, 5, 8]]).is_err());
+    assert!(infer([&[1, 3, 8], &[1, 5, 8], &[1, 5, 8]]).is_err());
+    assert!(infer([&[8], &[8], &[8]]).is_err());
+    assert!(operator(&Definition::new("Attention").attribute("q_num_heads", -1i64)).is_err());
+}
+
+#[test]
+fn long_rows_agree() {
+    let input = |shape: &[usize], seed| Input::Run(tensor(shape, seed));
+    let inputs = [input(&[1, 2, 70, 68], 1), input(&[1, 2, 131, 68], 2), input(&[1, 2, 131, 72], 3)];
+    check(&*attention(Definition::new("Attention")), &inputs, MEANS);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attention_agrees(
+        batch in 1usize..3, kv in 1usize..3, group in 1usize..3, queries in 0usize..10, keys in 1usize..70, d in 1usize..10,
+        v in 1usize..10, flat: bool, causal: bool, softcap in prop_oneof![Just(0f32), Just(2.0)], scale in prop::option::of(0.1f32..2.0),
+        mask in 0usize..5, repeated in 0usize..4,
+    ) {
+        let (d, v) = if flat { (d.next_multiple_of(4), v.next_multiple_of(4)) } else { (d, v) };
+        let heads = kv * group;
+        let mut definition =
+            Definition::new("Attention").attribute("softcap", softcap).attribute("is_causal", i64::from(causal));
+        if let Some(scale) = scale {
+            definition = definition.attribute("scale", scale);
+        }
+        if flat {
+            definition = definition.attribute("q_num_heads", heads as i64).attribute("kv_num_heads", kv as i64);
+        }
+        let shape = |heads: usize, length: usize, size: usize| {
+            if flat { vec![batch, length, heads * size] } else { vec![batch, heads, length, size] }
+        };
+        let mut inputs = vec![
+            Input::Run(tensor(&shape(heads, queries, d), 1)),
+            Input::Run(tensor(&shape(kv, keys, d), 2)),
+            Input::Run(tensor(&shape(kv, keys, v), 3)),
+        ];
+        let mut to = vec![batch, heads, queries, keys];
+        if repeated < 3 {
+            to[repeated] = 1;
+        }
+        let numbers = tensor(&to, 4);
+        match mask {
+            1 => inputs.push(Input::Run(numbers)),
+            2 => inputs.push(Input::Run(tensor(&to[2..], 4))),
+            3 | 4 => {
+                let kept = numbers.as_slice::<f32>().unwrap().iter().map(|&x| x > 0.0);
+                inputs.push(Input::Run(if mask == 3 {
+                    Tensor::new(to, kept.map(Truth::from).collect()).unwrap()
+                } else {
+                    Tensor::new(to, kept.map(|kept| if kept { 0.25 } else { f32::NEG_INFINITY }).collect()).unwrap()
+                }));
+            }
+            _ => {}
+        }
+        try_check(&*attention(definition), &inputs, MEANS).map_err(TestCaseError::fail)?;
+    }
+}
