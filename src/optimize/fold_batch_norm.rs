@@ -91,70 +91,82 @@ struct Folded {
 }
 
 fn fold(graph: &Graph, node: &Node, affine: &Affine) -> Option<Folded> {
-    let constant = |i: usize| graph.constant(node.inputs.get(i).copied().flatten()?);
-    let weights = constant(1)?;
+    let weights = graph.constant(node.inputs.get(1).copied().flatten()?)?;
     let shape = weights.shape();
-    let given = node.inputs.get(2).copied().flatten();
-    let operator = node.operator.as_ref();
-
-    // For each channel its share of the bias, and how a weight's index tells its channel.
-    let (operator, factor, channel): (Arc<dyn Operator>, f64, Box<dyn Fn(usize) -> usize>) = if let Some(conv) =
-        operator.downcast::<Conv>()
-    {
-        let inner = shape.get(1..)?.iter().product::<usize>().max(1);
-        let plain = conv.activation == Activation::Identity && !conv.residual;
-        plain.then(|| (Arc::new(conv.clone()) as _, 1.0, Box::new(move |i| i / inner) as _))?
-    } else if let Some(conv) = operator.downcast::<ConvTranspose>() {
-        let (groups, inputs, outputs) = (conv.groups.max(1), *shape.first()?, *shape.get(1)?);
-        let inner = shape.get(2..)?.iter().product::<usize>().max(1);
-        let per_group = (inputs / groups).max(1);
-        let channel = move |i: usize| {
-            let (input, output) = (i / inner / outputs.max(1), i / inner % outputs.max(1));
-            input / per_group * outputs + output
-        };
-        (conv.activation == Activation::Identity).then(|| (Arc::new(conv.clone()) as _, 1.0, Box::new(channel) as _))?
-    } else {
-        let gemm = operator.downcast::<Gemm>().filter(|gemm| gemm.activation == Activation::Identity)?;
-        let (columns, transposed) = (*shape.get(1)?, gemm.transpose_b);
-        let channel = move |i: usize| if transposed { i / columns.max(1) } else { i % columns.max(1) };
-        (Arc::new(Gemm { beta: 1.0, ..gemm.clone() }) as _, f64::from(gemm.beta), Box::new(channel) as _)
-    };
+    let target = target(node.operator.as_ref(), shape)?;
     let channels = affine.scale.len();
-    let bias = match given {
+    let bias = match node.inputs.get(2).copied().flatten() {
         None => vec![0.0; channels],
-        Some(id) => {
-            // That of a Gemm may have a row for each row of the product; then there is none for each channel alone.
-            let fact = graph.fact(id)?;
-            let row = Fact::new(fact.element_type, vec![1, channels]);
-            let vector = if fact.rank() == 1 && fact.concrete()? == [channels] {
-                fact.floats()?.into_iter().map(f64::from).collect()
-            } else {
-                per_channel(&row, fact, channels)?
-            };
-            vector
-        }
+        Some(id) => bias(graph.fact(id)?, channels)?,
     };
+    let bias = bias.iter().zip(&affine.scale).zip(&affine.shift);
+    let bias: Vec<f64> = bias.map(|((b, scale), shift)| target.factor * scale * b + shift).collect();
+    let scaled = Fact::constant(weights.clone()).floats()?.into_iter().enumerate();
+    let scaled: Option<Vec<f64>> =
+        scaled.map(|(i, w)| Some(f64::from(w) * affine.scale.get((target.channel)(i))?)).collect();
+    let scaled = scaled?;
     // As the weights' type has them: what overflows is left to the nodes as they are.
     let most = if weights.element_type() == ElementType::F16 { f64::from(f16::MAX) } else { f64::from(f32::MAX) };
     let finite = |values: &[f64]| values.iter().all(|v| v.abs() <= most);
-    let bias: Vec<f64> =
-        bias.iter().zip(&affine.scale).zip(&affine.shift).map(|((b, a), c)| factor * a * b + c).collect();
-    let scaled: Option<Vec<f64>> = Fact::constant(weights.clone())
-        .floats()?
-        .into_iter()
-        .enumerate()
-        .map(|(i, w)| Some(f64::from(w) * affine.scale.get(channel(i))?))
-        .collect();
-    let scaled = scaled?;
     if affine.shift.len() != channels || !finite(&bias) || !finite(&scaled) {
         return None;
     }
     let element_type = weights.element_type();
     Some(Folded {
-        operator,
+        operator: target.operator,
         weights: rounded(element_type, shape, &scaled)?,
         bias: rounded(element_type, &[channels], &bias)?,
     })
+}
+
+/// An operator whose weights can take a factor for each channel.
+struct Target {
+    /// The operator that takes the new weights and the new bias.
+    operator: Arc<dyn Operator>,
+    /// What the old bias was multiplied with.
+    factor: f64,
+    /// The channel that the weight at an index belongs to.
+    channel: Box<dyn Fn(usize) -> usize>,
+}
+
+/// The operator as one, under weights of this shape, if nothing stands between its sums and its result.
+fn target(operator: &dyn Operator, shape: &[usize]) -> Option<Target> {
+    let inner = |axis: usize| shape.get(axis..).map(|dims| dims.iter().product::<usize>().max(1));
+    if let Some(conv) = operator.downcast::<Conv>() {
+        let inner = inner(1)?;
+        let plain = conv.activation == Activation::Identity && !conv.residual;
+        return plain.then(|| Target {
+            operator: Arc::new(conv.clone()),
+            factor: 1.0,
+            channel: Box::new(move |i| i / inner),
+        });
+    }
+    if let Some(conv) = operator.downcast::<ConvTranspose>() {
+        let (inputs, outputs, inner) = (*shape.first()?, (*shape.get(1)?).max(1), inner(2)?);
+        // Weights stand by input channel, then by the output channels of its group.
+        let per_group = (inputs / conv.groups.max(1)).max(1);
+        let channel = move |i: usize| i / inner / outputs / per_group * outputs + i / inner % outputs;
+        return (conv.activation == Activation::Identity).then(|| Target {
+            operator: Arc::new(conv.clone()),
+            factor: 1.0,
+            channel: Box::new(channel),
+        });
+    }
+    let gemm = operator.downcast::<Gemm>().filter(|gemm| gemm.activation == Activation::Identity)?;
+    let (columns, transposed) = ((*shape.get(1)?).max(1), gemm.transpose_b);
+    Some(Target {
+        operator: Arc::new(Gemm { beta: 1.0, ..gemm.clone() }),
+        factor: f64::from(gemm.beta),
+        channel: Box::new(move |i| if transposed { i / columns } else { i % columns }),
+    })
+}
+
+/// The bias of each channel. That of a Gemm may have a row for each row of the product: then there is none.
+fn bias(fact: &Fact, channels: usize) -> Option<Vec<f64>> {
+    if fact.rank() == 1 && fact.concrete()? == [channels] {
+        return Some(fact.floats()?.into_iter().map(f64::from).collect());
+    }
+    per_channel(&Fact::new(fact.element_type, [1, channels]), fact, channels)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounding to the weights' type is what is meant")]

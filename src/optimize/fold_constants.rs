@@ -1,8 +1,9 @@
 //! Nodes whose inputs are all constants are computed once, by their references, and become constants.
 //!
-//! Bounded, so that a small file cannot ask for a large constant or much work: a result is kept if it takes at most 1 MiB
-//! or four times what its inputs take (weights that are converted from 8 bits to 32), and work that would take the reference
-//! more than some seconds is left where it is. Nodes that compute an output of the graph stay.
+//! Bounded, so that a small file cannot ask for large constants or much work: a result is kept if it takes at most 1 MiB or
+//! four times what its inputs take (weights that are converted from 8 bits to 32), all results together may take as much more,
+//! and what would take the references more than some seconds is left to the run. Nodes that compute an output of the graph
+//! stay.
 
 use super::edit::Edit;
 use crate::graph::{Context, Fact, Graph, Inputs, Node, Value};
@@ -10,10 +11,21 @@ use crate::tensor::shape::elements;
 
 /// Bytes that a result may take whatever its inputs take.
 const SMALL: usize = 1 << 20;
-/// Floating-point operations that are left to the run.
-const MUCH_WORK: f64 = 1e9;
+/// Bytes that all results together may take, beside four times the constants that there are.
+const SMALL_TOGETHER: usize = 64 << 20;
+/// Operations, and bytes read, that may be spent altogether.
+const WORK: f64 = 2e9;
+
+/// What may still be spent.
+struct Budget {
+    bytes: usize,
+    work: f64,
+}
 
 pub(super) fn apply(graph: &mut Graph) {
+    let constants = graph.values.iter().filter_map(|v| v.fact.as_ref()?.constant.as_ref());
+    let given = constants.fold(0usize, |sum, tensor| sum.saturating_add(tensor.bytes().len()));
+    let mut budget = Budget { bytes: given.saturating_mul(4).saturating_add(SMALL_TOGETHER), work: WORK };
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -23,7 +35,7 @@ pub(super) fn apply(graph: &mut Graph) {
         }
         // Inference has computed shapes already.
         if !outputs.iter().all(|id| edit.graph().constant(*id).is_some()) {
-            let Some(facts) = fold(edit.graph(), node) else { continue };
+            let Some(facts) = fold(edit.graph(), node, &mut budget) else { continue };
             let places: Vec<_> = node.outputs.clone();
             for (id, fact) in places.iter().zip(facts).filter_map(|(id, fact)| Some(((*id)?, fact))) {
                 edit.set_fact(id, fact);
@@ -35,7 +47,7 @@ pub(super) fn apply(graph: &mut Graph) {
 }
 
 /// What the node computes, if it can be computed now.
-fn fold(graph: &Graph, node: &Node) -> Option<Vec<Fact>> {
+fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
     // Without inputs there is nothing to fold: a random tensor is another one each time.
     let random = ["Random", "Bernoulli", "Multinomial"].iter().any(|name| node.operator.name().starts_with(name));
     if random || node.inputs.iter().flatten().next().is_none() {
@@ -50,12 +62,13 @@ fn fold(graph: &Graph, node: &Node) -> Option<Vec<Fact>> {
     let size = |fact: &Fact| elements(&fact.concrete()?)?.checked_mul(fact.element_type.size());
     let given = inputs.iter().flatten().try_fold(0usize, |sum, fact| sum.checked_add(size(fact)?))?;
     let result = facts.iter().try_fold(0usize, |sum, fact| sum.checked_add(size(fact)?))?;
-    if facts.len() < node.outputs.len()
-        || result > SMALL.max(given.saturating_mul(4))
-        || node.operator.work(&inputs, &facts) > MUCH_WORK
-    {
+    let work = node.operator.work(&inputs, &facts) + given as f64;
+    let allowed = SMALL.max(given.saturating_mul(4)).min(budget.bytes);
+    if facts.len() < node.outputs.len() || result > allowed || work > budget.work {
         return None;
     }
+    budget.bytes -= result;
+    budget.work -= work;
     let values: Vec<_> = values.iter().map(Option::as_ref).collect();
     // Whatever is wrong shows, with a better message, when the node runs.
     let results = node.operator.evaluate(&mut Context::default(), Inputs(&values)).ok()?;
@@ -88,6 +101,22 @@ mod tests {
         );
         let id = folded.find("Relu_1").unwrap();
         assert_eq!(folded.constant(id), Some(&Tensor::new([2, 2], vec![0f32, 2.0, 0.0, 4.0]).unwrap()));
+    }
+
+    #[test]
+    fn many_results_are_bounded_together() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1]);
+        let shape = graph.integers("shape", &[1 << 18]);
+        let mut sum = x;
+        for _ in 0..80 {
+            let large = graph.define(&Definition::new("ConstantOfShape"), &[shape]);
+            sum = graph.node("Add", &[sum, large]);
+        }
+        graph.output("y", sum);
+        let rewritten = graph.rewritten(&["fold_constants"]);
+        // One mebibyte each: 64 of them are folded.
+        assert_eq!(rewritten.nodes.len(), 80 + 16);
     }
 
     #[test]

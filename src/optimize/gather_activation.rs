@@ -42,10 +42,9 @@ impl Found {
 }
 
 fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
-    if let Some((a, b)) = operands(node, "Mul") {
-        if let Some(found) = gate(edit, a, b).or_else(|| gate(edit, b, a)) {
-            return Some(found);
-        }
+    let gated = operands(node, "Mul").and_then(|(a, b)| gate(edit, a, b).or_else(|| gate(edit, b, a)));
+    if gated.is_some() {
+        return gated;
     }
     let scaled = sixth(edit, node)?;
     if let Some((x, inner)) = relu6_of_plus_3(edit, scaled) {
