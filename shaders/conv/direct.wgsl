@@ -64,27 +64,28 @@ fn main(
     let left = e % params.output_x * params.stride_x - params.before_x;
     let top = e / params.output_x % params.output_y * params.stride_y - params.before_y;
     let front = plane % params.output_z * params.stride_z - params.before_z;
-    let first = n * params.channels + o / params.group_outputs * params.group_inputs;
-    var weight = o * params.group_inputs * params.kernel_z * params.kernel_y * params.kernel_x;
+    let volume = params.input_z * params.input_y * params.input_x;
+    let first = (n * params.channels + o / params.group_outputs * params.group_inputs) * volume;
+    let taps = params.kernel_z * params.kernel_y * params.kernel_x;
     var sum = vec4<f32>(0.0);
-    for (var i = 0u; i < params.group_inputs; i++) {
-        for (var kz = 0u; kz < params.kernel_z; kz++) {
-            let z = front + kz * params.dilation_z;
-            for (var ky = 0u; ky < params.kernel_y; ky++) {
-                let y = top + ky * params.dilation_y;
-                let in_row = (z < vec4<u32>(params.input_z)) & (y < vec4<u32>(params.input_y));
-                let row = (((first + i) * params.input_z + z) * params.input_y + y) * params.input_x;
-                for (var kx = 0u; kx < params.kernel_x; kx++) {
-                    let x = left + kx * params.dilation_x;
-                    let inside = in_row & (x < vec4<u32>(params.input_x));
-                    let at = select(vec4<u32>(0u), row + x, inside);
-                    let v = vec4<f32>(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
-                    let w = vec4<f32>(get_w(weight.x), get_w(weight.y), get_w(weight.z), get_w(weight.w));
-                    sum += select(vec4<f32>(0.0), v * w, inside);
-                    weight += 1u;
-                }
-            }
+    for (var tap = 0u; tap < taps; tap++) {
+        let x = left + tap % params.kernel_x * params.dilation_x;
+        let y = top + tap / params.kernel_x % params.kernel_y * params.dilation_y;
+        let z = front + tap / (params.kernel_x * params.kernel_y) * params.dilation_z;
+        let in_plane = (x < vec4<u32>(params.input_x)) & (y < vec4<u32>(params.input_y));
+        let inside = in_plane & (z < vec4<u32>(params.input_z));
+        let none = vec4<u32>(0u);
+        var at = select(none, first + (z * params.input_y + y) * params.input_x + x, inside);
+        let step = select(none, vec4<u32>(volume), inside);
+        var weight = o * params.group_inputs * taps + tap;
+        var part = vec4<f32>(0.0);
+        for (var i = 0u; i < params.group_inputs; i++) {
+            let v = vec4<f32>(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
+            part += v * vec4<f32>(get_w(weight.x), get_w(weight.y), get_w(weight.z), get_w(weight.w));
+            at += step;
+            weight += taps;
         }
+        sum += select(vec4<f32>(0.0), part, inside);
     }
 #if BIAS
     sum += vec4<f32>(get_b(o.x), get_b(o.y), get_b(o.z), get_b(o.w));

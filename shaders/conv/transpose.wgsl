@@ -41,55 +41,10 @@
 #param dilation_x: u32
 #param before_x: u32
 
-// One output, by its index in y. Positions that would lie before the input wrap around and so lie beyond it.
-fn output(element: u32) -> f32 {
-    let ox = element % params.output_x;
-    let oy = (element / params.output_x) % params.output_y;
-    let plane = element / (params.output_x * params.output_y);
-    let oz = plane % params.output_z;
-    let o = (plane / params.output_z) % params.outputs;
-    let n = plane / (params.output_z * params.outputs);
-    let group = o / params.group_outputs;
-    let taps = params.kernel_z * params.kernel_y * params.kernel_x;
-    var sum = 0.0;
-    for (var i = 0u; i < params.group_inputs; i++) {
-        let c = group * params.group_inputs + i;
-        let first = (n * params.channels + c) * params.input_z;
-        var weight = (c * params.group_outputs + o % params.group_outputs) * taps;
-        for (var kz = 0u; kz < params.kernel_z; kz++) {
-            let tz = oz + params.before_z - kz * params.dilation_z;
-            let z = tz / params.stride_z;
-            for (var ky = 0u; ky < params.kernel_y; ky++) {
-                let ty = oy + params.before_y - ky * params.dilation_y;
-                let y = ty / params.stride_y;
-                let whole = z * params.stride_z == tz && y * params.stride_y == ty;
-                if whole && fits(tz, z, params.input_z) && fits(ty, y, params.input_y) {
-                    let row = ((first + z) * params.input_y + y) * params.input_x;
-                    for (var kx = 0u; kx < params.kernel_x; kx++) {
-                        let tx = ox + params.before_x - kx * params.dilation_x;
-                        let x = tx / params.stride_x;
-                        if x * params.stride_x == tx && fits(tx, x, params.input_x) {
-                            sum += get_w(weight + kx) * get_x(row + x);
-                        }
-                    }
-                }
-                weight += params.kernel_x;
-            }
-        }
-    }
-#if BIAS
-    sum += get_b(o);
-#else
-    if params.biases != 0u {
-        sum += get_w(params.biases + o);
-    }
-#endif
-    return sum;
-}
-
-// Whether a place that was not below 0 (its top bit is clear) lies in the input.
-fn fits(t: u32, position: u32, input: u32) -> bool {
-    return t < 0x80000000u && position < input;
+// Whether an output is reached from an input: t, the output's place before the stride, is none below 0 (its top bit is
+// clear), a multiple of the stride, and lies in the input.
+fn reached(t: vec4<u32>, position: vec4<u32>, stride: u32, input: u32) -> vec4<bool> {
+    return (t < vec4<u32>(0x80000000u)) & (position * stride == t) & (position < vec4<u32>(input));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -102,8 +57,50 @@ fn main(
     if u >= params.units {
         return;
     }
-    let last = params.elements - 1u;
-    let e = u * 4u;
-    let v = vec4<f32>(output(e), output(min(e + 1u, last)), output(min(e + 2u, last)), output(min(e + 3u, last)));
-    store_y(u, activate(v, ACTIVATION, params.alpha, params.beta));
+    // The four outputs' places; beyond the last element the last one is computed again.
+    let e = min(vec4<u32>(u * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.elements - 1u));
+    let plane = e / (params.output_x * params.output_y);
+    let map = plane / params.output_z;
+    let n = map / params.outputs;
+    let o = map % params.outputs;
+    let left = e % params.output_x + params.before_x;
+    let top = e / params.output_x % params.output_y + params.before_y;
+    let front = plane % params.output_z + params.before_z;
+    let volume = params.input_z * params.input_y * params.input_x;
+    let first = (n * params.channels + o / params.group_outputs * params.group_inputs) * volume;
+    let taps = params.kernel_z * params.kernel_y * params.kernel_x;
+    var sum = vec4<f32>(0.0);
+    for (var tap = 0u; tap < taps; tap++) {
+        // Before the first input these wrap around, to places beyond the last one.
+        let tx = left - tap % params.kernel_x * params.dilation_x;
+        let ty = top - tap / params.kernel_x % params.kernel_y * params.dilation_y;
+        let tz = front - tap / (params.kernel_x * params.kernel_y) * params.dilation_z;
+        let x = tx / params.stride_x;
+        let y = ty / params.stride_y;
+        let z = tz / params.stride_z;
+        let inside = reached(tx, x, params.stride_x, params.input_x) & reached(ty, y, params.stride_y, params.input_y)
+            & reached(tz, z, params.stride_z, params.input_z);
+        let none = vec4<u32>(0u);
+        var at = select(none, first + (z * params.input_y + y) * params.input_x + x, inside);
+        let step = select(none, vec4<u32>(volume), inside);
+        let channel = o / params.group_outputs * params.group_inputs;
+        var weight = (channel * params.group_outputs + o % params.group_outputs) * taps + tap;
+        var part = vec4<f32>(0.0);
+        for (var i = 0u; i < params.group_inputs; i++) {
+            let v = vec4<f32>(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
+            part += v * vec4<f32>(get_w(weight.x), get_w(weight.y), get_w(weight.z), get_w(weight.w));
+            at += step;
+            weight += params.group_outputs * taps;
+        }
+        sum += select(vec4<f32>(0.0), part, inside);
+    }
+#if BIAS
+    sum += vec4<f32>(get_b(o.x), get_b(o.y), get_b(o.z), get_b(o.w));
+#else
+    if params.biases != 0u {
+        let b = o + params.biases;
+        sum += vec4<f32>(get_w(b.x), get_w(b.y), get_w(b.z), get_w(b.w));
+    }
+#endif
+    store_y(u, activate(sum, ACTIVATION, params.alpha, params.beta));
 }
