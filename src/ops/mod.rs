@@ -25,6 +25,7 @@ pub mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
 mod range;
+pub mod reduce;
 mod remap;
 mod reshape;
 mod resize;
@@ -166,6 +167,18 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Mean", 1, binary::variadic::make),
     ("", "Min", 1, binary::variadic::make),
     ("", "Sum", 1, binary::variadic::make),
+    ("", "ReduceL1", 1, reduce::make),
+    ("", "ReduceL2", 1, reduce::make),
+    ("", "ReduceLogSum", 1, reduce::make),
+    ("", "ReduceLogSumExp", 1, reduce::make),
+    ("", "ReduceMax", 1, reduce::make),
+    ("", "ReduceMean", 1, reduce::make),
+    ("", "ReduceMin", 1, reduce::make),
+    ("", "ReduceProd", 1, reduce::make),
+    ("", "ReduceSum", 1, reduce::make),
+    ("", "ReduceSumSquare", 1, reduce::make),
+    ("", "ArgMax", 1, reduce::arg::make),
+    ("", "ArgMin", 1, reduce::arg::make),
     ("", "Hardmax", 1, norm::softmax::make),
     ("", "LogSoftmax", 1, norm::softmax::make),
     ("", "Softmax", 1, norm::softmax::make),

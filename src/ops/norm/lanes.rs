@@ -8,11 +8,11 @@ use crate::tensor::shape::elements;
 use crate::tensor::{Element, ElementType, Tensor};
 
 /// Invocations of a workgroup.
-pub(super) const WORKGROUP: u32 = 64;
+pub(in crate::ops) const WORKGROUP: u32 = 64;
 
 /// A dense tensor seen as lanes: element `i` of lane `(o, k)` lies at `(o · length + i) · inner + k`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lanes {
+pub(in crate::ops) struct Lanes {
     pub outer: usize,
     pub length: usize,
     pub inner: usize,
@@ -40,7 +40,7 @@ impl Lanes {
 
 /// Lanes that consist of whole units, as `common/lanes` walks them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Groups {
+pub(in crate::ops) struct Groups {
     pub groups: usize,
     pub steps: usize,
     pub stride: usize,
@@ -81,15 +81,19 @@ impl Groups {
         cooperative(self.groups, self.steps, device)
     }
 
-    /// A dispatch's parameters and size, as `common/lanes` has them.
-    pub fn dispatch(self, dispatch: Dispatch, device: &DeviceFacts) -> Dispatch {
-        let each = if self.cooperative(device) { u64::from(WORKGROUP) } else { 1 };
+    /// The parameters that `common/lanes` has.
+    pub fn params(self, dispatch: Dispatch) -> Dispatch {
         dispatch
             .param("groups", self.groups)
             .param("steps", self.steps)
             .param("stride", self.stride)
             .param("length", self.length)
-            .linear(self.groups as u64 * each, WORKGROUP, device)
+    }
+
+    /// The parameters, and an invocation or a workgroup for each group.
+    pub fn dispatch(self, dispatch: Dispatch, device: &DeviceFacts) -> Dispatch {
+        let each = if self.cooperative(device) { u64::from(WORKGROUP) } else { 1 };
+        self.params(dispatch).linear(self.groups as u64 * each, WORKGROUP, device)
     }
 }
 

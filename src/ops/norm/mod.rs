@@ -3,4 +3,4 @@
 mod lanes;
 pub mod softmax;
 
-use lanes::{Groups, Lanes};
+pub(super) use lanes::{Groups, Lanes, WORKGROUP};

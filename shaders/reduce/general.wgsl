@@ -1,0 +1,86 @@
+// y = f of each set of elements of x that lie along the reduced dims, wherever these are: MAP, JOIN, START and FINISH as
+// in reduce/lanes.wgsl.
+//
+// Layout  x: dense; kept dim i (innermost first) has k<i> places `ks<i>` apart, reduced dim i has r<i> places `rs<i>` apart.
+//         y: one element a set, dense.
+// Work    one invocation takes one unit of y, element after element.
+
+#import common/index
+#import common/math
+#param units: u32
+#param outputs: u32
+#param count: f32
+#for i in 3
+#param k{i}: u32
+#param ks{i}: u32
+#endfor
+#param ks3: u32
+#for i in 3
+#param r{i}: u32
+#param rs{i}: u32
+#endfor
+#read x elements
+#write y
+
+alias Values = vec4<x_element>;
+
+fn combine(a: Values, b: Values) -> Values {
+    return #paste JOIN;
+}
+
+fn reduced(output: u32) -> Values {
+    var rest = output;
+    var base = 0u;
+#for i in 3
+    base += (rest % params.k{i}) * params.ks{i};
+    rest = rest / params.k{i};
+#endfor
+    base += rest * params.ks3;
+#if LOG_SUM_EXP
+    var top = Values(-3.40282347e+38);
+    for (var c = 0u; c < params.r2; c++) {
+        for (var b = 0u; b < params.r1; b++) {
+            for (var a = 0u; a < params.r0; a++) {
+                top = max(top, Values(get_x(base + a * params.rs0 + b * params.rs1 + c * params.rs2)));
+            }
+        }
+    }
+#endif
+    let nothing = Values(#paste START);
+    var all = nothing;
+    for (var c = 0u; c < params.r2; c++) {
+        for (var b = 0u; b < params.r1; b++) {
+            // Long sums are made of sums of 64, so that roundings do not add up.
+            for (var begin = 0u; begin < params.r0; begin += 64u) {
+                var some = nothing;
+                for (var a = begin; a < min(begin + 64u, params.r0); a++) {
+                    let v = Values(get_x(base + a * params.rs0 + b * params.rs1 + c * params.rs2));
+#if LOG_SUM_EXP
+                    some = combine(some, exp4(v - top));
+#else
+                    some = combine(some, #paste MAP);
+#endif
+                }
+                all = combine(all, some);
+            }
+        }
+    }
+    return #paste FINISH;
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let u = linear_index(workgroup, workgroups, local, WORKGROUP);
+    if u >= params.units {
+        return;
+    }
+    var result = Values();
+    for (var j = 0u; j < 4u; j++) {
+        result[j] = reduced(min(u * 4u + j, params.outputs - 1u)).x;
+    }
+    store_y(u, result);
+}

@@ -1,0 +1,152 @@
+//! The ways to reduce on a GPU.
+
+use super::Reduce;
+use super::members::LOG_SUM_EXP;
+use crate::graph::Request;
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::ops::norm::{Groups, WORKGROUP};
+use crate::tensor::shape::{elements, strides};
+
+const KEPT: [(&str, &str); 3] = [("k0", "ks0"), ("k1", "ks1"), ("k2", "ks2")];
+const GONE: [(&str, &str); 3] = [("r0", "rs0"), ("r1", "rs1"), ("r2", "rs2")];
+
+pub(super) fn of(reduce: &Reduce, request: &Request<'_>) -> Candidates {
+    let given = request.optional(1).filter(|_| reduce.axes.is_none());
+    let axes = match (&reduce.axes, given) {
+        (Some(axes), _) => axes.clone(),
+        (None, None) => vec![],
+        (None, Some(given)) => given.fact.integers().ok_or("its axes are computed at run time")?,
+    };
+    let dims = request.shape(0)?;
+    let Some(reduced) = reduce.reduced(&axes, dims.len()).map_err(|e| e.to_string())? else {
+        return Ok(vec![Candidate::view(0, request.inputs.len())]);
+    };
+    let count = |wanted: bool| {
+        let dims: Vec<usize> = dims.iter().zip(&reduced).filter(|(_, r)| **r == wanted).map(|(d, _)| *d).collect();
+        elements(&dims).filter(|&n| u32::try_from(n).is_ok())
+    };
+    let (Some(outputs), Some(length)) = (count(false), count(true)) else {
+        return Err("it has more elements than a shader can count".to_owned());
+    };
+    let mut wants = vec![Want::Nothing; request.inputs.len()];
+    let own = request.input(0)?.layout;
+    let layouts = if own == Layout::Linear { vec![own] } else { vec![own, Layout::Linear] };
+    let mut all = vec![];
+    for layout in layouts {
+        // Channels that are reduced with the positions, being one alone, leave no channels to lie in.
+        if layout == Layout::Channels4 && reduced[..2].contains(&true) {
+            continue;
+        }
+        wants[0] = Want::In(layout);
+        let groups = span(&dims, &reduced).and_then(|(from, to)| Groups::of(&dims, from, to, layout));
+        // Four channels at once leave four channels; everything else leaves its results in order.
+        let written = if layout == Layout::Channels4 { layout } else { Layout::Linear };
+        let written = written.canonical(&request.output_shape(0)?);
+        let mut candidate = Candidate::new("general", wants.clone(), vec![written]);
+        if outputs > 0 {
+            let dispatch = match groups {
+                Some(groups) => {
+                    candidate.name = if groups.columns { "columns" } else { "rows" };
+                    lanes(reduce, request, groups, length)?
+                }
+                None if layout == Layout::Linear => general(reduce, request, &dims, &reduced, outputs, length)?,
+                None => continue,
+            };
+            candidate = candidate.dispatch(dispatch);
+        } else if layout != Layout::Linear {
+            continue;
+        }
+        let units = (outputs.saturating_mul(length)).div_ceil(4) as f64;
+        // Elements fetched one by one cost four loads for one.
+        let each = if groups.is_some() { 4.0 } else { 40.0 };
+        all.push(candidate.cost(units * each, units * request.storage(0)?.unit_bytes() as f64));
+    }
+    Ok(all)
+}
+
+/// The dimensions from which and before which all are reduced (those of one element count as either).
+fn span(dims: &[usize], reduced: &[bool]) -> Option<(usize, usize)> {
+    let long = |i: &usize| reduced[*i] && dims[*i] != 1;
+    let first = (0..dims.len()).find(long)?;
+    let last = (0..dims.len()).rev().find(long)?;
+    (first..=last).all(|i| reduced[i] || dims[i] == 1).then_some((first, last + 1))
+}
+
+fn specialized(reduce: &Reduce, request: &Request<'_>, shader: &'static str) -> Result<Kernel, String> {
+    let member = reduce.member;
+    let float = request.storage(0)?.is_float();
+    let (start, finish) = match (float, member.integer) {
+        (true, _) => (member.start, member.finish),
+        (false, Some(integer)) => integer,
+        (false, None) => return Err("it reduces integers".to_owned()),
+    };
+    let map = if request.input(0)?.fact.element_type == crate::tensor::ElementType::Bool {
+        "select(vec4<i32>(0), vec4<i32>(1), v != vec4<i32>(0))"
+    } else {
+        member.map
+    };
+    Ok(Kernel::of(shader)
+        .define("WORKGROUP", WORKGROUP)
+        .define("LOG_SUM_EXP", member.name == LOG_SUM_EXP)
+        .paste("MAP", map)
+        .paste("JOIN", member.join)
+        .paste("START", start)
+        .paste("FINISH", finish))
+}
+
+fn lanes(reduce: &Reduce, request: &Request<'_>, groups: Groups, length: usize) -> Result<Dispatch, String> {
+    let together = groups.cooperative(request.device);
+    let kernel = specialized(reduce, request, "reduce/lanes.wgsl")?
+        .define("COLUMNS", groups.columns)
+        .define("COOPERATIVE", together);
+    let units = if groups.columns { groups.groups } else { groups.groups.div_ceil(4) };
+    let each = if together { u64::from(WORKGROUP) } else { 1 };
+    let dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), request.storage(0)?)
+        .bind(Binding::Output(0), request.output_storage(0)?);
+    Ok(groups.params(dispatch).param("count", length as f32).linear(units as u64 * each, WORKGROUP, request.device))
+}
+
+fn general(
+    reduce: &Reduce,
+    request: &Request<'_>,
+    dims: &[usize],
+    reduced: &[bool],
+    outputs: usize,
+    length: usize,
+) -> Result<Dispatch, String> {
+    let kept = joined(dims, reduced, false);
+    let gone = joined(dims, reduced, true);
+    if kept.len() > 4 || gone.len() > 3 {
+        return Err("kept and reduced dimensions alternate too often".to_owned());
+    }
+    let units = outputs.div_ceil(4);
+    let mut dispatch = Dispatch::of(specialized(reduce, request, "reduce/general.wgsl")?)
+        .bind(Binding::Input(0), request.storage(0)?)
+        .bind(Binding::Output(0), request.output_storage(0)?)
+        .param("units", units)
+        .param("outputs", outputs)
+        .param("count", length as f32);
+    let at = |joined: &[(usize, usize)], i: usize| joined.get(i).copied().unwrap_or((1, 0));
+    for (i, (size, stride)) in KEPT.into_iter().enumerate() {
+        dispatch = dispatch.param(size, at(&kept, i).0).param(stride, at(&kept, i).1);
+    }
+    dispatch = dispatch.param("ks3", at(&kept, 3).1);
+    for (i, (size, stride)) in GONE.into_iter().enumerate() {
+        dispatch = dispatch.param(size, at(&gone, i).0).param(stride, at(&gone, i).1);
+    }
+    Ok(dispatch.linear(units as u64, WORKGROUP, request.device))
+}
+
+/// The kept or the reduced dimensions with their strides, innermost first, neighbours joined.
+fn joined(dims: &[usize], reduced: &[bool], wanted: bool) -> Vec<(usize, usize)> {
+    let strides = strides(dims);
+    let mut all: Vec<(usize, usize)> = vec![];
+    for i in (0..dims.len()).rev().filter(|&i| reduced[i] == wanted && dims[i] != 1) {
+        match all.last_mut() {
+            Some((size, stride)) if size.checked_mul(*stride) == Some(strides[i]) => *size *= dims[i],
+            _ => all.push((dims[i], strides[i])),
+        }
+    }
+    all
+}

@@ -1,0 +1,133 @@
+//! The table of reductions.
+
+use crate::graph::Dim;
+
+/// A function of two dimensions.
+type OfDims = fn(&Dim, &Dim) -> Dim;
+
+/// A function of a set of numbers, in every form in which it is needed.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Its name in the standard.
+    pub name: &'static str,
+    /// The reference on floating-point numbers. Of no numbers it gives what the standard says.
+    pub floats: fn(&[f64]) -> f64,
+    /// The reference on integers; sums and products wrap around.
+    pub integers: fn(&[i64]) -> i64,
+    /// The kernel: how a value `v` is mapped, how two (`a` and `b`) are joined, with what joining begins, and how `all`
+    /// (of params.count values) is finished.
+    pub map: &'static str,
+    pub join: &'static str,
+    pub start: &'static str,
+    pub finish: &'static str,
+    /// With what joining begins and how it is finished for integers; `None` where there is no kernel for them.
+    pub integer: Option<(&'static str, &'static str)>,
+    /// The function on two dimensions, so that shapes are followed.
+    pub dims: Option<(i64, OfDims)>,
+}
+
+const SUM: Member = Member {
+    name: "",
+    floats: |v| v.iter().sum(),
+    integers: |v| v.iter().fold(0, |a, b| a.wrapping_add(*b)),
+    map: "v",
+    join: "a + b",
+    start: "0.0",
+    finish: "all",
+    integer: None,
+    dims: None,
+};
+
+const WHOLE: Option<(&str, &str)> = Some(("0", "all"));
+
+pub(super) static MEMBERS: &[Member] = &[
+    Member {
+        name: "ReduceL1",
+        floats: |v| v.iter().map(|v| v.abs()).sum(),
+        integers: |v| v.iter().fold(0, |a, b| a.wrapping_add(b.wrapping_abs())),
+        map: "abs(v)",
+        integer: WHOLE,
+        ..SUM
+    },
+    Member {
+        name: "ReduceL2",
+        floats: |v| v.iter().map(|v| v * v).sum::<f64>().sqrt(),
+        integers: |v| rounded(v.iter().map(|&v| (v as f64).powi(2)).sum::<f64>().sqrt()),
+        map: "v * v",
+        finish: "sqrt4(all)",
+        ..SUM
+    },
+    Member {
+        name: "ReduceLogSum",
+        floats: |v| v.iter().sum::<f64>().ln(),
+        integers: |v| rounded((v.iter().map(|&v| v as f64).sum::<f64>()).ln()),
+        finish: "log4(all)",
+        ..SUM
+    },
+    Member {
+        name: LOG_SUM_EXP,
+        floats: |v| {
+            let max = v.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            // Infinities are the result themselves.
+            if max.is_infinite() { max } else { max + v.iter().map(|v| (v - max).exp()).sum::<f64>().ln() }
+        },
+        integers: |v| rounded(v.iter().map(|&v| (v as f64).exp()).sum::<f64>().ln()),
+        finish: "top + log4(all)",
+        ..SUM
+    },
+    Member {
+        name: "ReduceMax",
+        floats: |v| v.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        integers: |v| v.iter().copied().max().unwrap_or(i64::MIN),
+        join: "max(a, b)",
+        start: "-infinity4()",
+        integer: Some(("-2147483647 - 1", "all")),
+        dims: Some((i64::MIN, Dim::maximum)),
+        ..SUM
+    },
+    Member {
+        name: "ReduceMean",
+        floats: |v| v.iter().sum::<f64>() / v.len() as f64,
+        integers: |v| v.iter().fold(0i64, |a, b| a.wrapping_add(*b)).checked_div(v.len() as i64).unwrap_or(0),
+        finish: "all / params.count",
+        integer: Some(("0", "all / i32(params.count)")),
+        ..SUM
+    },
+    Member {
+        name: "ReduceMin",
+        floats: |v| v.iter().copied().fold(f64::INFINITY, f64::min),
+        integers: |v| v.iter().copied().min().unwrap_or(i64::MAX),
+        join: "min(a, b)",
+        start: "infinity4()",
+        integer: Some(("2147483647", "all")),
+        dims: Some((i64::MAX, Dim::minimum)),
+        ..SUM
+    },
+    Member {
+        name: "ReduceProd",
+        floats: |v| v.iter().product(),
+        integers: |v| v.iter().fold(1, |a, b| a.wrapping_mul(*b)),
+        join: "a * b",
+        start: "1.0",
+        integer: Some(("1", "all")),
+        dims: Some((1, Dim::mul)),
+        ..SUM
+    },
+    Member { name: "ReduceSum", integer: WHOLE, dims: Some((0, Dim::add)), ..SUM },
+    Member {
+        name: "ReduceSumSquare",
+        floats: |v| v.iter().map(|v| v * v).sum(),
+        integers: |v| v.iter().fold(0, |a, b| a.wrapping_add(b.wrapping_mul(*b))),
+        map: "v * v",
+        integer: WHOLE,
+        ..SUM
+    },
+];
+
+/// The one whose maximum is taken out first.
+pub(super) const LOG_SUM_EXP: &str = "ReduceLogSumExp";
+
+#[expect(clippy::cast_possible_truncation, reason = "toward zero and saturating, as a cast of the standard's")]
+const fn rounded(v: f64) -> i64 {
+    v as i64
+}

@@ -1,0 +1,201 @@
+//! Reductions: a function of all elements along some axes. One operator, two kernels, a table of members.
+//!
+//! The members' formulas stand in [`members`]. The axes are an attribute or, since operator set 18 (ReduceSum: 13), an
+//! input; without axes all are meant, unless `noop_with_empty_axes` asks for nothing to be done then.
+
+pub mod arg;
+mod candidates;
+mod members;
+
+use std::sync::Arc;
+
+use half::f16;
+
+use crate::graph::{
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+};
+use crate::kernel::Candidates;
+use crate::tensor::shape::{self, elements, walk};
+use crate::tensor::{Element, ElementType, Tensor, Truth};
+use members::Member;
+
+/// A reduction.
+#[derive(Debug, Clone)]
+pub struct Reduce {
+    member: &'static Member,
+    axes: Option<Vec<i64>>,
+    keep: bool,
+    /// Whether nothing is done where no axes are given.
+    idle: bool,
+}
+
+/// Makes the reduction that the definition names.
+pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    let member = members::MEMBERS
+        .iter()
+        .find(|m| m.name == definition.op_type)
+        .ok_or_else(|| DefinitionError::Unsupported("Rimlight has no such operator".to_owned()))?;
+    Ok(Arc::new(Reduce {
+        member,
+        axes: definition.ints("axes")?,
+        keep: definition.flag("keepdims", true)?,
+        idle: definition.flag("noop_with_empty_axes", false)?,
+    }))
+}
+
+impl Reduce {
+    /// Which dimensions are reduced, given the axes; none at all is `None`.
+    fn reduced(&self, axes: &[i64], rank: usize) -> Result<Option<Vec<bool>>, ShapeError> {
+        if axes.is_empty() {
+            return Ok((!self.idle).then(|| vec![true; rank]));
+        }
+        let mut reduced = vec![false; rank];
+        for &axis in axes {
+            let place = shape::axis(axis, rank)
+                .ok_or_else(|| ShapeError::new(format!("axis {axis} is out of range for rank {rank}")))?;
+            if std::mem::replace(&mut reduced[place], true) {
+                return Err(ShapeError::new(format!("axis {axis} is given twice")));
+            }
+        }
+        Ok(Some(reduced))
+    }
+
+    /// A shape with its reduced dimensions 1 or gone.
+    fn kept<T: Clone>(&self, shape: &[T], reduced: &[bool], one: &T) -> Vec<T> {
+        let kept = shape.iter().zip(reduced).filter(|(_, reduced)| self.keep || !**reduced);
+        kept.map(|(d, reduced)| if *reduced { one.clone() } else { d.clone() }).collect()
+    }
+
+    /// The shape of the result where the axes are only known when it runs, if at least its rank can be told.
+    fn unknown(&self, x: &Fact, axes: &Fact) -> Option<Vec<Dim>> {
+        let rank = match (self.keep, axes.shape.first().and_then(Dim::size)) {
+            (true, _) => x.rank(),
+            (false, Some(0)) if self.idle => x.rank(),
+            (false, Some(0)) => 0,
+            (false, Some(n)) if n <= x.rank() => x.rank() - n,
+            (false, _) => return None,
+        };
+        Some(vec![Dim::Unknown; rank])
+    }
+}
+
+impl Operator for Reduce {
+    fn name(&self) -> &str {
+        self.member.name
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let x = Fact::at(inputs, 0)?;
+        let order = matches!(self.name(), "ReduceMax" | "ReduceMin");
+        if x.element_type == ElementType::Bool && !order {
+            return Err(ShapeError::new("it takes numbers, not bool"));
+        }
+        let given = Fact::optional(inputs, 1);
+        let axes = match (&self.axes, given) {
+            (Some(axes), _) => axes.clone(),
+            (None, None) => vec![],
+            (None, Some(fact)) => match fact.integers() {
+                Some(axes) => axes,
+                None => return Ok(self.unknown(x, fact).map(|s| vec![x.with_shape(s)]).unwrap_or_default()),
+            },
+        };
+        let Some(reduced) = self.reduced(&axes, x.rank())? else { return Ok(vec![x.clone()]) };
+        let mut y = x.with_shape(self.kept(&x.shape, &reduced, &Dim::Known(1)));
+        // A vector of sizes becomes one.
+        if let (Some(known), Some((start, f)), [true]) = (&x.known, self.member.dims, reduced.as_slice()) {
+            y.known = Some(vec![known.iter().fold(Dim::Known(start), |all, d| f(&all, d))]);
+        }
+        Ok(vec![y])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let x = inputs.tensor(0)?;
+        let given = if self.axes.is_some() { None } else { inputs.integers(1)? };
+        let axes = self.axes.clone().or(given).unwrap_or_default();
+        let Some(reduced) = self.reduced(&axes, x.rank())? else { return Ok(vec![x.clone().into()]) };
+        let to = self.kept(x.shape(), &reduced, &1);
+        let (f, g) = (self.member.floats, self.member.integers);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounding and wrapping are meant")]
+        let y = match x.element_type() {
+            ElementType::F32 => sets(x, &reduced, &to, |v: f32| v.into(), |v| f(v) as f32),
+            ElementType::F16 => sets(x, &reduced, &to, |v: f16| v.to_f64(), |v| f16::from_f64(f(v))),
+            ElementType::F64 => sets(x, &reduced, &to, |v: f64| v, f),
+            ElementType::I64 => sets(x, &reduced, &to, |v: i64| v, g),
+            // The largest and smallest of nothing are the type's own.
+            ElementType::I32 => sets(
+                x,
+                &reduced,
+                &to,
+                |v: i32| v.into(),
+                |v| match g(v) {
+                    i64::MIN => i32::MIN,
+                    i64::MAX => i32::MAX,
+                    v => v as i32,
+                },
+            ),
+            ElementType::I8 => sets(
+                x,
+                &reduced,
+                &to,
+                |v: i8| v.into(),
+                |v| match g(v) {
+                    i64::MIN => i8::MIN,
+                    i64::MAX => i8::MAX,
+                    v => v as i8,
+                },
+            ),
+            ElementType::U8 => sets(
+                x,
+                &reduced,
+                &to,
+                |v: u8| v.into(),
+                |v| match g(v) {
+                    i64::MIN => u8::MIN,
+                    i64::MAX => u8::MAX,
+                    v => v as u8,
+                },
+            ),
+            ElementType::Bool => sets(x, &reduced, &to, |v: Truth| bool::from(v).into(), |v| Truth::from(g(v) > 0)),
+        };
+        Ok(vec![y?.into()])
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        candidates::of(self, request)
+    }
+
+    fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {
+        let x = Fact::optional(inputs, 0).and_then(Fact::concrete).unwrap_or_default();
+        x.iter().map(|&d| d as f64).product()
+    }
+}
+
+/// Applies a function to each set of elements along the reduced dimensions.
+fn sets<T: Element, V, Y: Element>(
+    x: &Tensor,
+    reduced: &[bool],
+    to: &[usize],
+    read: impl Fn(T) -> V,
+    f: impl Fn(&[V]) -> Y,
+) -> Result<Tensor, EvaluateError> {
+    let x_data = x.as_slice::<T>()?;
+    let strides = shape::strides(x.shape());
+    let part = |wanted: bool| -> (Vec<usize>, Vec<usize>) {
+        x.shape().iter().zip(&strides).zip(reduced).filter(|(_, r)| **r == wanted).map(|((d, s), _)| (*d, *s)).unzip()
+    };
+    let ((kept, kept_strides), (gone, gone_strides)) = (part(false), part(true));
+    let mut y = vec![];
+    // Of an empty tensor results may remain, and as many as the file says: their number is checked before.
+    let too_large = || crate::tensor::TensorError::TooLarge { shape: to.to_vec(), element_type: Y::TYPE };
+    y.try_reserve_exact(elements(to).ok_or_else(too_large)?).map_err(|_| too_large())?;
+    let mut set = vec![];
+    walk(&kept, [&kept_strides], |[base]| {
+        set.clear();
+        walk(&gone, [&gone_strides], |[at]| set.push(read(x_data[base + at])));
+        y.push(f(&set));
+    });
+    Ok(Tensor::new(to, y)?)
+}
+
+#[cfg(test)]
+mod tests;
