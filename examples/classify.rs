@@ -185,7 +185,11 @@ fn drawing(input: &Tensor) -> Vec<String> {
         (false, true) => '▄',
         (true, true) => '█',
     };
-    (2..26).step_by(2).map(|y| (2..26).map(|x| half(x, y)).collect()).collect()
+    let lines = (0..28).step_by(2).map(|y| (2..26).map(|x| half(x, y)).collect::<String>());
+    let lines: Vec<String> = lines.collect();
+    let blank = |line: &&String| line.trim().is_empty();
+    let (above, below) = (lines.iter().take_while(blank).count(), lines.iter().rev().take_while(blank).count());
+    lines.get(above..lines.len() - below).map_or(vec![], <[String]>::to_vec)
 }
 
 fn print_answer(path: &Path, answer: &Answer, labels: &[String], top: usize, drawing: &[String]) {
@@ -204,10 +208,13 @@ fn print_answer(path: &Path, answer: &Answer, labels: &[String], top: usize, dra
     }
     // A digit's label is short: the bars stand beside the drawing.
     let beside = (drawing.len().saturating_sub(lines.len())) / 2;
-    for (i, left) in drawing.iter().enumerate() {
+    let nothing = " ".repeat(24);
+    for i in 0..drawing.len().max(lines.len()) {
+        let left = drawing.get(i).unwrap_or(&nothing);
         let right = i.checked_sub(beside).and_then(|i| lines.get(i)).map_or("", |line| line.trim_start());
         println!("{}", format!("  {left}   {right}").trim_end());
     }
+    println!();
 }
 
 /// How long GPU and CPU are compared: of many or large pictures the first ones must do.

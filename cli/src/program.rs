@@ -12,7 +12,7 @@ pub fn program(model: &Model, path: &str, inputs: &[(String, Tensor)]) -> String
     for ((name, tensor), variable) in inputs.iter().zip(&variables) {
         let (rust, value) = element(tensor.element_type());
         lines.push(format!("    // {name:?} is {}{:?}: put your values here.", tensor.element_type(), tensor.shape()));
-        lines.push(format!("    let {variable}: Vec<{rust}> = vec![{value}; {}];", product(tensor.shape())));
+        lines.push(format!("    let {variable}: Vec<{rust}> = vec![{value}; {}];", tensor.len()));
         lines.push(format!(
             "    session.set(session.input({name:?})?, TensorView::new({:?}, &{variable})?)?;",
             tensor.shape()
@@ -52,13 +52,6 @@ const fn element(element_type: ElementType) -> (&'static str, &'static str) {
         ElementType::U8 => ("u8", "0"),
         ElementType::Bool => ("rimlight::tensor::Truth", "rimlight::tensor::Truth(0)"),
         _ => ("f32", "0.0"),
-    }
-}
-
-fn product(shape: &[usize]) -> String {
-    match shape {
-        [] => "1".to_owned(),
-        shape => shape.iter().map(ToString::to_string).collect::<Vec<_>>().join(" * "),
     }
 }
 

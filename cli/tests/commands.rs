@@ -1,0 +1,294 @@
+//! The program as a user runs it: what it prints, and how it exits.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rimlight::{ElementType, Tensor};
+use rimlight_cli::arrays;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn rimlight(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rimlight"));
+    command.args(arguments).current_dir(root()).env_remove("RIMLIGHT_MODELS");
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    rimlight(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("it was killed: {output:?}"))
+}
+
+fn message(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    assert_eq!(code(output), 0, "{}", message(output));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+}
+
+/// Whether there is an adapter; where the environment demands one, there must be.
+fn gpu() -> bool {
+    let there = rimlight::Device::gpu().is_ok();
+    assert!(there || std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "a GPU is required, but there is none");
+    if !there {
+        eprintln!("skipped in part: there is no GPU adapter");
+    }
+    there
+}
+
+#[test]
+fn every_command_has_help_with_an_example() {
+    for command in ["try", "devices", "inspect", "run", "validate", "bench", "conformance", "models"] {
+        let output = run(&[command, "--help"]);
+        assert_eq!(code(&output), 0);
+        let help = String::from_utf8_lossy(&output.stdout);
+        assert!(help.contains(&format!("rimlight {command}")) && help.contains("Example"), "{command}: {help}");
+        if command != "try" {
+            assert!(help.contains("--json"), "{command}");
+        }
+        if command != "models" {
+            assert!(
+                help.contains("--backend") && help.contains("--adapter") && help.contains("--device-class"),
+                "{command}"
+            );
+        }
+    }
+    assert_eq!(code(&run(&["inspekt"])), 2);
+}
+
+#[test]
+fn a_picture_is_classified_on_both_backends() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out.npz");
+    let mut backends = vec!["cpu"];
+    if gpu() {
+        backends.push("gpu");
+    }
+    for backend in backends {
+        for digit in [3, 7] {
+            let picture = format!("image=models/images/digit_{digit}.png");
+            let out = out.to_str().unwrap();
+            let result =
+                json(&run(&["run", "digits", "--input", &picture, "--output", out, "--backend", backend, "--json"]));
+            assert_eq!(result["backend"], backend);
+            assert_eq!(result["outputs"][0]["argmax"], digit);
+            let arrays = arrays::read_npz(Path::new(out)).unwrap();
+            assert_eq!((arrays[0].0.as_str(), arrays[0].1.shape()), ("probabilities", &[1, 10][..]));
+        }
+    }
+}
+
+#[test]
+fn the_gpu_agrees_with_the_references_and_no_node_is_on_the_host() {
+    if !gpu() {
+        return;
+    }
+    for class in ["software", "mali", "nvidia", "gl"] {
+        for precision in ["f32", "f16"] {
+            let arguments = [
+                "validate",
+                "models/digits.onnx",
+                "--require-gpu",
+                "--device-class",
+                class,
+                "--precision",
+                precision,
+                "--json",
+            ];
+            let result = json(&run(&arguments));
+            assert_eq!(result["passed"], true, "{class} {precision}: {result}");
+            assert_eq!(result["precision"], precision);
+            assert!(result["elements"].as_u64().unwrap() > 1000);
+        }
+    }
+}
+
+#[test]
+fn a_tolerance_that_nothing_keeps_is_answered_with_no() {
+    let arguments = ["validate", "digits", "--backend", if gpu() { "gpu" } else { "cpu" }, "--rtol=-1", "--atol=-1"];
+    let output = run(&arguments);
+    assert_eq!(code(&output), 1, "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("the first that differs: '"));
+}
+
+#[test]
+fn bench_has_the_figures_of_the_contract() {
+    let result = json(&run(&["bench", "digits", "--runs", "3", "--warmup", "1", "--backend", "cpu", "--json"]));
+    let keys: Vec<&str> = result.as_object().unwrap().keys().map(String::as_str).collect();
+    let contract = [
+        "model",
+        "backend",
+        "adapter",
+        "precision",
+        "load_ms",
+        "cold_start_ms",
+        "median_ms",
+        "min_ms",
+        "p95_ms",
+        "peak_rss_mb",
+        "gpu_memory_mb",
+        "dispatches",
+        "pipelines",
+    ];
+    assert_eq!(keys, contract);
+    assert!(result["min_ms"].as_f64().unwrap() > 0.0);
+    assert!(result["cold_start_ms"].as_f64().unwrap() >= result["load_ms"].as_f64().unwrap());
+}
+
+#[test]
+fn inspect_tells_what_runs_where() {
+    let result = json(&run(&["inspect", "digits", "--backend", "cpu", "--json"]));
+    assert_eq!(result["parameters"], 93_322);
+    assert_eq!(result["operators"]["Conv"], 3);
+    if !gpu() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [svg, dot] = ["plan.svg", "plan.dot"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let result = json(&run(&["inspect", "digits", "--backend", "gpu", "--svg", &svg, "--dot", &dot, "--json"]));
+    assert_eq!(result["plan"]["host_nodes"], 0);
+    let most = result["plan"]["live_bytes"].as_array().unwrap().iter().filter_map(serde_json::Value::as_u64).max();
+    assert!(most <= result["plan"]["activation_bytes"].as_u64());
+    assert!(std::fs::read_to_string(svg).unwrap().ends_with("</svg>\n"));
+    assert!(std::fs::read_to_string(dot).unwrap().starts_with("digraph"));
+    let text = run(&["inspect", "digits", "--backend", "gpu", "--steps"]);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("dispatch '"));
+}
+
+#[test]
+fn try_ends_with_a_verdict_and_a_program() {
+    let output = run(&["try", "digits", "--input", "models/images/digit_4.png"]);
+    assert_eq!(code(&output), 0, "{}", message(&output));
+    let text = String::from_utf8_lossy(&output.stdout);
+    for part in ["YES", "fn main()", "session.input(\"image\")", "AGREE"] {
+        assert!(text.contains(part), "{part} is missing in {text}");
+    }
+}
+
+#[test]
+fn bad_input_gets_a_clear_message_and_status_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, bytes: &[u8]| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let digits = std::fs::read(root().join("models/digits.onnx")).unwrap();
+    let text = file("text.onnx", b"this is no model");
+    let cut = file("cut.onnx", &digits[..digits.len() / 2]);
+    let picture = file("picture.png", b"this is no picture");
+    let input = |name: &str, tensor: Tensor| {
+        let path = folder.path().join(name);
+        arrays::write_npz(&path, &[("x".to_owned(), tensor)]).unwrap();
+        format!("image={}", path.to_str().unwrap())
+    };
+    let shape = input("shape.npz", Tensor::zeros(ElementType::F32, [1, 1, 27, 28]).unwrap());
+    let types = input("types.npz", Tensor::zeros(ElementType::I32, [1, 1, 28, 28]).unwrap());
+    let picture = format!("image={picture}");
+    for (arguments, said) in [
+        (&["run", &text][..], "not an ONNX model"),
+        (&["run", &cut], "not an ONNX model"),
+        (&["run", "missing.onnx"], "no such file"),
+        (&["run", "digit"], "did you mean 'digits'?"),
+        (&["run", "digits", "--input", "imge=x.npy"], "did you mean 'image'?"),
+        (&["run", "digits", "--input", "image=x.npy"], "x.npy"),
+        (&["run", "digits", "--input", &shape], "[1, 1, 27, 28]"),
+        (&["run", "digits", "--input", &types], "i32"),
+        (&["run", "digits", "--input", &picture], "cannot be decoded"),
+        (&["run", "digits", "--dim", "M=1"], "symbolic dimension 'M'"),
+        (&["run", "digits", "--dim", "N=99999999999"], "too large"),
+        (&["inspect", "digits", "--without", "fold_constant"], "fold_constants"),
+        (&["run", "digits", "--backend", "cpu", "--require-gpu"], "contradict"),
+        (&["conformance", "models"], "no test"),
+    ] {
+        let output = run(arguments);
+        let message = message(&output);
+        assert_eq!(code(&output), 2, "{arguments:?}: {message}");
+        assert!(message.contains(said) && !message.contains("panicked"), "{arguments:?}: {message}");
+    }
+}
+
+/// The program without any driver: Vulkan's and EGL's are hidden.
+fn without_drivers(arguments: &[&str]) -> Output {
+    rimlight(arguments)
+        .env("VK_DRIVER_FILES", "/nonexistent.json")
+        .env("VK_ICD_FILENAMES", "/nonexistent.json")
+        .env("__EGL_VENDOR_LIBRARY_FILENAMES", "/nonexistent.json")
+        .env("__EGL_VENDOR_LIBRARY_DIRS", "/nonexistent")
+        .output()
+        .unwrap()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn without_a_driver_gpu_exits_three_and_auto_takes_the_cpu_and_says_so() {
+    let output = without_drivers(&["run", "digits", "--backend", "gpu"]);
+    assert_eq!(code(&output), 3, "{output:?}");
+    assert!(message(&output).contains("no GPU"), "{output:?}");
+    let output = without_drivers(&["devices"]);
+    assert_eq!(code(&output), 0);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("CPU: taken"), "{output:?}");
+    assert_eq!(json(&without_drivers(&["run", "digits", "--json"]))["backend"], "cpu");
+}
+
+#[test]
+fn a_backend_test_passes_fails_or_is_unsupported() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = |name: &str, expected: f32| {
+        let set = folder.path().join(name).join("test_data_set_0");
+        std::fs::create_dir_all(&set).unwrap();
+        std::fs::write(folder.path().join(name).join("model.onnx"), relu()).unwrap();
+        std::fs::write(set.join("input_0.pb"), tensor(&[-1.0, 2.0])).unwrap();
+        std::fs::write(set.join("output_0.pb"), tensor(&[0.0, expected])).unwrap();
+    };
+    test("right", 2.0);
+    let arguments = ["conformance", folder.path().to_str().unwrap(), "--backend", "cpu"];
+    let output = run(&arguments);
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 passed, 0 failed, 0 unsupported\n");
+    test("wrong", 3.0);
+    std::fs::create_dir_all(folder.path().join("unknown/test_data_set_0")).unwrap();
+    let unknown: Vec<u8> = String::from_utf8(relu()).unwrap().replace("Relu", "Rulu").into_bytes();
+    std::fs::write(folder.path().join("unknown/model.onnx"), unknown).unwrap();
+    let output = run(&arguments);
+    assert_eq!(code(&output), 1, "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.ends_with("1 passed, 1 failed, 1 unsupported\n"), "{text}");
+    assert!(text.contains("failed: wrong: output 'y': element 1 is 2 instead of 3"), "{text}");
+}
+
+/// A message of Protocol Buffers: fields of bytes (wire type 2) and of small numbers (0).
+fn message_of(fields: &[(u8, &[u8])], numbers: &[(u8, u8)]) -> Vec<u8> {
+    let mut out = vec![];
+    for (number, value) in numbers {
+        out.extend([number << 3, *value]);
+    }
+    for (number, bytes) in fields {
+        out.extend([number << 3 | 2, u8::try_from(bytes.len()).unwrap()]);
+        out.extend(*bytes);
+    }
+    out
+}
+
+/// A `TensorProto` of f32.
+fn tensor(values: &[f32]) -> Vec<u8> {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    message_of(&[(9, &bytes)], &[(1, u8::try_from(values.len()).unwrap()), (2, 1)])
+}
+
+/// A model: y = Relu(x), both f32[2].
+fn relu() -> Vec<u8> {
+    let shape = message_of(&[(1, &message_of(&[], &[(1, 2)]))], &[]);
+    let kind = message_of(&[(1, &message_of(&[(2, &shape)], &[(1, 1)]))], &[]);
+    let port = |name: &[u8]| message_of(&[(1, name), (2, &kind)], &[]);
+    let node = message_of(&[(1, b"x"), (2, b"y"), (4, b"Relu")], &[]);
+    let graph = message_of(&[(1, &node), (2, b"g"), (11, &port(b"x")), (12, &port(b"y"))], &[]);
+    message_of(&[(7, &graph), (8, &message_of(&[], &[(2, 17)]))], &[(1, 8)])
+}
