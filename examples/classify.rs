@@ -7,6 +7,7 @@
 //!
 //! Without arguments it takes the digits in `models/images` and the model that it embeds.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -38,6 +39,13 @@ given: --resize short_side|stretch|letterbox|none|digit, --short-side N, --size 
 --scale 1/255, --mean A,B,C, --std A,B,C, --layout nchw|nhwc.
 
 example: classify --model mobilenetv2_fp32.onnx --labels models/labels/imagenet_1000.txt cat.jpg dog.jpg";
+
+/// Prints a line. A reader who has had enough (`| head`) is no failure.
+macro_rules! say {
+    ($($text:tt)*) => {
+        drop(writeln!(std::io::stdout(), $($text)*))
+    };
+}
 
 /// What the user gets to read, and the exit code: 1 the answer is no, 2 wrong use or bad input, 3 the device failed.
 struct Failure(String, u8);
@@ -203,7 +211,7 @@ fn print_answer(path: &Path, answer: &Answer, labels: &[String], top: usize, dra
     }
     if drawing.is_empty() {
         lines.remove(1);
-        println!("{}\n", lines.join("\n"));
+        say!("{}\n", lines.join("\n"));
         return;
     }
     // A digit's label is short: the bars stand beside the drawing.
@@ -212,9 +220,9 @@ fn print_answer(path: &Path, answer: &Answer, labels: &[String], top: usize, dra
     for i in 0..drawing.len().max(lines.len()) {
         let left = drawing.get(i).unwrap_or(&nothing);
         let right = i.checked_sub(beside).and_then(|i| lines.get(i)).map_or("", |line| line.trim_start());
-        println!("{}", format!("  {left}   {right}").trim_end());
+        say!("{}", format!("  {left}   {right}").trim_end());
     }
-    println!();
+    say!();
 }
 
 /// How long GPU and CPU are compared: of many or large pictures the first ones must do.
@@ -310,7 +318,7 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         print_json(&file, &device, &pictures, &answers, &labels, arguments.top, &agreement);
         return Ok(agree);
     }
-    println!(
+    say!(
         "{file} on {}: loaded in {:.0} ms, {:.2} ms a picture (median of {})",
         device.name(),
         load.as_secs_f64() * 1e3,
@@ -318,13 +326,13 @@ fn run(arguments: &Arguments) -> Result<bool, Failure> {
         times.len()
     );
     match &agreement {
-        Err(reason) => println!("GPU and CPU were not compared: {reason}"),
-        Ok(Agreement { gpu, values, pictures, worst, failure: None }) => println!(
+        Err(reason) => say!("GPU and CPU were not compared: {reason}"),
+        Ok(Agreement { gpu, values, pictures, worst, failure: None }) => say!(
             "{gpu} and the CPU agree on all {values} values of {pictures} picture{}; the worst differs by {worst:.1e} of its channel's largest",
             if *pictures == 1 { "" } else { "s" }
         ),
         Ok(Agreement { gpu, worst, failure: Some(name), .. }) => {
-            println!("{gpu} and the CPU DIFFER, first at '{name}', the worst by {worst:.1e} of its channel's largest");
+            say!("{gpu} and the CPU DIFFER, first at '{name}', the worst by {worst:.1e} of its channel's largest");
         }
     }
     Ok(agree)
@@ -356,13 +364,13 @@ fn print_json(
     };
     let pictures: Vec<_> = pictures.iter().zip(answers).map(picture).collect();
     let all = serde_json::json!({ "model": file, "device": device.name(), "pictures": pictures, "check": check });
-    println!("{all:#}");
+    say!("{all:#}");
 }
 
 fn main() -> ExitCode {
     let outcome = arguments().and_then(|arguments| match arguments {
         None => {
-            println!("{HELP}");
+            say!("{HELP}");
             Ok(true)
         }
         Some(arguments) => run(&arguments),

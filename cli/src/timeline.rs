@@ -53,7 +53,7 @@ pub fn svg(schedule: &Schedule, title: &str) -> String {
     let y = |bytes: u64| TOP + bytes as f64 / total * HEIGHT;
     let mut out = String::new();
     // Writing into a string cannot fail.
-    let mut put = |text: String| drop(writeln!(out, "{text}"));
+    let mut put = |text: String| writeln!(out, "{text}").unwrap_or_default();
     put(format!(
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" font-family="sans-serif" font-size="11">"#,
         LEFT + WIDTH + 20.0,

@@ -95,6 +95,8 @@ fn the_gpu_agrees_with_the_references_and_no_node_is_on_the_host() {
             let arguments = [
                 "validate",
                 "models/digits.onnx",
+                "--input",
+                "models/images/digit_5.png",
                 "--require-gpu",
                 "--device-class",
                 class,
@@ -112,7 +114,8 @@ fn the_gpu_agrees_with_the_references_and_no_node_is_on_the_host() {
 
 #[test]
 fn a_tolerance_that_nothing_keeps_is_answered_with_no() {
-    let arguments = ["validate", "digits", "--backend", if gpu() { "gpu" } else { "cpu" }, "--rtol=-1", "--atol=-1"];
+    let arguments =
+        ["validate", "digits", "--backend", if gpu() { "gpu" } else { "cpu" }, "--rtol", "0", "--atol", "0"];
     let output = run(&arguments);
     assert_eq!(code(&output), 1, "{output:?}");
     assert!(String::from_utf8_lossy(&output.stdout).contains("the first that differs: '"));
@@ -206,6 +209,7 @@ fn bad_input_gets_a_clear_message_and_status_two() {
         (&["run", "digits", "--dim", "N=99999999999"], "too large"),
         (&["inspect", "digits", "--without", "fold_constant"], "fold_constants"),
         (&["run", "digits", "--backend", "cpu", "--require-gpu"], "contradict"),
+        (&["validate", "digits", "--rtol=-1"], "--rtol"),
         (&["conformance", "models"], "no test"),
     ] {
         let output = run(arguments);

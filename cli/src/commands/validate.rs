@@ -22,10 +22,10 @@ pub struct Validate {
     /// An ONNX file, or a model that is known by name
     model: String,
     /// Allowed difference relative to the channel's largest magnitude [default: 2e-5, or 2e-2 in f16]
-    #[arg(long)]
+    #[arg(long, value_parser = tolerance)]
     rtol: Option<f32>,
     /// Allowed absolute difference [default: 1e-6, or 1e-4 in f16]
-    #[arg(long)]
+    #[arg(long, value_parser = tolerance)]
     atol: Option<f32>,
     /// List every value that was compared
     #[arg(long)]
@@ -61,6 +61,11 @@ impl Validate {
         }
         if validation.passed() { Ok(()) } else { Err(Failure::NO) }
     }
+}
+
+fn tolerance(text: &str) -> Result<f32, String> {
+    let number = text.parse().ok().filter(|n: &f32| *n >= 0.0 && n.is_finite());
+    number.ok_or_else(|| "a difference is 0 or more".to_owned())
 }
 
 /// Validates, with a sign of life.
