@@ -7,7 +7,7 @@
 
 #import common/index
 #param units: u32
-#param elements: u32
+#param rows: u32
 #param total: u32
 #for i in COUNT
 #param first{i}: u32
@@ -37,16 +37,20 @@ fn main(
 #else
     var out = y_unit();
 #endif
+    var row = (u << 2u) / params.total;
+    var c = (u << 2u) % params.total;
     for (var k = 0u; k < 4u; k++) {
-        // The padding of the last unit repeats the last element.
-        let e = min((u << 2u) + k, params.elements - 1u);
-        let row = e / params.total;
-        let c = e % params.total;
 #for i in COUNT
         if c >= params.first{i} && c - params.first{i} < params.length{i} {
             out[k] = y_element(get_x{i}(row * params.length{i} + c - params.first{i}));
         }
 #endfor
+        c++;
+        if c == params.total {
+            // The padding of the last unit of all repeats a row that is there.
+            c = 0u;
+            row = min(row + 1u, params.rows - 1u);
+        }
     }
     store_y(u, out);
 }

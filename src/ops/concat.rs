@@ -102,8 +102,7 @@ impl Concat {
                 .define("WORKGROUP", WORKGROUP)
                 .define("COUNT", group.len() as i64)
                 .define("UPDATE", i > 0);
-            let mut dispatch =
-                Dispatch::of(kernel).param("units", units).param("elements", count).param("total", total);
+            let mut dispatch = Dispatch::of(kernel).param("units", units).param("rows", rows).param("total", total);
             for (part, names) in group.iter().zip([("first0", "length0"), ("first1", "length1"), ("first2", "length2")])
             {
                 dispatch = dispatch
@@ -116,7 +115,7 @@ impl Concat {
         }
         let passes = candidate.dispatches.len() as f64;
         // The result is read and written in each pass, and fetched element by element.
-        Ok(candidate.cost(0.0, units as f64 * to.unit_bytes() as f64 * (2.0 * passes + 4.0)))
+        Ok(candidate.cost(0.0, units as f64 * to.unit_bytes() as f64 * (2.0 * passes + 1.0)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! DepthToSpace and SpaceToDepth (ONNX opsets 1 to 13): channels into blocks of positions, and back.
+//! DepthToSpace and SpaceToDepth (ONNX opsets 1 to 27): channels into blocks of positions, and back.
 //!
 //! With blocks of b by b, `y[n, c, h·b + i, w·b + j] = x[n, k, h, w]`, where k = (i·b + j)·C + c (DCR) or c·b² + i·b + j (CRD).
 
@@ -24,7 +24,7 @@ enum Order {
 pub struct DepthToSpace {
     block: usize,
     order: Order,
-    /// From positions into channels (which knows one order alone).
+    /// From positions into channels.
     back: bool,
 }
 
@@ -38,7 +38,6 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
     let order = match d.string("mode")?.as_deref() {
         None | Some("DCR") => Order::DepthColumnRow,
         Some("CRD") => Order::ColumnRowDepth,
-        Some(_) if back => Order::DepthColumnRow,
         Some(other) => return Err(DefinitionError::Value("mode", format!("is '{other}'"))),
     };
     Ok(Arc::new(DepthToSpace { block, order, back }))
@@ -63,9 +62,14 @@ impl DepthToSpace {
         let block = i64::try_from(b).ok()?;
         let [sn, sc, sh, sw] = [strides[0], strides[1], strides[2], strides[3]];
         let mut strided = if self.back {
+            let (down, right) = (sh.checked_mul(block)?, sw.checked_mul(block)?);
+            let (dims, strides) = match self.order {
+                Order::DepthColumnRow => ([b, b, groups.1], [sh, sw, sc]),
+                Order::ColumnRowDepth => ([groups.1, b, b], [sc, sh, sw]),
+            };
             Strided {
-                dims: vec![n, b, b, groups.1, h / b, w / b],
-                strides: vec![sn, sh, sw, sc, sh.checked_mul(block)?, sw.checked_mul(block)?],
+                dims: [&[n], &dims[..], &[h / b, w / b]].concat(),
+                strides: [&[sn], &strides[..], &[down, right]].concat(),
                 base: 0,
             }
         } else {
@@ -160,8 +164,11 @@ mod tests {
     fn one_undoes_the_other() {
         let x = Value::from(Tensor::new([2, 12, 2, 3], (0..144).collect::<Vec<i64>>()).unwrap());
         let y = operator("DepthToSpace", 2, "DCR").evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap();
-        let z = operator("SpaceToDepth", 2, "").evaluate(&mut Context::default(), Inputs(&[Some(&y[0])])).unwrap();
-        assert_eq!(z, [x]);
+        let back =
+            |y: &Value, mode| operator("SpaceToDepth", 2, mode).evaluate(&mut Context::default(), Inputs(&[Some(y)]));
+        assert_eq!(back(&y[0], "DCR").unwrap(), [x.clone()]);
+        let y = operator("DepthToSpace", 2, "CRD").evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap();
+        assert_eq!(back(&y[0], "CRD").unwrap(), [x]);
     }
 
     #[test]
@@ -174,7 +181,8 @@ mod tests {
                     check(&*operator("DepthToSpace", block as i64, "CRD"), std::slice::from_ref(&x), Tolerance::EXACT);
                 }
                 if shape[2] % block == 0 && shape[3] % block == 0 {
-                    check(&*operator("SpaceToDepth", block as i64, ""), std::slice::from_ref(&x), Tolerance::EXACT);
+                    check(&*operator("SpaceToDepth", block as i64, "DCR"), std::slice::from_ref(&x), Tolerance::EXACT);
+                    check(&*operator("SpaceToDepth", block as i64, "CRD"), std::slice::from_ref(&x), Tolerance::EXACT);
                 }
             }
         }

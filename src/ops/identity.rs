@@ -98,9 +98,10 @@ impl Operator for Identity {
         0.0
     }
 
-    /// A Dropout whose mask is asked for hands its input on as well, but has a second output besides.
+    /// Also of a Dropout that has a mask: files name masks that nobody reads. Whoever removes the node sees to it that its
+    /// other outputs are not used.
     fn is_identity(&self) -> bool {
-        matches!(self, Self::Plain | Self::Dropout { mask: None, may_train: false })
+        !matches!(self, Self::Dropout { may_train: true, .. })
     }
 }
 
@@ -117,6 +118,7 @@ mod tests {
         let operator = from_definition(&definition).unwrap();
         let no = Input::Constant(Tensor::scalar(Truth(0)));
         check(&*operator, &[Input::Run(x.clone()), Input::Missing, no], Tolerance::EXACT);
+        assert!(!operator.is_identity());
         let yes = Value::from(Tensor::scalar(Truth(1)));
         let x = Value::from(x);
         assert!(operator.evaluate(&mut Context::default(), Inputs(&[Some(&x), None, Some(&yes)])).is_err());
@@ -124,7 +126,6 @@ mod tests {
         definition.outputs = 2;
         definition.inputs = 1;
         let operator = from_definition(&definition).unwrap();
-        assert!(!operator.is_identity());
         let outputs = operator.evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap();
         assert_eq!(outputs[0], x);
         assert_eq!(outputs[1], Value::from(Tensor::new([2, 3], vec![Truth(1); 6]).unwrap()));

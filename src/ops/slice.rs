@@ -38,10 +38,27 @@ impl Range {
     }
 }
 
-/// The part of a tensor of `shape` in `layout` that ranges of all its dimensions cut out, in the same layout, or `None`
-/// where that layout's units do not allow it.
-pub(super) fn part(shape: &[usize], ranges: &[Range], layout: Layout) -> Option<Strided> {
-    let layout = layout.canonical(shape);
+/// The layouts in which a part may be cut out, and those that it then has: rows that are cut become dense.
+pub(super) fn layouts(shape: &[usize]) -> impl Iterator<Item = (Layout, Layout)> {
+    let pairs = [
+        (Layout::Linear, Layout::Linear),
+        (Layout::Rows, Layout::Rows),
+        (Layout::Rows, Layout::Linear),
+        (Layout::Channels4, Layout::Channels4),
+    ];
+    let rows = Layout::Rows.canonical(shape) == Layout::Rows;
+    let groups = Layout::Channels4.canonical(shape) == Layout::Channels4;
+    pairs.into_iter().filter(move |pair| match pair.0 {
+        Layout::Linear => true,
+        Layout::Rows => rows,
+        Layout::Channels4 => groups,
+    })
+}
+
+/// The part of a tensor of `shape` in layout `from` that ranges of all its dimensions cut out, in layout `to`, or `None`
+/// where those do not allow it or another pair of layouts serves.
+pub(super) fn part(shape: &[usize], ranges: &[Range], (from, to): (Layout, Layout)) -> Option<Strided> {
+    let layout = from.canonical(shape);
     let physical = layout.physical_shape(shape);
     let own = signed_strides(&physical);
     let mut strided = Strided { dims: vec![], strides: vec![], base: 0 };
@@ -49,12 +66,12 @@ pub(super) fn part(shape: &[usize], ranges: &[Range], layout: Layout) -> Option<
         let mut range = *range;
         let whole = range == Range { begin: 0, count: shape[i], step: 1 };
         match layout {
-            // The innermost dimension is kept with its padding.
+            // The innermost dimension is kept with its padding, or is cut and loses it.
             Layout::Rows if i + 1 == shape.len() => {
-                if !whole {
+                if whole != (to == Layout::Rows) {
                     return None;
                 }
-                range.count = physical[i];
+                range.count = if whole { physical[i] } else { range.count };
             }
             Layout::Channels4 if i == 1 => {
                 if range.step != 1 || range.begin % 4 != 0 {
@@ -220,7 +237,8 @@ impl Operator for Slice {
         let x = inputs.tensor(0)?;
         let parameters = [inputs.integers(1)?, inputs.integers(2)?, inputs.integers(3)?, inputs.integers(4)?];
         let ranges = self.ranges(x.shape(), parameters)?;
-        let strided = part(x.shape(), &ranges, Layout::Linear).ok_or_else(|| ShapeError::new("a step is too large"))?;
+        let strided = part(x.shape(), &ranges, (Layout::Linear, Layout::Linear))
+            .ok_or_else(|| ShapeError::new("a step is too large"))?;
         Ok(vec![strided.gather(x, &strided.dims)?.into()])
     }
 
@@ -233,13 +251,9 @@ impl Operator for Slice {
         }
         let ranges = self.ranges(&shape, parameters.map(Option::flatten)).map_err(|e| e.to_string())?;
         let mut candidates = vec![];
-        for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
-            if layout != Layout::Linear && layout.canonical(&shape) == Layout::Linear {
-                continue;
-            }
-            if let Some(strided) = part(&shape, &ranges, layout) {
-                let to = layout.canonical(&request.output_shape(0)?);
-                candidates.push(strided.candidate(request, layout, to)?);
+        for (from, to) in layouts(&shape) {
+            if let Some(strided) = part(&shape, &ranges, (from, to)) {
+                candidates.push(strided.candidate(request, from, to.canonical(&request.output_shape(0)?))?);
             }
         }
         Ok(candidates)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::slice::{Range, part};
+use super::slice::{Range, layouts, part};
 use super::strided::{Strided, cost};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
@@ -108,7 +108,7 @@ impl Operator for Split {
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
         let ranges = self.ranges(x.shape(), inputs.integers(1)?)?;
-        let parts = ranges.iter().filter_map(|ranges| part(x.shape(), ranges, Layout::Linear));
+        let parts = ranges.iter().filter_map(|ranges| part(x.shape(), ranges, (Layout::Linear, Layout::Linear)));
         parts.map(|strided| Ok(strided.gather(x, &strided.dims)?.into())).collect()
     }
 
@@ -122,14 +122,11 @@ impl Operator for Split {
         let storage = request.storage(0)?;
         let mut wants = vec![Want::Nothing; request.inputs.len()];
         let mut candidates = vec![];
-        for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
-            if layout != Layout::Linear && layout.canonical(&shape) == Layout::Linear {
-                continue;
-            }
-            let parts: Option<Vec<Strided>> = ranges.iter().map(|ranges| part(&shape, ranges, layout)).collect();
+        for (from, to) in layouts(&shape) {
+            let parts: Option<Vec<Strided>> = ranges.iter().map(|ranges| part(&shape, ranges, (from, to))).collect();
             let Some(parts) = parts else { continue };
-            wants[0] = Want::In(layout);
-            let outputs = (0..parts.len()).map(|i| Ok(layout.canonical(&request.output_shape(i)?)));
+            wants[0] = Want::In(from);
+            let outputs = (0..parts.len()).map(|i| Ok(to.canonical(&request.output_shape(i)?)));
             let outputs: Result<Vec<Layout>, String> = outputs.collect();
             let mut candidate = Candidate::new("split", wants.clone(), outputs?);
             let mut bytes = 0.0;

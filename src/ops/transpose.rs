@@ -66,19 +66,62 @@ impl Operator for Transpose {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let shape = request.shape(0)?;
+        let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
         let order = self.order(shape.len()).map_err(|e| e.to_string())?;
         let mut candidates = vec![];
+        for (strided, from, to) in channels(&shape, &order) {
+            candidates.push(strided.candidate(request, from.canonical(&shape), to.canonical(&result))?);
+        }
         for layout in [Layout::Linear, Layout::Rows] {
             // Rows stay rows where the innermost dimension stays.
             let kept = order.last() == order.len().checked_sub(1).as_ref();
-            if layout == Layout::Rows && (!kept || layout.canonical(&shape) == Layout::Linear) {
+            if layout == Layout::Rows && layout.canonical(&shape) == Layout::Linear {
                 continue;
             }
-            let strided = self.strided(&layout.physical_shape(&shape)).map_err(|e| e.to_string())?;
-            candidates.push(strided.candidate(request, layout, layout)?);
+            let mut strided = self.strided(&layout.physical_shape(&shape)).map_err(|e| e.to_string())?;
+            let mut to = layout;
+            if layout == Layout::Rows && !kept {
+                // Their padding is stepped over.
+                strided.dims.clone_from(&result);
+                to = Layout::Linear;
+            }
+            candidates.push(strided.candidate(request, layout, to)?);
         }
         Ok(candidates)
+    }
+}
+
+/// Channels to the end and back, between rows and channels in groups of four: units are moved as they are.
+fn channels(shape: &[usize], order: &[usize]) -> Option<(Strided, Layout, Layout)> {
+    let rank = shape.len();
+    if rank < 3 || order[0] != 0 {
+        return None;
+    }
+    let last = rank - 1;
+    let to_end = order[last] == 1 && (1..last).all(|i| order[i] == i + 1);
+    let from_end = order[1] == last && (2..rank).all(|i| order[i] == i - 1);
+    let from = if to_end { Layout::Channels4 } else { Layout::Rows };
+    let physical = from.physical_shape(shape);
+    let own = signed_strides(&physical);
+    let mut strided = Strided { dims: vec![shape[0]], strides: vec![own[0]], base: 0 };
+    if to_end {
+        // From [N, C/4, positions, 4]: the positions, then the channels.
+        strided.dims.extend(&physical[2..=rank]);
+        strided.strides.extend(&own[2..=rank]);
+        strided.dims.insert(rank - 1, physical[1]);
+        strided.strides.insert(rank - 1, own[1]);
+        Some((strided, from, Layout::Rows))
+    } else if from_end {
+        // From [N, positions, C]: the groups of channels, the positions, the channels of a group.
+        strided.dims.push(physical[last] / 4);
+        strided.strides.push(4);
+        strided.dims.extend(&physical[1..last]);
+        strided.strides.extend(&own[1..last]);
+        strided.dims.push(4);
+        strided.strides.push(1);
+        Some((strided, from, Layout::Channels4))
+    } else {
+        None
     }
 }
 

@@ -109,7 +109,12 @@ impl Method {
                 offset + (o + 0.5) / axis.scale - 0.5
             }
             Coordinates::AlignCorners if axis.output == 1 => 0.0,
-            Coordinates::AlignCorners => o * (input - 1.0) / (output - 1.0),
+            Coordinates::AlignCorners => {
+                // The length before it was cut off to a whole number, as the standard's reference has it.
+                let length = input * axis.scale;
+                let length = if (length - output).abs() < 1e-3 { output } else { length };
+                o * (input - 1.0) / (length - 1.0)
+            }
             Coordinates::Asymmetric => o / axis.scale,
             Coordinates::CropAndResize => {
                 let (begin, end) = axis.region;
