@@ -143,20 +143,39 @@ impl GpuSession {
     /// # Errors
     /// If the value is no input, its type or shape are others, or an integer does not fit the storage.
     pub fn set(&mut self, input: ValueId, view: &TensorView<'_>) -> Result<(), RunError> {
-        self.check_input(input, view.element_type(), view.shape())?;
+        self.set_bytes(input, view.element_type(), view.shape(), view.bytes())
+    }
+
+    /// [`GpuSession::set`] with a tensor, of which no view need be made.
+    ///
+    /// # Errors
+    /// As [`GpuSession::set`].
+    pub fn set_tensor(&mut self, input: ValueId, tensor: &Tensor) -> Result<(), RunError> {
+        self.set_bytes(input, tensor.element_type(), tensor.shape(), tensor.bytes())
+    }
+
+    fn set_bytes(
+        &mut self,
+        input: ValueId,
+        element_type: ElementType,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Result<(), RunError> {
+        self.check_input(input, element_type, shape)?;
         self.reclaim()?;
         let inner = self.engine.inner();
         for (segment, crossing) in inner.program.segments.iter().zip(&self.crossings) {
             for transfer in segment.uploads.iter().filter(|t| t.value == input) {
-                write(inner, crossing, transfer, view.element_type(), view.bytes())?;
+                write(inner, crossing, transfer, element_type, bytes)?;
             }
         }
         if self.wanted[input.0] {
-            match &mut self.values[input.0] {
-                Some(Value::Tensor(held)) if held.shape() == view.shape() => {
-                    held.overwrite().copy_from_slice(view.bytes())
-                }
-                other => *other = Some(view.to_tensor().into()),
+            let held = &mut self.values[input.0];
+            if !matches!(held, Some(Value::Tensor(tensor)) if tensor.shape() == shape) {
+                *held = Some(Tensor::zeros(element_type, shape)?.into());
+            }
+            if let Some(Value::Tensor(tensor)) = held {
+                tensor.overwrite().copy_from_slice(bytes);
             }
         }
         self.sources.insert(input, Source::Host);
@@ -203,11 +222,11 @@ impl GpuSession {
         if fact.element_type != element_type {
             return Err(RunError::InputType { name: name.clone(), wanted: fact.element_type, found: element_type });
         }
-        match fact.concrete() {
-            Some(wanted) if wanted != shape => {
-                Err(RunError::InputShape { name: name.clone(), wanted: format!("{wanted:?}"), found: shape.to_vec() })
-            }
-            _ => Ok(()),
+        let fits = fact.shape.len() == shape.len()
+            && fact.shape.iter().zip(shape).all(|(wanted, found)| wanted.size() == Some(*found));
+        match fits {
+            true => Ok(()),
+            false => Err(RunError::InputShape { name: name.clone(), wanted: fact.to_string(), found: shape.to_vec() }),
         }
     }
 

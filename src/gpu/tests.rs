@@ -222,7 +222,8 @@ fn a_lost_device_ends_runs_with_an_error() {
 
 #[test]
 fn a_wait_has_its_bound() {
-    let Some(device) = GpuDevice::for_tests() else { return };
+    // On GL all the work is done before a submission returns.
+    let Some(device) = GpuDevice::for_tests().filter(|d| d.info().backend != "gl") else { return };
     // Enough to do that it cannot be over at once.
     let n = 1 << 22;
     let mut session = session(&device, &[n], false);

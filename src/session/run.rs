@@ -114,7 +114,7 @@ impl Session {
             Runner::Gpu(gpu) => {
                 for (&id, input) in planned.graph.inputs.iter().zip(&self.inputs) {
                     if let Some(input) = input {
-                        gpu.set(id, &input.view())?;
+                        gpu.set_tensor(id, input)?;
                     }
                 }
                 gpu.run()?;
@@ -177,7 +177,7 @@ impl Session {
             Runner::Gpu(gpu) => {
                 for (&id, input) in planned.graph.inputs.iter().zip(&self.inputs) {
                     if let Some(input) = input {
-                        gpu.set(id, &input.view())?;
+                        gpu.set_tensor(id, input)?;
                     }
                 }
                 gpu.run_observed(|slot, tensor| observe(&graph.value(slot.value).name, tensor))?;
