@@ -3,6 +3,8 @@
 mod binding;
 mod device;
 mod engine;
+#[cfg(test)]
+mod faults;
 mod options;
 mod run;
 mod validate;

@@ -266,10 +266,28 @@ impl Assembly<'_> {
             }
             wgsl.push_str("}\n@group(0) @binding(0) var<uniform> params: Params;\n");
         }
+        #[cfg(test)]
+        let declarations = with_fault(declarations, kernel);
         wgsl.push_str(&declarations);
         wgsl.push_str(&self.body);
         Ok(Assembled { wgsl, buffers, params: params.into_iter().map(|(name, _)| name).collect() })
     }
+}
+
+/// Plants a fault where a test asks for one by the define `FAULT`: everything that the kernel stores is off by one.
+#[cfg(test)]
+fn with_fault(declarations: String, kernel: &Kernel) -> String {
+    if !kernel.defines.contains(&("FAULT", 1)) {
+        return declarations;
+    }
+    let faulty = |line: &str| match line.split_once(", v: ") {
+        Some((head, tail)) if head.starts_with("fn store_") => {
+            let (unit, body) = tail.split_once(") { ").unwrap_or((tail, ""));
+            format!("{head}, right: {unit}) {{ let v = right + {unit}(1); {body}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    declarations.lines().map(faulty).collect()
 }
 
 /// The type of one cell of a buffer's array.

@@ -105,11 +105,21 @@ impl Rewrites {
 ///
 /// # Errors
 /// With the first node that cannot be right, which is a fault of a rewrite unless the graph had it before.
-pub fn optimize(mut graph: Graph, rewrites: &Rewrites) -> Result<Graph, NodeError> {
+pub fn optimize(graph: Graph, rewrites: &Rewrites) -> Result<Graph, NodeError> {
+    optimize_watched(graph, rewrites, |_, _| ())
+}
+
+/// [`optimize`], with a look at (and a hand in) the graph after each rewrite: tests plant faults so.
+pub(crate) fn optimize_watched(
+    mut graph: Graph,
+    rewrites: &Rewrites,
+    mut after: impl FnMut(&'static str, &mut Graph),
+) -> Result<Graph, NodeError> {
     for rewrite in REWRITES.iter().filter(|rewrite| rewrites.applies(rewrite.name)) {
         (rewrite.apply)(&mut graph);
         // Later rewrites read the facts of what earlier ones made.
         graph.infer()?;
+        after(rewrite.name, &mut graph);
     }
     Ok(graph)
 }

@@ -131,10 +131,10 @@ impl Sharing {
                 && form.storage == draft.forms[output].storage
             {
                 self.inside[group] = Some((output, offset));
+                self.in_place_parts[at].push(index);
                 if self.reads_what_it_writes(draft) {
                     self.inside[group] = None;
-                } else {
-                    self.in_place_parts[at].push(index);
+                    self.in_place_parts[at].pop();
                 }
             }
             offset += bytes;
@@ -155,9 +155,8 @@ impl Sharing {
                     run.input_form(index).is_some_and(|read| {
                         self.root(read).0 == root
                             && self.overwrites[at] != Some(index)
+                            // A part that lies in its place has no dispatch that would read it.
                             && !self.in_place_parts[at].contains(&index)
-                            // The part that is being placed: its own dispatch falls away.
-                            && !(run.concat.is_some() && self.group[read] != root && self.inside[self.group[read]].is_some_and(|(outer, _)| outer == written))
                     })
                 })
             })

@@ -11,7 +11,9 @@ use crate::error::{DeviceError, Error, PlanError};
 use crate::gpu::GpuEngine;
 use crate::graph::Graph;
 use crate::model::Model;
-use crate::optimize::{Rewrites, optimize};
+use crate::optimize::Rewrites;
+#[cfg(not(test))]
+use crate::optimize::optimize;
 use crate::plan::{PlanOptions, Schedule};
 
 /// Plans that are kept for shapes that may come again.
@@ -124,7 +126,10 @@ impl Engine {
     fn make(&self, shapes: &Shapes) -> Result<Planned, PlanError> {
         let inner = &*self.0;
         let graph = concrete(inner.model.graph(), shapes)?;
+        #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
+        #[cfg(test)]
+        let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
         let planned = |graph, schedule| Planned { shapes: shapes.clone(), graph, schedule, loaded: OnceLock::new() };
         match inner.device.facts() {
             Some(facts) => {
@@ -133,7 +138,10 @@ impl Engine {
                     half: inner.options.precision == Precision::F16,
                     ..PlanOptions::default()
                 };
-                let schedule = Arc::new(crate::plan::plan(graph, facts, &options)?);
+                let schedule = crate::plan::plan(graph, facts, &options)?;
+                #[cfg(test)]
+                let schedule = super::faults::schedule(schedule, inner.options.fault);
+                let schedule = Arc::new(schedule);
                 Ok(planned(Arc::new(schedule.graph.clone()), Some(schedule)))
             }
             None if inner.options.placement == crate::plan::Placement::GpuOnly => {

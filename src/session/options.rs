@@ -29,6 +29,9 @@ pub struct Options {
     pub(crate) placement: Placement,
     pub(crate) precision: Precision,
     pub(crate) without: Vec<String>,
+    /// A fault to plant, for the tests which show that it is found.
+    #[cfg(test)]
+    pub(crate) fault: Option<super::faults::Fault>,
 }
 
 impl Options {
