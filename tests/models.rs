@@ -5,71 +5,85 @@
 
 use rimlight::kernel::DeviceClass;
 use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, Precision, Tensor, Tolerance, validate};
-use rimlight_tests::{models, reference};
+use rimlight_tests::{models, reference, root};
 
-/// ONNX Runtime's own optimized and plain runs of these models differ by up to 7·10⁻⁶ of a channel's largest magnitude;
-/// sums in another order as well. Three times that, in 32 bits; in 16 bits a value has 11 bits, and some fifty layers
-/// add their roundings up.
-const F32: Tolerance = Tolerance { rtol: 2e-5, atol: 1e-7 };
-const F16: Tolerance = Tolerance { rtol: 2e-2, atol: 1e-7 };
+/// How near a model's outputs must be to ONNX Runtime's, relative to the largest magnitude in the same output channel.
+struct Row {
+    model: &'static str,
+    references: &'static [&'static str],
+    /// In 32 bits. ONNX Runtime's own optimized and plain runs of most of these models differ by up to 7·10⁻⁶; three
+    /// times that is allowed, for sums in another order.
+    single: f32,
+    /// In 16 bits, where a value has 11 bits and some fifty layers add their roundings up.
+    half: f32,
+}
+
+const SINGLE: f32 = 2e-5;
+const HALF: f32 = 2e-2;
 
 macro_rules! models {
-    ($($name:ident: $model:literal, $($reference:literal),+;)*) => {$(
+    ($($name:ident: $model:literal, [$($reference:literal),+], $single:expr, $half:expr;)*) => {$(
         mod $name {
-            const MODEL: &str = $model;
-            const REFERENCES: &[&str] = &[$($reference),+];
+            #[allow(unused_imports, reason = "a row may have bounds of its own")]
+            use super::{HALF, SINGLE};
+
+            const ROW: super::Row =
+                super::Row { model: $model, references: &[$($reference),+], single: $single, half: $half };
 
             #[test]
             fn on_the_cpu() {
-                super::agrees(MODEL, REFERENCES, &super::Case::cpu());
+                super::agrees(&ROW, &super::Case::cpu());
             }
             #[test]
             fn on_the_gpu() {
-                super::agrees(MODEL, REFERENCES, &super::Case::gpu(None, super::Precision::F32));
+                super::agrees(&ROW, &super::Case::gpu(None, super::Precision::F32));
             }
             #[test]
             fn on_the_gpu_in_16_bits() {
-                super::agrees(MODEL, REFERENCES, &super::Case::gpu(None, super::Precision::F16));
+                super::agrees(&ROW, &super::Case::gpu(None, super::Precision::F16));
             }
             #[test]
             fn as_on_mali() {
-                super::agrees(MODEL, REFERENCES, &super::Case::gpu(Some(super::DeviceClass::Mali), super::Precision::F32));
+                super::agrees(&ROW, &super::Case::gpu(Some(super::DeviceClass::Mali), super::Precision::F32));
             }
             #[test]
             fn as_on_nvidia() {
-                super::agrees(MODEL, REFERENCES, &super::Case::gpu(Some(super::DeviceClass::Nvidia), super::Precision::F32));
+                super::agrees(&ROW, &super::Case::gpu(Some(super::DeviceClass::Nvidia), super::Precision::F32));
             }
             #[test]
             fn as_on_mali_in_16_bits() {
-                super::agrees(MODEL, REFERENCES, &super::Case::gpu(Some(super::DeviceClass::Mali), super::Precision::F16));
+                super::agrees(&ROW, &super::Case::gpu(Some(super::DeviceClass::Mali), super::Precision::F16));
             }
         }
     )*};
 }
 
 models! {
-    mnist_8: "mnist-8", "mnist-8";
-    squeezenet: "squeezenet1.0", "squeezenet1.0";
-    mobilenet_v2: "mobilenetv2_fp32", "mobilenetv2_fp32";
-    resnet20: "resnet20_cifar10", "resnet20_cifar10";
-    super_resolution: "super_resolution", "super_resolution";
-    ultraface: "version-RFB-320", "version-RFB-320";
-    yolox_nano: "yolox_nano", "yolox_nano";
-    text_detection: "ch_PP-OCRv3_det", "ch_PP-OCRv3_det", "ch_PP-OCRv3_det.second";
+    digits: "digits", ["digits"], SINGLE, HALF;
+    mnist_8: "mnist-8", ["mnist-8"], SINGLE, HALF;
+    squeezenet: "squeezenet1.0", ["squeezenet1.0"], SINGLE, HALF;
+    mobilenet_v2: "mobilenetv2_fp32", ["mobilenetv2_fp32"], SINGLE, HALF;
+    resnet20: "resnet20_cifar10", ["resnet20_cifar10"], SINGLE, HALF;
+    super_resolution: "super_resolution", ["super_resolution"], SINGLE, HALF;
+    ultraface: "version-RFB-320", ["version-RFB-320"], SINGLE, HALF;
+    // A class that is nowhere in the picture has scores below 0.01: a hundredth of a logit, one step in 16 bits after a
+    // hundred layers, is 5 % of that (measured: 0.057).
+    yolox_nano: "yolox_nano", ["yolox_nano"], SINGLE, 8e-2;
+    // The last layer multiplies by up to fifty before its sigmoid. ONNX Runtime's own optimized run differs from its plain
+    // one by 9.0·10⁻⁵ here, and the references (sums in 64 bits) by 8.5·10⁻⁵; in 16 bits edges of text move (measured: 0.17).
+    text_detection: "ch_PP-OCRv3_det", ["ch_PP-OCRv3_det", "ch_PP-OCRv3_det.second"], 2e-4, 2.5e-1;
 }
 
 /// Where and how a model is run.
 struct Case {
     device: Option<Device>,
     options: Options,
-    tolerance: Tolerance,
     precision: Precision,
 }
 
 impl Case {
     fn cpu() -> Self {
-        let (device, options) = (Some(Device::cpu()), Options::new());
-        Self { device, options, tolerance: F32, precision: Precision::F32 }
+        Self { device: Some(Device::cpu()), options: Options::new(), precision: Precision::F32 }
     }
 
     /// On a GPU, software adapters included, no node on the host; skipped where there is none, unless one is required.
@@ -83,28 +97,34 @@ impl Case {
             })
             .ok();
         let options = Options::new().placement(Placement::GpuOnly).precision(precision);
-        Self { device, options, tolerance: if precision == Precision::F16 { F16 } else { F32 }, precision }
+        Self { device, options, precision }
     }
 }
 
-fn agrees(model: &str, references: &[&str], case: &Case) {
-    let (Some(folder), Some(device)) = (models(), &case.device) else { return };
-    let model = Model::open(folder.join(format!("{model}.onnx"))).expect("the model loads");
+fn agrees(row: &Row, case: &Case) {
+    let (Some(public), Some(device)) = (models(), &case.device) else { return };
+    // The embedded model lies beside the sources.
+    let own = row.model == "digits";
+    let model = if own { root().join("models") } else { public.clone() }.join(format!("{}.onnx", row.model));
+    let references = if own { root().join("tests/data") } else { public };
+    let model = Model::open(model).expect("the model loads");
+    let rtol = if case.precision == Precision::F16 { row.half } else { row.single };
+    let outside = Tolerance { rtol, atol: 1e-7, floor: 0.0 };
+    let inside = Tolerance { rtol: Tolerance::of(case.precision).rtol.max(rtol), ..Tolerance::of(case.precision) };
     // One session for all references: the second has other shapes.
     let mut session = model.session_with(device, &case.options).expect("the model is planned and loaded");
-    for name in references {
-        let (inputs, outputs) = reference(folder.join(format!("{name}.io.npz")));
+    for name in row.references {
+        let (inputs, outputs) = reference(references.join(format!("{name}.io.npz")));
         let given = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view()));
         let results = session.run_with(given).expect("the model runs");
         assert!(!outputs.is_empty());
         for (name, expected) in &outputs {
             let (_, got) = results.iter().find(|(n, _)| n == name).expect("an output of that name");
-            let compared = case.tolerance.compare(name, got, expected);
+            let compared = outside.compare(name, got, expected);
             assert!(compared.passed, "against ONNX Runtime: {compared:?}");
         }
         let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let tolerance = Tolerance::of(case.precision);
-        let validation = validate(&model, device, &case.options, &given, tolerance).expect("the model runs");
+        let validation = validate(&model, device, &case.options, &given, inside).expect("the model runs");
         assert!(validation.passed(), "against the references: {:?}", validation.first_failure());
     }
 }
