@@ -89,7 +89,10 @@ impl CpuPlan {
     }
 }
 
-fn kernel_of(graph: &Graph, node: &Node) -> Option<(Box<dyn Kernel>, (ElementType, Vec<usize>))> {
+/// A kernel, and the type and shape of the output that it writes.
+type Planned = (Box<dyn Kernel>, (ElementType, Vec<usize>));
+
+fn kernel_of(graph: &Graph, node: &Node) -> Option<Planned> {
     let inputs = graph.input_facts(node)?;
     let [Some(output), rest @ ..] = &node.outputs[..] else { return None };
     if rest.iter().any(Option::is_some) {
@@ -237,7 +240,7 @@ mod tests {
         assert!(session.output(0).is_none());
         for run in 0..3 {
             let x = Tensor::new([2, 3], (0..6).map(|i| (i - run) as f32).collect()).unwrap();
-            let expected = crate::cpu::reference::evaluate(&graph, &[x.clone()], |_, _| {}).unwrap();
+            let expected = crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |_, _| {}).unwrap();
             session.run(&[Some(x.clone())]).unwrap();
             for (i, Value::Tensor(expected)) in expected.iter().enumerate() {
                 assert_eq!(session.output(i), Some(expected));
@@ -258,8 +261,10 @@ mod tests {
         let mut session = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(1)))).session();
         let x = Tensor::new([2, 3], vec![-2f32, -1.0, 0.0, 1.0, 2.0, 3.0]).unwrap();
         let mut expected = vec![];
-        crate::cpu::reference::evaluate(&graph, &[x.clone()], |id, Value::Tensor(t)| expected.push((id, t.clone())))
-            .unwrap();
+        crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |id, Value::Tensor(t)| {
+            expected.push((id, t.clone()))
+        })
+        .unwrap();
         let mut seen = vec![];
         session.run_observed(&[Some(x)], &mut |id, tensor| seen.push((id, tensor))).unwrap();
         assert_eq!(seen, expected);

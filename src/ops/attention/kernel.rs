@@ -30,7 +30,7 @@ pub(super) fn candidate(
     if s.d > LARGEST || s.v > LARGEST {
         return Err(format!("its heads are larger than {LARGEST}"));
     }
-    if s.flat && (s.d % 4 != 0 || s.v % 4 != 0) {
+    if s.flat && !(s.d.is_multiple_of(4) && s.v.is_multiple_of(4)) {
         return Err("its heads do not begin at whole units".to_owned());
     }
     let limit = request.device.max_workgroups as usize;
