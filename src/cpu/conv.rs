@@ -7,11 +7,13 @@ use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
 use super::product::{Addend, Output, Tile, multiply};
-use super::simd::{Lines, dispatch};
+use super::simd::{Lines, dispatch, load, store};
 use super::tasks;
+use super::windows::Windows;
+use super::{Scratch, Threads};
 use crate::graph::{Activation, EvaluateError, Fact};
 use crate::ops::conv::Conv;
-use crate::ops::window::{Axis, three};
+use crate::ops::window::Axis;
 
 /// Elements that the panels of one task may take: about what a second-level cache holds beside the weights.
 const PANELS: usize = 48 << 10;
@@ -23,7 +25,12 @@ struct Convolution {
     /// Input and output channels of a group.
     inputs: usize,
     outputs: usize,
-    axes: [Axis; 3],
+    /// Input and output positions of a channel.
+    x_plane: usize,
+    y_plane: usize,
+    taps: usize,
+    /// Where the windows lie; `None` where each position sees only itself.
+    windows: Option<Windows>,
     tile: Tile,
     /// The weights of each group, packed.
     weights: Vec<Lines>,
@@ -42,7 +49,8 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
         None => None,
     };
     let w = w.concrete()?;
-    let axes = three(&conv.window.axes(&x[2..], &w[2..]).ok()?)?;
+    let axes = conv.window.axes(&x[2..], &w[2..]).ok()?;
+    let windows = if axes.iter().all(Axis::is_pointwise) { None } else { Some(Windows::new(&axes)?) };
     let (y, groups) = (output.concrete()?, conv.groups());
     let (inputs, outputs) = (w[1], w[0] / groups);
     if x.contains(&0) || w.contains(&0) || inputs * groups != x[1] || y[1] != w[0] {
@@ -59,7 +67,10 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
         groups,
         inputs,
         outputs,
-        axes,
+        x_plane: x[2..].iter().product(),
+        y_plane: y[2..].iter().product(),
+        taps,
+        windows,
         tile,
         weights: (0..groups).map(pack).collect(),
         bias,
@@ -69,19 +80,15 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
 }
 
 impl Convolution {
-    fn k(&self) -> usize {
-        self.inputs * self.axes.iter().map(|axis| axis.kernel).product::<usize>()
-    }
-
-    fn positions(&self) -> usize {
-        self.axes.iter().map(|axis| axis.output).product()
+    const fn k(&self) -> usize {
+        self.inputs * self.taps
     }
 
     /// Positions that one task takes: whole panels, as many as the cache holds, fewer where threads would stand idle.
     fn step(&self, threads: usize) -> usize {
         let panel = self.tile.columns();
         let cached = (PANELS / self.k()).max(panel) / panel;
-        let panels = self.positions().div_ceil(panel);
+        let panels = self.y_plane.div_ceil(panel);
         let tasks = if threads > 1 { threads.div_ceil(self.samples * self.groups) * 2 } else { 1 };
         cached.min(panels.div_ceil(tasks)).max(1) * panel
     }
@@ -91,10 +98,43 @@ impl Kernel for Convolution {
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
         let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };
-        let y = job.y.as_mut_slice::<f32>()?;
-        let (positions, k) = (self.positions(), self.k());
-        let step = self.step(job.threads.count());
-        let x_group = self.inputs * self.axes.iter().map(|axis| axis.input).product::<usize>();
+        let Job { y, threads, scratch, .. } = job;
+        let y = y.as_mut_slice::<f32>()?;
+        match &self.windows {
+            None => self.multiply(x, self.x_plane, residual, y, threads, scratch),
+            Some(windows) => {
+                let size = windows.copied();
+                let planes = x.len() / self.x_plane;
+                // The last vectors may read beyond the last phase.
+                scratch.with(planes * size + self.tile.columns(), |phases| {
+                    let step = planes.div_ceil(threads.count());
+                    let work = phases.chunks_mut(step * size).zip(x.chunks(step * self.x_plane)).collect();
+                    tasks::each(threads, work, |(phases, x)| {
+                        for (phases, x) in phases.chunks_exact_mut(size).zip(x.chunks_exact(self.x_plane)) {
+                            windows.copy(x, 0.0, phases);
+                        }
+                    });
+                    self.multiply(phases, size, residual, y, threads, scratch);
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Convolution {
+    /// Multiplies the weights with planes of inputs (or their phases).
+    fn multiply(
+        &self,
+        planes: &[f32],
+        plane: usize,
+        residual: Option<&[f32]>,
+        y: &mut [f32],
+        threads: &Threads,
+        scratch: &Scratch,
+    ) {
+        let (positions, k) = (self.y_plane, self.k());
+        let step = self.step(threads.count());
         let panels = self.tile.packed_b(k, step.min(positions));
         // For each image and group a grid of channels and ranges of positions; a task is a column of it.
         let mut work = vec![];
@@ -107,7 +147,7 @@ impl Kernel for Convolution {
             }
             work.extend(columns.into_iter().enumerate().map(|(i, rows)| (group, i * step, rows)));
         }
-        tasks::each(job.threads, work, |(group, first, mut rows)| {
+        tasks::each(threads, work, |(group, first, mut rows)| {
             let addend = residual.map(|values| Addend {
                 values,
                 offset: group * self.outputs * positions + first,
@@ -118,19 +158,12 @@ impl Kernel for Convolution {
             let channels = group % self.groups * self.outputs;
             let bias = self.bias.as_deref().map(|bias| &bias[channels..channels + self.outputs]);
             let output = Output { rows: &mut rows, scale: 1.0, bias, addend, activation: self.activation };
-            let x = &x[group * x_group..][..x_group];
-            job.scratch.with(panels, |panels| {
-                dispatch(Task {
-                    conv: self,
-                    weights: self.weights[group % self.groups].as_slice(),
-                    x,
-                    first,
-                    panels,
-                    output,
-                });
+            let planes = &planes[group * self.inputs * plane..];
+            scratch.with(panels, |panels| {
+                let weights = self.weights[group % self.groups].as_slice();
+                dispatch(Task { conv: self, weights, planes, plane, first, panels, output });
             });
         });
-        Ok(())
     }
 }
 
@@ -138,7 +171,8 @@ impl Kernel for Convolution {
 struct Task<'a, 'b> {
     conv: &'a Convolution,
     weights: &'a [f32],
-    x: &'a [f32],
+    planes: &'a [f32],
+    plane: usize,
     first: usize,
     panels: &'a mut [f32],
     output: Output<'a, 'b>,
@@ -151,104 +185,62 @@ impl WithSimd for Task<'_, '_> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let (tile, k) = (self.conv.tile, self.conv.k());
         let n = self.output.rows.first().map_or(0, |row| row.len());
-        let pointwise = self.conv.axes.iter().all(Axis::is_pointwise);
         let mut done = 0;
         while done < n {
             let columns = (n - done).min(tile.columns());
-            let panel = &mut self.panels[done * k..][..tile.width(columns) * k];
-            if pointwise {
-                gather_rows(self.x, self.conv.positions(), self.first + done, columns, tile.width(columns), panel);
-            } else {
-                gather_windows(self.x, self.conv, self.first + done, columns, tile.width(columns), panel);
+            let width = tile.width(columns);
+            let panel = &mut self.panels[done * k..][..width * k];
+            // Stretches of positions beside each other in a row: where they begin in the panel and in a plane.
+            let mut stretches = [(0, 0, 0); WIDEST];
+            let mut count = 0;
+            let (row, pitch) = self.conv.windows.as_ref().map_or((self.conv.y_plane, 0), |w| (w.width.output, w.pitch));
+            let mut begin = 0;
+            while begin < columns && count < WIDEST {
+                let position = self.first + done + begin;
+                let end = (begin + row - position % row).min(columns);
+                stretches[count] = (begin, end, position / row * pitch + position % row);
+                count += 1;
+                begin = end;
             }
+            let taps = self.conv.windows.as_ref().map_or(&[0][..], |windows| &windows.taps);
+            gather(simd, self.planes, self.plane, taps, &stretches[..count], width, panel);
             done += columns;
         }
         multiply(simd, tile, k, self.weights, self.panels, &mut self.output);
     }
 }
 
-/// A panel of positions that see only themselves.
-#[inline(always)]
-fn gather_rows(x: &[f32], positions: usize, first: usize, columns: usize, width: usize, panel: &mut [f32]) {
-    for (row, out) in x.chunks_exact(positions).zip(panel.chunks_exact_mut(width)) {
-        let row = &row[first..first + columns];
-        if columns == width {
-            out.copy_from_slice(row);
-        } else {
-            out[..columns].copy_from_slice(row);
-            out[columns..].fill(0.0);
-        }
-    }
-}
+/// No panel is wider.
+const WIDEST: usize = 64;
 
-/// A stretch of a panel: positions beside each other in one row of the output.
-#[derive(Clone, Copy, Default)]
-struct Stretch {
-    /// Where in the panel it begins and ends.
-    begin: usize,
-    end: usize,
-    /// Output coordinates of the first position.
-    at: [usize; 3],
-}
-
-/// A panel of positions that see windows.
+/// A panel: for each plane and tap a row of `width` elements, of which the stretches are filled.
 #[inline(always)]
-fn gather_windows(x: &[f32], conv: &Convolution, first: usize, columns: usize, width: usize, panel: &mut [f32]) {
-    let [depth, height, line] = &conv.axes;
-    // No panel is wider than 64, so no more stretches are needed.
-    let mut stretches = [Stretch::default(); 64];
-    let mut count = 0;
-    let mut begin = 0;
-    while begin < columns && count < stretches.len() {
-        let position = first + begin;
-        let at =
-            [position / line.output / height.output, position / line.output % height.output, position % line.output];
-        let end = (begin + line.output - at[2]).min(columns);
-        stretches[count] = Stretch { begin, end, at };
-        count += 1;
-        begin = end;
-    }
-    let stretches = &stretches[..count];
-    let mut rows = panel.chunks_exact_mut(width);
-    for plane in x.chunks_exact(depth.input * height.input * line.input) {
-        for kd in 0..depth.kernel {
-            for kh in 0..height.kernel {
-                for kw in 0..line.kernel {
-                    let Some(out) = rows.next() else { return };
-                    out[columns..].fill(0.0);
-                    for stretch in stretches {
-                        let out = &mut out[stretch.begin..stretch.end];
-                        let d = (stretch.at[0] * depth.stride + kd * depth.dilation).wrapping_sub(depth.before);
-                        let h = (stretch.at[1] * height.stride + kh * height.dilation).wrapping_sub(height.before);
-                        if d >= depth.input || h >= height.input {
-                            out.fill(0.0);
-                            continue;
-                        }
-                        let row = &plane[(d * height.input + h) * line.input..][..line.input];
-                        // The positions whose element lies inside the row: from … to.
-                        let reach = stretch.at[2] * line.stride + kw * line.dilation;
-                        let missing = line.before.saturating_sub(reach);
-                        let from = missing.div_ceil(line.stride).min(out.len());
-                        let to = (line.input + line.before)
-                            .saturating_sub(reach)
-                            .div_ceil(line.stride)
-                            .clamp(from, out.len());
-                        out[..from].fill(0.0);
-                        out[to..].fill(0.0);
-                        if from == to {
-                            continue;
-                        }
-                        let start = reach + from * line.stride - line.before;
-                        if line.stride == 1 {
-                            out[from..to].copy_from_slice(&row[start..start + to - from]);
-                        } else {
-                            for (out, x) in out[from..to].iter_mut().zip(row[start..].iter().step_by(line.stride)) {
-                                *out = *x;
-                            }
-                        }
-                    }
+fn gather<S: Simd>(
+    simd: S,
+    planes: &[f32],
+    plane: usize,
+    taps: &[usize],
+    stretches: &[(usize, usize, usize)],
+    width: usize,
+    panel: &mut [f32],
+) {
+    for (plane, rows) in planes.chunks(plane).zip(panel.chunks_exact_mut(taps.len() * width)) {
+        for (tap, row) in taps.iter().zip(rows.chunks_exact_mut(width)) {
+            if let [(0, end, from)] = *stretches
+                && end == width
+            {
+                let from = &plane[tap + from..][..width];
+                for (to, from) in row.chunks_exact_mut(S::F32_LANES).zip(from.chunks_exact(S::F32_LANES)) {
+                    store(simd, to, load(simd, from));
                 }
+                continue;
             }
+            let mut filled = 0;
+            for &(begin, end, from) in stretches {
+                row[begin..end].copy_from_slice(&plane[tap + from..][..end - begin]);
+                filled = end;
+            }
+            row[filled..].fill(0.0);
         }
     }
 }

@@ -16,6 +16,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod windows;
 
 pub use executor::{CpuPlan, CpuSession};
 use simd::Scratch;

@@ -1,119 +1,21 @@
 //! Depthwise convolutions and pools: each output is made of a window of one plane.
 //!
-//! A plane is copied once, its padding added, and split by the strides: with a stride of 2, into planes of the even and
-//! odd rows and columns. Then every element of the kernel reads a dense stretch at a constant distance from the output,
-//! and a plane is one long loop over vectors. Rows of the output come out with the padded pitch and are cut.
+//! A plane is copied once into phases (`windows.rs`), and is then one long loop over vectors. Rows of the output come out
+//! with the phases' pitch and are cut.
 
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
 use super::simd::{activate_slice, dispatch};
 use super::tasks;
+use super::windows::Windows;
 use crate::graph::{Activation, EvaluateError, Fact};
 use crate::ops::conv::Conv;
 use crate::ops::pool::{Kind, Pool};
-use crate::ops::window::{Axis, three};
+use crate::ops::window::Axis;
 
 /// Vectors that are summed side by side, so that none waits for the one before.
 const BESIDE: usize = 4;
-
-/// A plane's part of one phase of the strides: every `stride`-th row and column from `(row, column)` on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Phase {
-    row: usize,
-    column: usize,
-}
-
-/// Where the windows lie.
-#[derive(Debug)]
-struct Windows {
-    height: Axis,
-    width: Axis,
-    phases: Vec<Phase>,
-    /// Rows of a phase, and the distance between them.
-    rows: usize,
-    pitch: usize,
-    /// For each element of the kernel, where it begins in the phases, which follow each other.
-    taps: Vec<usize>,
-}
-
-impl Windows {
-    /// `None` where copies with padding would be out of proportion, or there are three axes.
-    fn new(axes: &[Axis]) -> Option<Self> {
-        let [Axis::ONE, height, width] = three(axes)? else { return None };
-        let extent = |axis: &Axis| {
-            let reach = axis.kernel.checked_sub(1)?.checked_mul(axis.dilation)?;
-            axis.output.checked_sub(1)?.checked_mul(axis.stride)?.checked_add(reach)?.checked_add(1)
-        };
-        let (rows, pitch) = (extent(&height)?.div_ceil(height.stride), extent(&width)?.div_ceil(width.stride));
-        let near = |padded: usize, axis: &Axis| padded <= 4 * (axis.input + axis.output) + 64;
-        if height.kernel * width.kernel > 1024 || !near(rows, &height) || !near(pitch, &width) {
-            return None;
-        }
-        let mut windows = Self { height, width, phases: vec![], rows, pitch, taps: vec![] };
-        for y in (0..height.kernel).map(|k| k * height.dilation) {
-            for x in (0..width.kernel).map(|k| k * width.dilation) {
-                let phase = Phase { row: y % height.stride, column: x % width.stride };
-                let index = windows.phases.iter().position(|p| *p == phase).unwrap_or_else(|| {
-                    windows.phases.push(phase);
-                    windows.phases.len() - 1
-                });
-                windows.taps.push((index * rows + y / height.stride) * pitch + x / width.stride);
-            }
-        }
-        (windows.phases.len() * rows * pitch < 1 << 26).then_some(windows)
-    }
-
-    /// Elements of the phases, with what the last vectors read beyond.
-    fn copied(&self, vector: usize) -> usize {
-        self.phases.len() * self.rows * self.pitch + BESIDE * vector
-    }
-
-    /// Elements of the output at the padded pitch, in whole vectors.
-    fn computed(&self, vector: usize) -> usize {
-        ((self.height.output - 1) * self.pitch + self.width.output).next_multiple_of(BESIDE * vector)
-    }
-
-    /// Copies a plane into phases, `fill` around it.
-    #[inline(always)]
-    fn copy(&self, x: &[f32], fill: f32, out: &mut [f32]) {
-        let (h, w) = (&self.height, &self.width);
-        for (phase, out) in self.phases.iter().zip(out.chunks_exact_mut(self.rows * self.pitch)) {
-            // The columns that lie inside: from … to.
-            let from = w.before.saturating_sub(phase.column).div_ceil(w.stride).min(self.pitch);
-            let to = (w.input + w.before).saturating_sub(phase.column).div_ceil(w.stride).clamp(from, self.pitch);
-            for (i, out) in out.chunks_exact_mut(self.pitch).enumerate() {
-                let row = (i * h.stride + phase.row).wrapping_sub(h.before);
-                if row >= h.input || from == to {
-                    out.fill(fill);
-                    continue;
-                }
-                out[..from].fill(fill);
-                out[to..].fill(fill);
-                let row = &x[row * w.input..][..w.input][from * w.stride + phase.column - w.before..];
-                let out = &mut out[from..to];
-                match w.stride {
-                    1 => out.copy_from_slice(&row[..out.len()]),
-                    2 => {
-                        // Written so that the compiler sees pairs.
-                        let (pairs, rest) = row.as_chunks::<2>();
-                        for (out, pair) in out.iter_mut().zip(pairs) {
-                            *out = pair[0];
-                        }
-                        if let ([last], Some(out)) = (rest, out.get_mut(pairs.len())) {
-                            *out = *last;
-                        }
-                    }
-                    stride => {
-                        for (out, x) in out.iter_mut().zip(row.iter().step_by(stride)) {
-                            *out = *x;
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
 
 /// What becomes of a window.
 #[derive(Debug)]
@@ -199,7 +101,9 @@ impl Kernel for Stencil {
         let planes = y.len() / y_plane;
         let step = if job.threads.count() == 1 { planes } else { planes.div_ceil(job.threads.count() * 4) };
         let vector = super::simd::lanes();
-        let (copied, computed) = (self.windows.copied(vector), self.windows.computed(vector));
+        let copied = self.windows.copied() + BESIDE * vector;
+        let rows = (h.output - 1) * self.windows.pitch + w.output;
+        let computed = rows.next_multiple_of(BESIDE * vector);
         let work: Vec<_> = y.chunks_mut(step * y_plane).enumerate().collect();
         tasks::each(job.threads, work, |(i, y)| {
             job.scratch.with(copied + computed, |scratch| {
