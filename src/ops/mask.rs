@@ -1,0 +1,237 @@
+//! Tensors of zeros and values by their places: EyeLike, Trilu and OneHot (ONNX opsets 9 to 22). On the host.
+
+use std::sync::Arc;
+
+use crate::graph::{
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+};
+use crate::tensor::shape::{axis, elements};
+use crate::tensor::{ElementType, Tensor, Truth};
+
+/// Zeros and values by their places.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Mask {
+    /// Ones on a diagonal, the one `diagonal` above the main one, in a type of its own or the input's.
+    Eye {
+        /// Columns to the right of the main diagonal.
+        diagonal: i64,
+        /// The result's type.
+        element_type: Option<ElementType>,
+    },
+    /// The triangle above a diagonal (input 1), or the one below it, the diagonal included.
+    Triangle {
+        /// Which of the two.
+        upper: bool,
+    },
+    /// Along a new axis, one value (the second of input 2) at the index that input 0 says, another elsewhere.
+    OneHot {
+        /// The new axis.
+        axis: i64,
+    },
+}
+
+pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    Ok(Arc::new(match d.op_type.as_str() {
+        "EyeLike" => {
+            let element_type = match d.int("dtype")? {
+                None => None,
+                Some(1) => Some(ElementType::F32),
+                Some(2) => Some(ElementType::U8),
+                Some(3) => Some(ElementType::I8),
+                Some(6) => Some(ElementType::I32),
+                Some(7) => Some(ElementType::I64),
+                Some(9) => Some(ElementType::Bool),
+                Some(10) => Some(ElementType::F16),
+                Some(11) => Some(ElementType::F64),
+                Some(other) => {
+                    return Err(DefinitionError::Unsupported(format!("element type {other} is not supported")));
+                }
+            };
+            Mask::Eye { diagonal: d.int("k")?.unwrap_or(0), element_type }
+        }
+        "Trilu" => Mask::Triangle { upper: d.flag("upper", true)? },
+        _ => Mask::OneHot { axis: d.int("axis")?.unwrap_or(-1) },
+    }))
+}
+
+/// The bytes of the number one.
+fn one(element_type: ElementType) -> Vec<u8> {
+    match element_type {
+        ElementType::F32 => 1f32.to_le_bytes().to_vec(),
+        ElementType::F16 => half::f16::ONE.to_le_bytes().to_vec(),
+        ElementType::F64 => 1f64.to_le_bytes().to_vec(),
+        ElementType::I64 => 1i64.to_le_bytes().to_vec(),
+        ElementType::I32 => 1i32.to_le_bytes().to_vec(),
+        ElementType::I8 | ElementType::U8 => vec![1],
+        ElementType::Bool => vec![Truth::from(true).0],
+    }
+}
+
+/// A whole number, from a tensor of one element of any type.
+#[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
+fn numbers(tensor: &Tensor) -> Result<Vec<i64>, EvaluateError> {
+    Ok(match tensor.element_type() {
+        ElementType::F32 => tensor.as_slice::<f32>()?.iter().map(|&v| v as i64).collect(),
+        ElementType::F16 => tensor.as_slice::<half::f16>()?.iter().map(|v| v.to_f64() as i64).collect(),
+        ElementType::F64 => tensor.as_slice::<f64>()?.iter().map(|&v| v as i64).collect(),
+        _ => tensor.integers().ok_or_else(|| ShapeError::new("it takes numbers"))?,
+    })
+}
+
+impl Mask {
+    /// The place of OneHot's new axis.
+    fn new_axis(at: i64, rank: usize) -> Result<usize, ShapeError> {
+        axis(at, rank + 1).ok_or_else(|| ShapeError::new(format!("axis {at} is out of range")))
+    }
+
+    /// The input where it belongs to a triangle, zeros elsewhere.
+    fn triangle(x: &Tensor, upper: bool, diagonal: i64) -> Result<Tensor, EvaluateError> {
+        let [.., rows, columns] = x.shape() else { return Err(ShapeError::new("it takes a matrix").into()) };
+        let size = x.element_type().size();
+        let mut bytes = x.bytes().to_vec();
+        if x.is_empty() {
+            return Ok(x.clone());
+        }
+        for (i, row) in bytes.chunks_mut(columns * size).enumerate() {
+            // The diagonal's column in this row: what lies before it, or after it, is cleared.
+            let at = i64::try_from(i % rows).unwrap_or(i64::MAX).saturating_add(diagonal);
+            let clamp = |at: i64| usize::try_from(at.max(0)).unwrap_or(usize::MAX).min(*columns) * size;
+            if upper {
+                row[..clamp(at)].fill(0);
+            } else {
+                row[clamp(at.saturating_add(1))..].fill(0);
+            }
+        }
+        Ok(Tensor::from_bytes(x.element_type(), x.shape().to_vec(), bytes.into())?)
+    }
+
+    fn one_hot(at: i64, indices: &Tensor, depth: &Tensor, values: &Tensor) -> Result<Tensor, EvaluateError> {
+        let at = Self::new_axis(at, indices.rank())?;
+        let depth = numbers(depth)?.first().and_then(|&d| usize::try_from(d).ok());
+        let depth = depth.ok_or_else(|| ShapeError::new("its depth is below 0"))?;
+        let mut shape = indices.shape().to_vec();
+        shape.insert(at, depth);
+        let element_type = values.element_type();
+        let size = element_type.size();
+        if values.len() != 2 {
+            return Err(ShapeError::new("it takes two values: off and on").into());
+        }
+        let (off, on) = values.bytes().split_at(size);
+        let mut bytes = off.repeat(Tensor::bounded(element_type, &shape)?);
+        let inner = elements(&indices.shape()[at..]).unwrap_or(0);
+        for (i, index) in numbers(indices)?.into_iter().enumerate() {
+            // An index that is out of range is nowhere on.
+            if let Some(hot) = axis(index, depth) {
+                let e = ((i / inner * depth + hot) * inner + i % inner) * size;
+                bytes[e..e + size].copy_from_slice(on);
+            }
+        }
+        Ok(Tensor::from_bytes(element_type, shape, bytes.into())?)
+    }
+}
+
+impl Operator for Mask {
+    fn name(&self) -> &str {
+        match self {
+            Self::Eye { .. } => "EyeLike",
+            Self::Triangle { .. } => "Trilu",
+            Self::OneHot { .. } => "OneHot",
+        }
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let x = Fact::at(inputs, 0)?;
+        Ok(vec![match self {
+            Self::Eye { element_type, .. } if x.rank() == 2 => x.with_type(element_type.unwrap_or(x.element_type)),
+            Self::Triangle { .. } if x.rank() >= 2 => x.without_content(),
+            Self::OneHot { axis } => {
+                let at = Self::new_axis(*axis, x.rank())?;
+                let depth = Fact::at(inputs, 1)?;
+                let depth = depth.integers().or_else(|| depth.constant.as_ref().and_then(|t| numbers(t).ok()));
+                let depth = depth.and_then(|d| d.first().copied()).map_or(Dim::Unknown, Dim::Known);
+                if depth.known().is_some_and(|n| n < 0) {
+                    return Err(ShapeError::new("its depth is below 0"));
+                }
+                let mut shape = x.shape.clone();
+                shape.insert(at, depth);
+                Fact::new(Fact::at(inputs, 2)?.element_type, shape)
+            }
+            _ => return Err(ShapeError::new(format!("its input is {x}, but it takes a matrix"))),
+        }])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let x = inputs.tensor(0)?;
+        let y = match self {
+            Self::Eye { diagonal, element_type } => {
+                let element_type = element_type.unwrap_or(x.element_type());
+                let size = element_type.size();
+                let &[rows, columns] = x.shape() else { return Err(ShapeError::new("it takes a matrix").into()) };
+                let mut bytes = vec![0; Tensor::bounded(element_type, x.shape())? * size];
+                for row in 0..rows {
+                    let column = i64::try_from(row).ok().and_then(|row| row.checked_add(*diagonal));
+                    let column = column.and_then(|c| usize::try_from(c).ok()).filter(|&c| c < columns);
+                    if let Some(column) = column {
+                        let e = (row * columns + column) * size;
+                        bytes[e..e + size].copy_from_slice(&one(element_type));
+                    }
+                }
+                Tensor::from_bytes(element_type, x.shape().to_vec(), bytes.into())?
+            }
+            Self::Triangle { upper } => {
+                let diagonal = inputs.integers(1)?.and_then(|k| k.first().copied()).unwrap_or(0);
+                Self::triangle(x, *upper, diagonal)?
+            }
+            Self::OneHot { axis } => Self::one_hot(*axis, x, inputs.tensor(1)?, inputs.tensor(2)?)?,
+        };
+        Ok(vec![y.into()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(operator: &Mask, inputs: &[Tensor]) -> Result<Value, EvaluateError> {
+        let values: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
+        let values: Vec<Option<&Value>> = values.iter().map(Some).collect();
+        Ok(operator.evaluate(&mut Context::default(), Inputs(&values))?.remove(0))
+    }
+
+    fn matrix(rows: usize, values: &[i32]) -> Tensor {
+        Tensor::new([rows, values.len() / rows], values.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn ones_stand_on_a_diagonal() {
+        let eye = |diagonal| run(&Mask::Eye { diagonal, element_type: None }, &[matrix(2, &[7; 6])]).unwrap();
+        assert_eq!(eye(0), matrix(2, &[1, 0, 0, 0, 1, 0]).into());
+        assert_eq!(eye(1), matrix(2, &[0, 1, 0, 0, 0, 1]).into());
+        assert_eq!(eye(-1), matrix(2, &[0, 0, 0, 1, 0, 0]).into());
+        assert_eq!(eye(i64::MAX), matrix(2, &[0; 6]).into());
+    }
+
+    #[test]
+    fn triangles_include_the_diagonal() {
+        let triangle = |upper, k: i64| {
+            run(&Mask::Triangle { upper }, &[matrix(2, &[1, 2, 3, 4, 5, 6]), Tensor::scalar(k)]).unwrap()
+        };
+        assert_eq!(triangle(true, 0), matrix(2, &[1, 2, 3, 0, 5, 6]).into());
+        assert_eq!(triangle(true, 2), matrix(2, &[0, 0, 3, 0, 0, 0]).into());
+        assert_eq!(triangle(false, 0), matrix(2, &[1, 0, 0, 4, 5, 0]).into());
+        assert_eq!(triangle(false, i64::MIN), matrix(2, &[0; 6]).into());
+        assert_eq!(triangle(true, i64::MIN), matrix(2, &[1, 2, 3, 4, 5, 6]).into());
+        assert!(run(&Mask::Triangle { upper: true }, &[Tensor::vector(vec![1i32])]).is_err());
+    }
+
+    #[test]
+    fn one_is_hot() {
+        let values = Tensor::vector(vec![5f32, 9.]);
+        let hot = |axis, depth: i64| {
+            run(&Mask::OneHot { axis }, &[Tensor::vector(vec![0i64, -1, 7]), Tensor::scalar(depth), values.clone()])
+        };
+        assert_eq!(hot(-1, 2).unwrap(), Tensor::new([3, 2], vec![9f32, 5., 5., 9., 5., 5.]).unwrap().into());
+        assert_eq!(hot(0, 2).unwrap(), Tensor::new([2, 3], vec![9f32, 5., 5., 5., 9., 5.]).unwrap().into());
+        assert!(hot(2, 2).is_err() && hot(-1, -1).is_err() && hot(-1, i64::MAX).is_err());
+    }
+}
