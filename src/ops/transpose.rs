@@ -69,7 +69,7 @@ impl Operator for Transpose {
         let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
         let order = self.order(shape.len()).map_err(|e| e.to_string())?;
         let mut candidates = vec![];
-        for (strided, from, to) in channels(&shape, &order) {
+        if let Some((strided, from, to)) = channels(&shape, &order) {
             candidates.push(strided.candidate(request, from.canonical(&shape), to.canonical(&result))?);
         }
         for layout in [Layout::Linear, Layout::Rows] {
