@@ -32,3 +32,8 @@ pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 
 #[cfg(test)]
 mod testing;
+
+/// The program in the README compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use rimlight::plan::{Schedule, Step, readable_bytes};
+use rimlight::plan::{Bound, Region, Schedule, Step, readable_bytes};
 
 /// Bytes that are live at each step: what is shared is counted once.
 pub fn live(schedule: &Schedule) -> Vec<u64> {
@@ -12,7 +12,9 @@ pub fn live(schedule: &Schedule) -> Vec<u64> {
             .slots
             .iter()
             .filter(|slot| (slot.live.0..=slot.live.1).contains(&step))
-            .map(|slot| (slot.region.buffer, slot.region.offset, slot.region.offset + slot.region.size))
+            .map(|slot| slot.region)
+            .chain(scratch(&schedule.steps[step]))
+            .map(|region| (region.buffer, region.offset, region.offset + region.size))
             .collect();
         regions.sort_unstable();
         // Views and parts of concatenations lie in each other.
@@ -24,6 +26,18 @@ pub fn live(schedule: &Schedule) -> Vec<u64> {
         }
     }
     live
+}
+
+/// What a step needs for itself alone.
+fn scratch(step: &Step) -> impl Iterator<Item = Region> {
+    let bindings = match step {
+        Step::Dispatch(dispatch) => dispatch.bindings.as_slice(),
+        _ => &[],
+    };
+    bindings.iter().filter_map(|bound| match bound {
+        Bound::Scratch(region) => Some(*region),
+        _ => None,
+    })
 }
 
 /// The live bytes in one line of at most `width` characters, each the most of its steps.
