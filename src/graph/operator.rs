@@ -205,6 +205,12 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
         outputs.iter().filter_map(Fact::concrete).map(|s| s.iter().map(|&d| d as f64).product::<f64>()).sum()
     }
 
+    /// Whether the 64-bit integers that it gives are indices into its input, and so fit the 32 bits of an index: a kernel
+    /// may then give them.
+    fn gives_indices(&self) -> bool {
+        false
+    }
+
     /// Whether the operator only hands its first input on (Identity, Dropout in inference).
     fn is_identity(&self) -> bool {
         false

@@ -33,6 +33,8 @@ struct Chooser<'a> {
     /// The values that the host has, and the place of the node that computed them there (0: given to the run).
     on_host: HashMap<ValueId, usize>,
     places: Vec<NodePlace>,
+    /// 64-bit integers that are proven to fit 32 bits: indices that go to the host and into no other kernel.
+    narrow: HashSet<ValueId>,
 }
 
 /// Chooses for the whole graph.
@@ -50,6 +52,7 @@ pub fn choose(
         on_device: HashMap::new(),
         on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
         places: vec![],
+        narrow: narrow(graph),
     };
     for id in graph.node_ids() {
         chooser.node(id)?;
@@ -123,7 +126,8 @@ impl Chooser<'_> {
                 })
             })
             .collect();
-        let storages: Vec<_> = outputs.iter().map(|f| Storage::of(f.element_type, half)).collect();
+        let output = |i: usize| node.outputs.get(i).copied().flatten();
+        let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
         let request = Request { inputs: &operands, outputs, output_storages: &storages, device: self.device };
         let candidates = node.operator.candidates(&request)?;
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
@@ -153,6 +157,14 @@ impl Chooser<'_> {
             .ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))
     }
 
+    /// What a node's output is stored as on the device.
+    fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
+        match value {
+            Some(value) if self.narrow.contains(&value) => Some(Storage::I32),
+            _ => Storage::of(fact.element_type, self.options.half),
+        }
+    }
+
     /// The layout in which a value lies on the device first; linear if it does not.
     fn layout(&self, id: ValueId) -> Layout {
         self.on_device
@@ -179,8 +191,7 @@ impl Chooser<'_> {
     fn add_form(&mut self, value: ValueId, layout: Layout) -> Result<FormId, PlanError> {
         let graph = self.graph;
         let info = graph.value(value);
-        let known =
-            info.fact.as_ref().and_then(|f| Some((f.concrete()?, Storage::of(f.element_type, self.options.half)?)));
+        let known = info.fact.as_ref().and_then(|f| Some((f.concrete()?, self.storage(Some(value), f)?)));
         let Some((shape, storage)) = known else {
             return Err(PlanError::Options(format!("value '{}' cannot lie on the device", info.name)));
         };
@@ -268,7 +279,7 @@ impl Chooser<'_> {
                 None => {
                     let fact = facts.get(i);
                     let shape = fact.and_then(Fact::concrete).unwrap_or_default();
-                    let storage = fact.and_then(|f| Storage::of(f.element_type, self.options.half));
+                    let storage = fact.and_then(|f| self.storage(None, f));
                     Target::Unused(units(&shape, *layout).unwrap_or(1), storage.unwrap_or(Storage::F32))
                 }
             });
@@ -374,4 +385,11 @@ fn pack_layout(tensor: &Tensor, parameters: &[usize]) -> Tensor {
 fn concat_axis(node: &Node, outputs: &[Fact]) -> Option<usize> {
     let concat = node.operator.downcast::<Concat>()?;
     concat.axis(outputs.first()?.rank()).ok()
+}
+
+/// The values that [`Chooser::narrow`] holds.
+fn narrow(graph: &Graph) -> HashSet<ValueId> {
+    let consumers = graph.consumers();
+    let nodes = graph.nodes.iter().filter(|node| node.operator.gives_indices());
+    nodes.flat_map(|node| node.outputs.iter().flatten().copied()).filter(|v| consumers[v.0].is_empty()).collect()
 }

@@ -109,6 +109,10 @@ impl Operator for Arg {
         Ok(vec![Tensor::new(self.kept(x.shape(), axis, 1), places?)?.into()])
     }
 
+    fn gives_indices(&self) -> bool {
+        true
+    }
+
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let (read, written) = (request.storage(0)?, request.output_storage(0)?);
         let dims = request.shape(0)?;
