@@ -25,9 +25,10 @@ pub fn program(model: &Model, path: &str, inputs: &[(String, Tensor)]) -> String
         lines.push(String::new());
         lines.push(format!("    let {variable} = session.get(session.output({:?})?)?;", port.name));
         lines.push(format!("    let values = {variable}.as_slice::<{rust}>()?;"));
+        // The name stands in the text that is printed: quotes and braces in it are escaped.
+        let text = port.name.escape_debug().to_string().replace('{', "{{").replace('}', "}}");
         lines.push(format!(
-            "    println!(\"{{}} {{:?}}: {{:?}} …\", {:?}, {variable}.shape(), &values[..values.len().min(8)]);",
-            port.name
+            "    println!(\"{text} {{:?}}: {{:?}} …\", {variable}.shape(), &values[..values.len().min(8)]);"
         ));
     }
     format!(

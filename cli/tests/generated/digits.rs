@@ -12,6 +12,6 @@ fn main() -> Result<(), rimlight::Error> {
 
     let probabilities = session.get(session.output("probabilities")?)?;
     let values = probabilities.as_slice::<f32>()?;
-    println!("{} {:?}: {:?} …", "probabilities", probabilities.shape(), &values[..values.len().min(8)]);
+    println!("probabilities {:?}: {:?} …", probabilities.shape(), &values[..values.len().min(8)]);
     Ok(())
 }
