@@ -8,6 +8,9 @@ use npyz::{DType, NpyFile, Order, TypeChar};
 use rimlight::tensor::Truth;
 use rimlight::{Element, Tensor};
 
+/// Arrays by name.
+pub type Arrays = Vec<(String, Tensor)>;
+
 /// The folder of public models that `RIMLIGHT_MODELS` names, or `None`: then tests of them have nothing to do.
 ///
 /// # Panics
@@ -32,7 +35,7 @@ pub fn root() -> PathBuf {
 ///
 /// # Panics
 /// If the file cannot be read.
-pub fn npz(path: impl AsRef<Path>) -> Vec<(String, Tensor)> {
+pub fn npz(path: impl AsRef<Path>) -> Arrays {
     let path = path.as_ref();
     let file = File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     let mut archive = npyz::npz::NpzArchive::new(file).expect("an .npz file");
@@ -45,7 +48,7 @@ pub fn npz(path: impl AsRef<Path>) -> Vec<(String, Tensor)> {
 }
 
 /// The inputs and outputs of a reference file: its arrays `in:NAME` and `out:NAME`.
-pub fn reference(path: impl AsRef<Path>) -> (Vec<(String, Tensor)>, Vec<(String, Tensor)>) {
+pub fn reference(path: impl AsRef<Path>) -> (Arrays, Arrays) {
     let (mut inputs, mut outputs) = (vec![], vec![]);
     for (name, tensor) in npz(path) {
         if let Some(name) = name.strip_prefix("in:") {

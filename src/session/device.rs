@@ -52,8 +52,6 @@ struct Inner {
     gpu: Option<GpuDevice>,
     cpu: crate::cpu::Threads,
     choice: String,
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code))]
-    cache_folder: Option<PathBuf>,
 }
 
 impl Device {
@@ -109,7 +107,6 @@ impl Device {
                         gpu: Some(gpu),
                         cpu: crate::cpu::Threads::new(options.threads),
                         choice: choice.to_string(),
-                        cache_folder: options.cache_folder.clone(),
                     })));
                 }
                 Err(error) if options.backend == Backend::Gpu || named => return Err(error),
@@ -133,7 +130,7 @@ impl Device {
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let gpu = GpuDevice::from_wgpu(device, queue, None);
         let choice = format!("{}: given by the application", gpu.info());
-        Self(Arc::new(Inner { gpu: Some(gpu), cpu: crate::cpu::Threads::new(None), choice, cache_folder: None }))
+        Self(Arc::new(Inner { gpu: Some(gpu), cpu: crate::cpu::Threads::new(None), choice }))
     }
 
     fn of_cpu(options: &DeviceOptions, choice: String) -> Self {
@@ -142,7 +139,6 @@ impl Device {
             gpu: None,
             cpu: crate::cpu::Threads::new(options.threads),
             choice,
-            cache_folder: options.cache_folder.clone(),
         }))
     }
 
@@ -195,11 +191,6 @@ impl Device {
 
     pub(crate) fn threads(&self) -> &crate::cpu::Threads {
         &self.0.cpu
-    }
-
-    #[cfg(feature = "gpu")]
-    pub(crate) fn cache_folder(&self) -> Option<&std::path::Path> {
-        self.0.cache_folder.as_deref()
     }
 }
 

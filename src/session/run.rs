@@ -258,8 +258,7 @@ mod tests {
     use crate::{Dim, ElementType, Placement, Tensor};
 
     fn gpu() -> Option<Device> {
-        let mut options = DeviceOptions::default();
-        options.backend = Backend::Gpu;
+        let options = DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() };
         Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")).ok()
     }
 

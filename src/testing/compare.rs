@@ -19,11 +19,6 @@ impl Tolerance {
         Self { absolute: relative, relative }
     }
 
-    /// An absolute tolerance.
-    pub const fn absolute(absolute: f32) -> Self {
-        Self { absolute, relative: 0.0 }
-    }
-
     /// For values that pass through f16 storage: its rounding is 2⁻¹¹ relative and 2⁻²⁵ absolute (subnormals), once for
     /// each result (inputs are rounded before). A result beyond 65,504 becomes infinite.
     #[must_use]
