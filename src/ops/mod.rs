@@ -168,8 +168,13 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Trilu", 14, mask::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),
     ("", "Upsample", 7, resize::from_definition),
-    ("", "Where", 9, select::make),
     ("", "Xor", 1, binary::make),
+    ("", "GroupNormalization", 18, norm::group::make),
+    ("", "InstanceNormalization", 1, norm::group::make),
+    ("", "LayerNormalization", 17, norm::layer::make),
+    ("", "LpNormalization", 1, norm::layer::make),
+    ("", "RMSNormalization", 23, norm::layer::make),
+    ("", "Where", 9, select::make),
 ];
 
 /// Whether there is an operator of this name.

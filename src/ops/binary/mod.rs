@@ -54,6 +54,13 @@ pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, Definit
     Ok(Arc::new(Binary { member, alignment }))
 }
 
+/// The value of the member of this name, for operators that are made of several.
+pub(super) fn apply(name: &str, context: &mut Context, a: &Value, b: &Value) -> Result<Value, EvaluateError> {
+    let operator = make(&Definition::new(name)).map_err(|e| EvaluateError::Unsupported(e.to_string()))?;
+    let mut values = operator.evaluate(context, Inputs(&[Some(a), Some(b)]))?;
+    values.pop().ok_or_else(|| ShapeError::new("it has no output").into())
+}
+
 impl Binary {
     /// The second operand's shape with ones at its end, so that broadcasting lays it where it belongs.
     pub(crate) fn aligned<T: Clone>(&self, rank: usize, mut b: Vec<T>, one: T) -> Result<Vec<T>, ShapeError> {
