@@ -35,8 +35,6 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "matmul/subgroup.wgsl",
     "matmul/vector.wgsl",
     "matmul/workgroup.wgsl",
-    "elementwise/broadcast.wgsl",
-    "elementwise/unary.wgsl",
     "norm/apply.wgsl",
     "norm/normalize.wgsl",
     "norm/softmax.wgsl",

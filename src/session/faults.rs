@@ -237,7 +237,10 @@ fn rows() -> (Model, Vec<(&'static str, Tensor)>) {
     let picks = net.input("picks", &[4]);
     // Element type 6 is a 32-bit integer: indices that are known at run time only.
     let picks = net.node(op("Cast").attribute("to", 6i64), &[picks]);
+    let (wide, narrow) = (net.weights(&[64]), net.weights(&[5]));
     let outputs = [
+        net.node(op("LayerNormalization"), &[x, wide]),
+        net.node(op("LayerNormalization"), &[odd, narrow]),
         net.node(op("Softmax"), &[x]),
         net.node(op("Softmax").attribute("axis", 1i64), &[odd]),
         net.node(op("Softmax"), &[odd]),
