@@ -273,7 +273,7 @@ mod tests {
                 for (&x, y) in x.iter().zip(reference(&definition, &x)) {
                     let other = activation.apply(x);
                     assert!(
-                        other == y || (other - y).abs() <= 1e-6 * y.abs() + 1e-37,
+                        other == y || (other - y).abs() <= 1e-6 * y.abs() + 1e-35,
                         "{activation:?} of {x} is {other}, not {y}"
                     );
                 }
