@@ -1,6 +1,6 @@
 //! The operators: one file per family, with its parameters, shape rule, reference, GPU candidates and tests.
 //!
-//! Adding one touches its file, its shader, and a line of [`REGISTRY`].
+//! Adding one touches its file, its shader, and a line of `REGISTRY`.
 
 use std::sync::Arc;
 

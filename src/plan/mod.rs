@@ -1,8 +1,8 @@
 //! From a graph to a schedule: where each node runs, how each value lies in memory, what is dispatched in which order.
 //!
 //! A [`Schedule`] is plain data: it can be printed, compared in a snapshot test, and checked without a GPU. It is made in
-//! four steps: [`choose`] picks a candidate for each node and puts conversions of layout between them, [`share`] finds
-//! values that can be one memory, [`memory`] places what is left in buffers, [`emit`] writes the dispatches down.
+//! four steps: `choose` picks a candidate for each node and puts conversions of layout between them, `share` finds
+//! values that can be one memory, `memory` places what is left in buffers, `emit` writes the dispatches down.
 
 mod choose;
 mod draft;

@@ -1,6 +1,6 @@
 //! Element-wise functions of two tensors with multidirectional broadcasting: one operator, one kernel, a table of members.
 //!
-//! `y = f(a, b)`; the members' formulas stand in [`members`]. Before operator set 7 the arithmetic ones did not
+//! `y = f(a, b)`; the members' formulas stand in `members`. Before operator set 7 the arithmetic ones did not
 //! broadcast unless `broadcast` asked for it, `axis` being where the second operand's dimensions begin in the first's.
 
 mod members;

@@ -1,6 +1,6 @@
 //! Reductions: a function of all elements along some axes. One operator, two kernels, a table of members.
 //!
-//! The members' formulas stand in [`members`]. The axes are an attribute or, since operator set 18 (ReduceSum: 13), an
+//! The members' formulas stand in `members`. The axes are an attribute or, since operator set 18 (ReduceSum: 13), an
 //! input; without axes all are meant, unless `noop_with_empty_axes` asks for nothing to be done then.
 
 pub mod arg;

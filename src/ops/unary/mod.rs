@@ -1,6 +1,6 @@
 //! Element-wise functions of one tensor: one operator, one kernel, a table of members.
 //!
-//! `y = f(x)`; the members' formulas stand in [`members`]. Clip, whose bounds may be inputs, stands in [`clip`].
+//! `y = f(x)`; the members' formulas stand in `members`. Clip, whose bounds may be inputs, stands in [`clip`].
 
 pub mod clip;
 mod erf;
