@@ -24,9 +24,11 @@ pub use model::{Model, Port};
 #[cfg(feature = "onnx")]
 pub use onnx::Limits;
 pub use plan::Placement;
+#[cfg(not(target_arch = "wasm32"))]
+pub use session::validate;
 pub use session::{
     Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Plan, Precision, Session,
-    Tolerance, Validation, validate,
+    Tolerance, Validation, validate_async,
 };
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 

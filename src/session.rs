@@ -5,6 +5,8 @@ mod device;
 mod engine;
 #[cfg(test)]
 mod faults;
+#[cfg(feature = "gpu")]
+mod on_device;
 mod options;
 mod run;
 mod validate;
@@ -13,4 +15,6 @@ pub use device::{Backend, Device, DeviceOptions};
 pub use engine::{Engine, Plan};
 pub use options::{Options, Precision};
 pub use run::{InputId, OutputId, Session};
-pub use validate::{Comparison, Tolerance, Validation, validate};
+#[cfg(not(target_arch = "wasm32"))]
+pub use validate::validate;
+pub use validate::{Comparison, Tolerance, Validation, validate_async};

@@ -46,7 +46,7 @@ pub(crate) struct Planned {
     pub shapes: Shapes,
     pub graph: Arc<Graph>,
     pub schedule: Option<Arc<Schedule>>,
-    loaded: OnceLock<Result<Loaded, DeviceError>>,
+    loaded: OnceLock<Loaded>,
 }
 
 /// What sessions of one plan share.
@@ -97,10 +97,19 @@ impl Engine {
     ///
     /// # Errors
     /// If the shapes are known and the model cannot be planned or loaded for them; otherwise that is said by the first run.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn session(&self) -> Result<Session, Error> {
+        pollster::block_on(self.session_async())
+    }
+
+    /// [`Engine::session`], for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Engine::session`].
+    pub async fn session_async(&self) -> Result<Session, Error> {
         let mut session = Session::new(self.clone());
         match shapes_from_options(self.0.model.graph(), &self.0.options) {
-            Ok(shapes) => session.prepare(&shapes).map_err(Error::from)?,
+            Ok(shapes) => session.prepare(&shapes).await.map_err(Error::from)?,
             Err(PlanError::Unbound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -154,20 +163,21 @@ impl Engine {
         }
     }
 
-    /// What sessions of a plan share: made once.
-    pub(crate) fn load(&self, planned: &Planned) -> Result<Loaded, DeviceError> {
-        planned
-            .loaded
-            .get_or_init(|| match (&planned.schedule, &self.0.device) {
-                #[cfg(feature = "gpu")]
-                (Some(schedule), device) => {
-                    let gpu =
-                        device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
-                    GpuEngine::new(gpu, Arc::clone(schedule)).map(Loaded::Gpu)
-                }
-                (_, device) => Ok(Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads())))),
-            })
-            .clone()
+    /// What sessions of a plan share: made once. (Two threads that ask at the same time may both make it; what is large
+    /// in it, constants and pipelines, they share all the same.)
+    pub(crate) async fn load(&self, planned: &Planned) -> Result<Loaded, DeviceError> {
+        if let Some(loaded) = planned.loaded.get() {
+            return Ok(loaded.clone());
+        }
+        let loaded = match (&planned.schedule, &self.0.device) {
+            #[cfg(feature = "gpu")]
+            (Some(schedule), device) => {
+                let gpu = device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
+                Loaded::Gpu(GpuEngine::new_async(gpu, Arc::clone(schedule)).await?)
+            }
+            (_, device) => Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads()))),
+        };
+        Ok(planned.loaded.get_or_init(|| loaded).clone())
     }
 }
 
@@ -188,6 +198,7 @@ impl Model {
     ///
     /// # Errors
     /// If the model cannot be planned or loaded.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn session(&self, device: &Device) -> Result<Session, Error> {
         self.session_with(device, &Options::default())
     }
@@ -196,8 +207,17 @@ impl Model {
     ///
     /// # Errors
     /// If the model cannot be planned or loaded.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn session_with(&self, device: &Device, options: &Options) -> Result<Session, Error> {
         Engine::new(self, device, options)?.session()
+    }
+
+    /// [`Model::session_with`], for callers that must not block.
+    ///
+    /// # Errors
+    /// As [`Model::session_with`].
+    pub async fn session_async(&self, device: &Device, options: &Options) -> Result<Session, Error> {
+        Engine::new(self, device, options)?.session_async().await
     }
 }
 
@@ -216,8 +236,17 @@ impl Plan {
     ///
     /// # Errors
     /// What the device says.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn load(&self) -> Result<Engine, DeviceError> {
-        self.engine.load(&self.planned)?;
+        pollster::block_on(self.load_async())
+    }
+
+    /// [`Plan::load`], for callers that must not block.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub async fn load_async(&self) -> Result<Engine, DeviceError> {
+        self.engine.load(&self.planned).await?;
         Ok(self.engine.clone())
     }
 }

@@ -14,11 +14,11 @@ use crate::tensor::{Tensor, TensorView};
 
 /// An input of a session's model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct InputId(usize);
+pub struct InputId(pub(super) usize);
 
 /// An output of a session's model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OutputId(usize);
+pub struct OutputId(pub(super) usize);
 
 /// Runs whose shapes differ from the last one's keep their memory for this many other shapes.
 const KEPT_RUNNERS: usize = 4;
@@ -28,12 +28,15 @@ pub struct Session {
     engine: Engine,
     /// What was set, kept to be given again to a run with other shapes.
     inputs: Vec<Option<Tensor>>,
+    /// Inputs that lie on the GPU: these come before those of the host.
+    #[cfg(feature = "gpu")]
+    pub(super) on_device: Vec<Option<crate::gpu::GpuTensor>>,
     /// The runners for the shapes met last, the current one at the end.
-    runners: Vec<(Arc<Planned>, Runner)>,
-    has_run: bool,
+    pub(super) runners: Vec<(Arc<Planned>, Runner)>,
+    pub(super) has_run: bool,
 }
 
-enum Runner {
+pub(super) enum Runner {
     Cpu(CpuSession),
     #[cfg(feature = "gpu")]
     Gpu(Box<GpuSession>),
@@ -42,7 +45,16 @@ enum Runner {
 impl Session {
     pub(super) fn new(engine: Engine) -> Self {
         let inputs = vec![None; engine.model().graph().inputs.len()];
-        Self { engine, inputs, runners: vec![], has_run: false }
+        #[cfg(feature = "gpu")]
+        let on_device = vec![None; inputs.len()];
+        Self {
+            engine,
+            inputs,
+            #[cfg(feature = "gpu")]
+            on_device,
+            runners: vec![],
+            has_run: false,
+        }
     }
 
     /// The engine that the session belongs to.
@@ -98,6 +110,8 @@ impl Session {
             }
             _ => *slot = Some(tensor.to_tensor()),
         }
+        #[cfg(feature = "gpu")]
+        self.on_device[input.0].take();
         Ok(())
     }
 
@@ -105,29 +119,71 @@ impl Session {
     ///
     /// # Errors
     /// [`RunError::MissingInput`] if an input was not set; what the plan or the device says.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&mut self) -> Result<(), RunError> {
-        self.select()?;
-        let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
-        match runner {
-            Runner::Cpu(cpu) => cpu.run(&self.inputs)?,
+        // A steady run finds its memory ready, and need not wait for it.
+        if !self.is_ready()? {
+            pollster::block_on(self.select())?;
+        }
+        self.give()?;
+        match self.runners.last_mut() {
+            Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs)?,
             #[cfg(feature = "gpu")]
-            Runner::Gpu(gpu) => {
-                for (&id, input) in planned.graph.inputs.iter().zip(&self.inputs) {
-                    if let Some(input) = input {
-                        gpu.set_tensor(id, input)?;
-                    }
-                }
-                gpu.run()?;
-            }
+            Some((_, Runner::Gpu(gpu))) => gpu.run()?,
+            None => {}
         }
         self.has_run = true;
         Ok(())
+    }
+
+    /// [`Session::run`], for callers that must not block. The future needs no runtime.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub async fn run_async(&mut self) -> Result<(), RunError> {
+        self.select().await?;
+        self.give()?;
+        match self.runners.last_mut() {
+            Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs)?,
+            #[cfg(feature = "gpu")]
+            Some((_, Runner::Gpu(gpu))) => gpu.run_async().await?,
+            None => {}
+        }
+        self.has_run = true;
+        Ok(())
+    }
+
+    /// Hands the inputs to the device.
+    pub(super) fn give(&mut self) -> Result<(), RunError> {
+        let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
+        match runner {
+            #[cfg(feature = "gpu")]
+            Runner::Gpu(gpu) => {
+                for (i, &id) in planned.graph.inputs.iter().enumerate() {
+                    match (&self.inputs[i], &self.on_device[i]) {
+                        (_, Some(tensor)) => gpu.set_device(id, tensor)?,
+                        (Some(tensor), None) => gpu.set_tensor(id, tensor)?,
+                        (None, None) => {}
+                    }
+                }
+                Ok(())
+            }
+            Runner::Cpu(_) => {
+                let _ = planned;
+                #[cfg(feature = "gpu")]
+                if self.on_device.iter().any(Option::is_some) {
+                    return Err(RunError::State("an input lies on a GPU, but the session runs on the CPU".to_owned()));
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Sets inputs by name, runs, and gives copies of all outputs with their names: the short form for a first program.
     ///
     /// # Errors
     /// As those of [`Session::input`], [`Session::set`] and [`Session::run`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run_with<'a>(
         &mut self,
         inputs: impl IntoIterator<Item = (&'a str, TensorView<'a>)>,
@@ -165,22 +221,27 @@ impl Session {
     ///
     /// # Errors
     /// As those of [`Session::run`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn run_observed(&mut self, observe: &mut dyn FnMut(&str, Tensor)) -> Result<(), RunError> {
-        self.select()?;
+        pollster::block_on(self.run_observed_async(observe))
+    }
+
+    /// [`Session::run_observed`], for callers that must not block.
+    ///
+    /// # Errors
+    /// As those of [`Session::run`].
+    pub async fn run_observed_async(&mut self, observe: &mut dyn FnMut(&str, Tensor)) -> Result<(), RunError> {
+        self.select().await?;
+        self.give()?;
         let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
         let graph = &planned.graph;
         match runner {
             Runner::Cpu(cpu) => {
-                cpu.run_observed(&self.inputs, &mut |id, tensor| observe(&graph.value(id).name, tensor))?
+                cpu.run_observed(&self.inputs, &mut |id, tensor| observe(&graph.value(id).name, tensor))?;
             }
             #[cfg(feature = "gpu")]
             Runner::Gpu(gpu) => {
-                for (&id, input) in planned.graph.inputs.iter().zip(&self.inputs) {
-                    if let Some(input) = input {
-                        gpu.set_tensor(id, input)?;
-                    }
-                }
-                gpu.run_observed(|slot, tensor| observe(&graph.value(slot.value).name, tensor))?;
+                gpu.run_observed_async(|slot, tensor| observe(&graph.value(slot.value).name, tensor)).await?;
             }
         }
         self.has_run = true;
@@ -188,17 +249,17 @@ impl Session {
     }
 
     /// Makes the memory for these input shapes ready, so that the first run need not.
-    pub(super) fn prepare(&mut self, shapes: &Shapes) -> Result<(), RunError> {
+    pub(super) async fn prepare(&mut self, shapes: &Shapes) -> Result<(), RunError> {
         if let Some(at) = self.runners.iter().position(|(planned, _)| planned.shapes == *shapes) {
             let found = self.runners.remove(at);
             self.runners.push(found);
             return Ok(());
         }
         let planned = self.engine.planned(shapes)?;
-        let runner = match self.engine.load(&planned)? {
+        let runner = match self.engine.load(&planned).await? {
             Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
             #[cfg(feature = "gpu")]
-            Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new(&engine)?)),
+            Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new_async(&engine).await?)),
         };
         if self.runners.len() == KEPT_RUNNERS {
             self.runners.remove(0);
@@ -207,26 +268,36 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the runner for the inputs' shapes the current one.
-    fn select(&mut self) -> Result<(), RunError> {
-        let graph = self.engine.model().graph();
-        for (i, input) in self.inputs.iter().enumerate() {
-            if input.is_none() {
-                return Err(RunError::MissingInput(graph.value(graph.inputs[i]).name.clone()));
-            }
+    /// The shape of an input, wherever it was given.
+    fn shape(&self, input: usize) -> Option<&[usize]> {
+        #[cfg(feature = "gpu")]
+        if let Some(tensor) = &self.on_device[input] {
+            return Some(tensor.shape());
         }
-        let fits = |planned: &Planned| {
-            planned
-                .shapes
-                .iter()
-                .zip(&self.inputs)
-                .all(|(shape, input)| input.as_ref().is_some_and(|t| t.shape() == shape))
-        };
-        if self.runners.last().is_some_and(|(planned, _)| fits(planned)) {
+        self.inputs[input].as_ref().map(Tensor::shape)
+    }
+
+    /// Whether the current runner is for the inputs' shapes.
+    ///
+    /// # Errors
+    /// If an input was not given.
+    pub(super) fn is_ready(&self) -> Result<bool, RunError> {
+        let graph = self.engine.model().graph();
+        if let Some(i) = (0..self.inputs.len()).find(|&i| self.shape(i).is_none()) {
+            return Err(RunError::MissingInput(graph.value(graph.inputs[i]).name.clone()));
+        }
+        Ok(self.runners.last().is_some_and(|(planned, _)| {
+            planned.shapes.iter().enumerate().all(|(i, shape)| self.shape(i).is_some_and(|s| s == shape))
+        }))
+    }
+
+    /// Makes the runner for the inputs' shapes the current one.
+    pub(super) async fn select(&mut self) -> Result<(), RunError> {
+        if self.is_ready()? {
             return Ok(());
         }
-        let shapes: Shapes = self.inputs.iter().flatten().map(|t| t.shape().to_vec()).collect();
-        self.prepare(&shapes)
+        let shapes: Shapes = (0..self.inputs.len()).filter_map(|i| self.shape(i).map(<[usize]>::to_vec)).collect();
+        self.prepare(&shapes).await
     }
 
     /// The plan of the current shapes: that of the last run, or the one that the session was made with.

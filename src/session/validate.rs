@@ -138,6 +138,7 @@ impl Validation {
 ///
 /// # Errors
 /// If an input is missing or does not fit, or the model cannot be planned or run.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn validate(
     model: &Model,
     device: &Device,
@@ -145,7 +146,21 @@ pub fn validate(
     inputs: &[(&str, &Tensor)],
     tolerance: Tolerance,
 ) -> Result<Validation, Error> {
-    let mut session = model.session_with(device, options)?;
+    pollster::block_on(validate_async(model, device, options, inputs, tolerance))
+}
+
+/// [`validate`], for callers that must not block.
+///
+/// # Errors
+/// As [`validate`].
+pub async fn validate_async(
+    model: &Model,
+    device: &Device,
+    options: &Options,
+    inputs: &[(&str, &Tensor)],
+    tolerance: Tolerance,
+) -> Result<Validation, Error> {
+    let mut session = model.session_async(device, options).await?;
     let mut shapes = vec![];
     let mut given = vec![];
     for port in model.inputs() {
@@ -161,9 +176,10 @@ pub fn validate(
         session.input(name)?;
     }
     let mut got: HashMap<String, Tensor> = HashMap::new();
-    session.run_observed(&mut |name, tensor| {
+    let mut observe = |name: &str, tensor: Tensor| {
         got.insert(name.to_owned(), tensor);
-    })?;
+    };
+    session.run_observed_async(&mut observe).await?;
 
     let graph = concrete(model.graph(), &shapes)?;
     let mut validation = Validation::default();

@@ -1,0 +1,129 @@
+//! Inputs and outputs that stay on the GPU, and runs that the application submits itself.
+
+use super::run::{InputId, OutputId, Runner, Session};
+use crate::error::RunError;
+use crate::gpu::{GpuSession, GpuTensor, wgpu};
+use crate::graph::ValueId;
+
+impl Session {
+    /// Gives an input that lies on the GPU already: another session's output, or a buffer of the application's own.
+    ///
+    /// # Errors
+    /// If the input is of another model. Whether it fits is said by the run.
+    pub fn set_on_device(&mut self, input: InputId, tensor: &GpuTensor) -> Result<(), RunError> {
+        match self.on_device.get_mut(input.0) {
+            Some(slot) => {
+                *slot = Some(tensor.clone());
+                Ok(())
+            }
+            None => Err(RunError::State("the input is of another model".to_owned())),
+        }
+    }
+
+    /// An output of the last run as a tensor on the GPU, which no later run touches. It was read back by that run and is
+    /// brought there again, unless [`Session::keep`] was asked for before.
+    ///
+    /// # Errors
+    /// [`RunError::State`] before the first run, or if the session runs on the CPU.
+    pub async fn detach(&mut self, output: OutputId) -> Result<GpuTensor, RunError> {
+        if !self.has_run {
+            return Err(RunError::State("there is no output yet: nothing was run".to_owned()));
+        }
+        let (gpu, id) = self.gpu_output(output)?;
+        gpu.detach(id).await
+    }
+
+    /// Leaves an output on the GPU in all runs of these input shapes, instead of reading it back: [`Session::detach`]
+    /// and [`Session::device_output`] have it then. The inputs must have been given.
+    ///
+    /// # Errors
+    /// If an input is missing, the session runs on the CPU, or a node on the host computes or reads the output.
+    pub async fn keep(&mut self, output: OutputId) -> Result<(), RunError> {
+        self.select().await?;
+        let (gpu, id) = self.gpu_output(output)?;
+        gpu.keep(id).await
+    }
+
+    /// An output that stays on the GPU; the next run writes over it.
+    ///
+    /// # Errors
+    /// If [`Session::keep`] was not asked for.
+    pub fn device_output(&mut self, output: OutputId) -> Result<GpuTensor, RunError> {
+        let (gpu, id) = self.gpu_output(output)?;
+        gpu.device_output(id)
+    }
+
+    /// Encodes a run into an encoder of the application's own, to be submitted on the device's queue. Every input must
+    /// lie on the GPU, and every output must be kept there.
+    ///
+    /// # Errors
+    /// If one does not, or nodes run on the host, so that it would be several submissions.
+    pub fn encode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), RunError> {
+        if !self.is_ready()? {
+            return Err(RunError::State("the outputs must be kept on the device first (`Session::keep`)".to_owned()));
+        }
+        self.give()?;
+        match self.as_gpu() {
+            Some(gpu) => gpu.encode(encoder),
+            None => Err(on_the_cpu()),
+        }
+    }
+
+    fn gpu_output(&mut self, output: OutputId) -> Result<(&mut GpuSession, ValueId), RunError> {
+        match self.runners.last_mut() {
+            Some((planned, Runner::Gpu(gpu))) => match planned.graph.outputs.get(output.0) {
+                Some(&id) => Ok((gpu, id)),
+                None => Err(RunError::State("the output is of another model".to_owned())),
+            },
+            _ => Err(on_the_cpu()),
+        }
+    }
+}
+
+fn on_the_cpu() -> RunError {
+    RunError::State("the session runs on the CPU: nothing lies on a GPU".to_owned())
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod tests {
+    use crate::graph::{Definition, Graph};
+    use crate::model::Model;
+    use crate::session::{Backend, Device, DeviceOptions};
+    use crate::{ElementType, Tensor};
+
+    #[test]
+    fn sessions_chain_without_reading_back() {
+        let mut options = DeviceOptions::default();
+        options.backend = Backend::Gpu;
+        let Ok(device) = Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")) else { return };
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [5usize]);
+        let y = graph.node(&Definition::new("Neg"), &[x]).unwrap();
+        graph.output("y", y);
+        let model = Model::from_graph(graph.build().unwrap());
+        let (mut first, mut second) = (model.session(&device).unwrap(), model.session(&device).unwrap());
+        let (x, y) = (first.input("x").unwrap(), first.output("y").unwrap());
+        let input = Tensor::vector(vec![1f32, -2.0, 3.0, -4.0, 5.0]);
+        first.set(x, input.view()).unwrap();
+        pollster::block_on(async {
+            first.keep(y).await.unwrap();
+            first.run_async().await.unwrap();
+            let negated = first.detach(y).await.unwrap();
+            assert_eq!(negated.read_async().await.unwrap().as_slice::<f32>().unwrap(), [-1.0, 2.0, -3.0, 4.0, -5.0]);
+            second.set_on_device(x, &negated).unwrap();
+            second.run_async().await.unwrap();
+        });
+        assert_eq!(second.get(y).unwrap(), &input);
+        // Into the application's own commands.
+        pollster::block_on(second.keep(y)).unwrap();
+        let gpu = device.as_gpu().unwrap();
+        let mut encoder = gpu.wgpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        second.encode(&mut encoder).unwrap();
+        gpu.queue().submit([encoder.finish()]);
+        assert_eq!(pollster::block_on(second.device_output(y).unwrap().read_async()).unwrap(), input);
+        // Not where there is no GPU.
+        let mut on_cpu = model.session(&Device::cpu()).unwrap();
+        on_cpu.set_on_device(x, &second.device_output(y).unwrap()).unwrap();
+        assert!(on_cpu.run().is_err());
+    }
+}
