@@ -93,8 +93,7 @@ mod tests {
 
     #[test]
     fn sessions_chain_without_reading_back() {
-        let mut options = DeviceOptions::default();
-        options.backend = Backend::Gpu;
+        let options = DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() };
         let Ok(device) = Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")) else { return };
         let mut graph = Graph::builder();
         let x = graph.input("x", ElementType::F32, [5usize]);
