@@ -32,6 +32,7 @@ pub(super) struct Shared {
     pub(super) creations: AtomicU64,
     pub(super) pipelines: Pipelines,
     pub(super) constants: Constants,
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "a browser polls by itself"))]
     pub(super) waiter: Waiter,
 }
 

@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use super::GpuDevice;
 use super::device::lock;
-use super::{GpuDevice, threads};
+#[cfg(not(target_arch = "wasm32"))]
+use super::threads;
 use crate::error::DeviceError;
 use crate::kernel::Kernel;
 use crate::kernel::assemble::{Access, Assembled, Buffer, assemble};
