@@ -230,8 +230,10 @@ fn a_wait_has_its_bound() {
     let (x, y, _) = ids(&session);
     let input = ramp(n, -5.0);
     session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+    // A quick device may be done before it is asked, but not every time.
     session.set_timeout(Duration::ZERO);
-    assert!(matches!(session.run(), Err(RunError::Device(DeviceError::Timeout(_)))));
+    let timed_out = (0..200).any(|_| matches!(session.run(), Err(RunError::Device(DeviceError::Timeout(_)))));
+    assert!(timed_out, "a bound of nothing was never passed");
     assert!(session.get(y).is_err());
     // The work goes on; the next call waits for it.
     session.set_timeout(Duration::from_secs(60));

@@ -124,7 +124,7 @@ impl Operator for Group {
         }
         let shape = self.grouped(&own).map_err(|e| e.to_string())?;
         // Scale and shift are not those of the lanes: a dispatch of their own applies them.
-        Plan { mode, epsilon, shape, from: 2, to: 3, affine: Affine::Elements, aligned }.candidates(request)
+        Plan { mode, epsilon, shape, from: 2, to: 3, affine: Affine::Apart, aligned }.candidates(request)
     }
 
     fn work(&self, _: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
@@ -144,6 +144,18 @@ mod tests {
 
     fn group(groups: i64, opset: i64) -> Result<Arc<dyn Operator>, DefinitionError> {
         make(&Definition { opset, ..Definition::new("GroupNormalization") }.attribute("num_groups", groups))
+    }
+
+    /// As many channels as a group has elements: scale and shift must not be taken for those of a group's elements.
+    #[test]
+    fn channels_are_not_taken_for_elements() {
+        let operator = group(3, 24).unwrap();
+        let inputs = [
+            Input::Run(random(&[1, 12, 3], 2.0, 0.3)),
+            Input::Constant(random(&[12], 0.5, 1.0)),
+            Input::Run(random(&[12], 0.5, -0.2)),
+        ];
+        try_check(&*operator, &inputs, Tolerance { absolute: 1e-3, relative: 1e-5 }).unwrap();
     }
 
     #[test]

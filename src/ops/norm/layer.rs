@@ -211,8 +211,9 @@ mod tests {
             if member == "LayerNormalization" && shift {
                 inputs.push(parameter(-0.5));
             }
-            // A lane of one or two elements near each other is divided by next to nothing.
-            let tolerance = Tolerance { absolute: 2e-4, relative: 1e-5 };
+            // A lane of one or two elements near each other is divided by next to nothing; and in f16 what is normalized, up
+            // to 2, is rounded to 2⁻¹¹ of that before the shift may cancel it.
+            let tolerance = Tolerance { absolute: 1e-3, relative: 1e-5 };
             let operator = make(&Definition::new(member).attribute("axis", axis as i64).attribute("epsilon", 1e-2f32)).unwrap();
             try_check(&*operator, &inputs, tolerance).map_err(TestCaseError::fail)?;
         }

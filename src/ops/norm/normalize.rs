@@ -40,6 +40,8 @@ impl Mode {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Affine {
     Nowhere,
+    /// Otherwise than by lanes: a dispatch of their own applies them.
+    Apart,
     /// Along a lane.
     Elements,
     /// To each channel, the second dimension, of which each lane is one.
