@@ -9,12 +9,14 @@ mod faults;
 mod on_device;
 mod options;
 mod run;
+mod tolerance;
 mod validate;
 
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::{Engine, Plan};
 pub use options::{Options, Precision};
 pub use run::{InputId, OutputId, Session};
+pub use tolerance::{Comparison, Tolerance};
 #[cfg(not(target_arch = "wasm32"))]
 pub use validate::validate;
-pub use validate::{Comparison, Tolerance, Validation, validate_async};
+pub use validate::{Validation, validate_async};

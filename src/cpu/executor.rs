@@ -240,7 +240,7 @@ mod tests {
         assert!(session.output(0).is_none());
         for run in 0..3 {
             let x = Tensor::new([2, 3], (0..6).map(|i| (i - run) as f32).collect()).unwrap();
-            let expected = crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |_, _| {}).unwrap();
+            let expected = crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |_, value| value).unwrap();
             session.run(&[Some(x.clone())]).unwrap();
             for (i, Value::Tensor(expected)) in expected.iter().enumerate() {
                 assert_eq!(session.output(i), Some(expected));
@@ -261,8 +261,10 @@ mod tests {
         let mut session = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(1)))).session();
         let x = Tensor::new([2, 3], vec![-2f32, -1.0, 0.0, 1.0, 2.0, 3.0]).unwrap();
         let mut expected = vec![];
-        crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |id, Value::Tensor(t)| {
-            expected.push((id, t.clone()))
+        crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |id, value| {
+            let Value::Tensor(tensor) = &value;
+            expected.push((id, tensor.clone()));
+            value
         })
         .unwrap();
         let mut seen = vec![];

@@ -4,15 +4,15 @@ use crate::graph::{Context, Graph, Inputs, Node, NodeError, Value, ValueId};
 use crate::tensor::Tensor;
 
 /// Runs a graph as it stands with the references of its operators. `inputs` are in the order of [`Graph::inputs`], the
-/// result is in that of [`Graph::outputs`]. `keep` sees every value that a node computes, in order; values are dropped
-/// after their last use.
+/// result is in that of [`Graph::outputs`]. `keep` sees every value that a node computes, in order, and gives what is read
+/// in its place: itself, as a rule. Values are dropped after their last use.
 ///
 /// # Errors
 /// With the first node that cannot be computed, also where that is because an input was not given.
 pub fn evaluate(
     graph: &Graph,
     inputs: &[Tensor],
-    mut keep: impl FnMut(ValueId, &Value),
+    mut keep: impl FnMut(ValueId, Value) -> Value,
 ) -> Result<Vec<Value>, NodeError> {
     let mut values: Vec<Option<Value>> =
         graph.values.iter().map(|v| v.fact.as_ref()?.constant.clone().map(Value::Tensor)).collect();
@@ -34,7 +34,7 @@ pub fn evaluate(
         }
         for (output, value) in node.outputs.iter().zip(results) {
             if let Some(id) = *output {
-                keep(id, &value);
+                let value = keep(id, value);
                 values[id.0] = Some(value).filter(|_| uses[id.0] > 0);
             }
         }
@@ -87,8 +87,9 @@ mod tests {
         graph.output("a", a);
         let graph = graph.build().unwrap();
         let mut seen = vec![];
-        let outputs = evaluate(&graph, &[Tensor::vector(vec![1f32, -2.0])], |id, _| {
+        let outputs = evaluate(&graph, &[Tensor::vector(vec![1f32, -2.0])], |id, value| {
             seen.push(graph.value(id).name.clone());
+            value
         });
         assert_eq!(seen, ["a", "y"]);
         let expected = [vec![0f32, 2.0], vec![-1.0, 2.0]].map(|v| Value::Tensor(Tensor::vector(v)));
@@ -103,7 +104,7 @@ mod tests {
         graph.output("y", y);
         graph.output("x", x);
         let graph = graph.build().unwrap();
-        let error = evaluate(&graph, &[], |_, _| {}).unwrap_err();
+        let error = evaluate(&graph, &[], |_, value| value).unwrap_err();
         assert_eq!(error.to_string(), "node 'Relu_0' (Relu): its input 'x' was not given");
     }
 }

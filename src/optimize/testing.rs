@@ -70,8 +70,10 @@ impl TestGraph {
         assert_eq!(rewritten.to_string(), expected);
         let values = |graph: &Graph| {
             let mut values = std::collections::BTreeMap::new();
-            let outputs = evaluate(graph, &self.inputs, |id, Value::Tensor(tensor)| {
+            let outputs = evaluate(graph, &self.inputs, |id, value| {
+                let Value::Tensor(tensor) = &value;
                 values.insert(graph.value(id).name.clone(), tensor.clone());
+                value
             });
             for (id, Value::Tensor(tensor)) in graph.outputs.iter().zip(outputs.unwrap()) {
                 values.insert(graph.value(*id).name.clone(), tensor);

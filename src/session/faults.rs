@@ -300,7 +300,7 @@ fn a_fault_in_any_shader_is_found_and_named() {
             let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
             let plan = model.plan(&device, &Options::new()).unwrap();
             let schedule = plan.schedule().unwrap();
-            let tolerance = Tolerance { rtol: 1e-4, atol: 1e-5, floor: 0.0 };
+            let tolerance = Tolerance { rtol: 1e-4, atol: 1e-5, floor: 0.0, amplified: 0.0 };
             let sound = validate(&model, &device, &Options::new(), &given, tolerance).unwrap();
             assert!(sound.passed(), "{class:?}: {:?}", sound.first_failure());
             let shaders: BTreeSet<&'static str> = schedule.kernels.iter().map(|k| k.shader).collect();
@@ -345,7 +345,7 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
 fn a_fault_in_any_rewrite_is_found_and_named() {
     let (model, inputs) = rewritable();
     let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
-    let tolerance = Tolerance { rtol: 1e-4, atol: 1e-5, floor: 0.0 };
+    let tolerance = Tolerance { rtol: 1e-4, atol: 1e-5, floor: 0.0, amplified: 0.0 };
     let device = Device::cpu();
     assert!(validate(&model, &device, &Options::new(), &given, tolerance).unwrap().passed());
     for rewrite in REWRITES {

@@ -363,7 +363,8 @@ mod tests {
             let got = on_gpu.run_with([("x", x.view())]).unwrap();
             let expected = on_cpu.run_with([("x", x.view())]).unwrap();
             for ((name, got), (_, expected)) in got.iter().zip(&expected) {
-                let compared = crate::Tolerance { rtol: 1e-5, atol: 1e-6, floor: 0.0 }.compare(name, got, expected);
+                let compared = crate::Tolerance { rtol: 1e-5, atol: 1e-6, floor: 0.0, amplified: 0.0 }
+                    .compare(name, got, expected);
                 assert!(compared.passed, "{compared:?}");
             }
         }
