@@ -128,6 +128,11 @@ impl Chooser<'_> {
             .collect();
         let output = |i: usize| node.outputs.get(i).copied().flatten();
         let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
+        for (i, fact) in outputs.iter().enumerate() {
+            if output(i).is_some() && storages[i].is_none() {
+                return Err(format!("WGSL has no {}", fact.element_type));
+            }
+        }
         let request = Request { inputs: &operands, outputs, output_storages: &storages, device: self.device };
         let candidates = node.operator.candidates(&request)?;
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
@@ -284,10 +289,16 @@ impl Chooser<'_> {
                 }
             });
         }
-        // A view of a constant has no memory to be a view of; constants are folded before, so this is rare.
         let view_of = candidate.view_of.filter(|&i| matches!(inputs.get(i), Some(Some(Source::Form(_)))));
-        if candidate.view_of.is_some() && view_of.is_none() {
-            return Err(NodeError::new(node, "its input is a constant that was not folded").into());
+        let mut dispatches = candidate.dispatches;
+        // A constant that was not folded has no memory to be a view of: it is copied.
+        if let (Some(input), None, Some(&Target::Form(form))) = (candidate.view_of, view_of, outputs.first()) {
+            let Form { units, storage, .. } = self.draft.forms[form];
+            let flat = [usize::try_from(units.saturating_mul(4)).unwrap_or(usize::MAX)];
+            let mut copy = convert::convert(&flat, Layout::Linear, Layout::Linear, storage, storage, self.device)
+                .map_err(PlanError::Options)?;
+            copy.bindings[0] = Binding::Input(input);
+            dispatches = if units == 0 { vec![] } else { vec![copy] };
         }
         let run = Run {
             node: Some(id),
@@ -295,7 +306,7 @@ impl Chooser<'_> {
             inputs,
             outputs,
             scratch: candidate.scratch,
-            dispatches: candidate.dispatches,
+            dispatches,
             may_overwrite: candidate.in_place,
             view_of,
             concat: concat_axis(node, facts).filter(|_| candidate.name == "concat"),

@@ -369,4 +369,26 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn constants_as_views_and_types_without_a_storage_are_computed_on_both_backends() {
+        let Some(gpu) = gpu() else { return };
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [5]);
+        // CastLike reads no more than the type of `x`, so it is not folded, and it changes nothing.
+        let c = graph.constant("c", Tensor::vector(vec![0.5f32, -1.0, 2.0, 0.0, 7.0]));
+        let c = graph.node(&Definition::new("CastLike"), &[c, x]).unwrap();
+        let sum = graph.node(&Definition::new("Add"), &[x, c]).unwrap();
+        // Element type 11 is f64.
+        let wide = graph.node(&Definition::new("Cast").attribute("to", 11i64), &[sum]).unwrap();
+        graph.output("c", c);
+        graph.output("wide", wide);
+        let model = Model::from_graph(graph.build().unwrap());
+        let x = Tensor::vector(vec![1f32, 2.0, 3.0, 4.0, 5.0]);
+        for device in [gpu, Device::cpu()] {
+            let got = model.session(&device).unwrap().run_with([("x", x.view())]).unwrap();
+            assert_eq!(got[0].1, Tensor::vector(vec![0.5f32, -1.0, 2.0, 0.0, 7.0]));
+            assert_eq!(got[1].1, Tensor::vector(vec![1.5f64, 1.0, 5.0, 4.0, 12.0]));
+        }
+    }
 }
