@@ -36,10 +36,11 @@ fn inputs(graph: &Graph) -> Vec<Tensor> {
 
 fn values(graph: &Graph) -> BTreeMap<String, Tensor> {
     let mut values = BTreeMap::new();
-    let keep = |id, value: &Value| {
-        if let Value::Tensor(tensor) = value {
+    let keep = |id, value: Value| {
+        if let Value::Tensor(tensor) = &value {
             values.insert(graph.value(id).name.clone(), tensor.clone());
         }
+        value
     };
     evaluate(graph, &inputs(graph), keep).unwrap();
     values
