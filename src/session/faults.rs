@@ -149,8 +149,8 @@ fn pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     let grouped = net.node(padded(2), &[deep, g]);
     let up = net.node(op("ConvTranspose").attribute("strides", [2, 2]), &[grouped, t]);
     let most = net.node(op("MaxPool").attribute("kernel_shape", [2, 2]).attribute("strides", [2, 2]), &[up]);
-    let five = net.weights(&[16, 16, 5, 5]);
-    let broad = net.node(op("Conv").attribute("pads", [2, 2, 2, 2]), &[deep, five]);
+    let dilated = op("Conv").attribute("pads", [2, 2, 2, 2]).attribute("dilations", [2, 2]);
+    let broad = net.node(dilated, &[deep, v]);
     let mean = net.node(op("AveragePool").attribute("kernel_shape", [3, 3]).attribute("pads", [1, 1, 1, 1]), &[most]);
     let all = net.node(op("GlobalAveragePool"), &[mean]);
     let high = net.node(op("GlobalMaxPool"), &[wide]);

@@ -30,25 +30,26 @@ pub(in crate::ops) const FLAT: Packing = Packing {
     pack: |w, parameters| packed(w, |w| w.iter().copied().chain(biases(parameters)).collect()),
 };
 
-/// For the subgroup family: blocks of output channels; in a block, for each few input channels and each tap, a unit for
-/// each output channel with the weights of those inputs. Then the biases, zeros where there are none.
-/// Parameters: output channels of a block, input channels of a unit, the biases.
+/// For the subgroup family: blocks of output channels; in a block, for each run of taps, each few input channels and each
+/// tap of the run, a unit for each output channel with the weights of those inputs. Then the biases, zeros where there are
+/// none. Parameters: output channels of a block, input channels of a unit, taps of a run, the biases.
 pub(super) const PANELS: Packing = Packing {
     name: "conv/panels",
     pack: |w, parameters| {
         let (outputs, inputs) = (w.shape()[0], w.shape()[1]);
         let taps: usize = w.shape()[2..].iter().product();
-        let (block, group) = (parameters[0], parameters[1]);
+        let [block, group, run] = [parameters[0], parameters[1], parameters[2]];
         packed(w, |w| {
             let (blocks, steps) = (outputs.div_ceil(block), inputs.div_ceil(group));
             let mut out = vec![0.0; blocks * steps * taps * block * 4];
             for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
                 for t in 0..taps {
-                    let unit = ((o / block * steps + i / group) * taps + t) * block + o % block;
+                    let place = (t / run * steps + i / group) * run + t % run;
+                    let unit = (o / block * steps * taps + place) * block + o % block;
                     out[unit * 4 + i % group] = w[(o * inputs + i) * taps + t];
                 }
             }
-            out.extend(biases(&parameters[2..]));
+            out.extend(biases(&parameters[3..]));
             out.resize((blocks * steps * taps * 4 + blocks) * block, 0.0);
             out
         })

@@ -29,11 +29,17 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let blocks = problem.outputs.div_ceil(block);
     let units = h.output * w.output.div_ceil(4);
     let count = blocks * steps * h.kernel * w.kernel * block;
-    // A kernel three wide whose first pixel lies in the unit where the window begins, or just before it.
-    let three = w.kernel == 3 && w.dilation == 1 && h.dilation == 1 && w.stride <= 2 && w.before <= 1;
-    let shader = match (pointwise, three) {
+    // The taps of a row are written out where that is not too much to compile.
+    let rows = !pointwise
+        && w.kernel <= 7
+        && w.dilation == 1
+        && h.dilation == 1
+        && w.stride <= 2
+        && w.before < 8
+        && w.kernel * inputs * block <= 400;
+    let shader = match (pointwise, rows) {
         (true, _) => "conv/subgroup_pointwise.wgsl",
-        (_, true) => "conv/subgroup3.wgsl",
+        (_, true) => "conv/subgroup_rows.wgsl",
         _ => "conv/subgroup.wgsl",
     };
     let mut kernel = Kernel::of(shader)
@@ -43,14 +49,21 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     if !pointwise {
         kernel = kernel.define("INPUTS", inputs as i64);
     }
-    if three {
+    if rows {
+        let (units_before, span) = (w.before.div_ceil(4), 3 * w.stride + w.kernel);
+        let offset = units_before * 4 - w.before;
         kernel = kernel
+            .define("KERNEL", w.kernel as i64)
             .define("STRIDE", w.stride as i64)
             .define("BEFORE", w.before as i64)
-            .define("SPAN", (3 * w.stride + 3) as i64);
+            .define("SPAN", span as i64)
+            .define("OFFSET", offset as i64)
+            .define("UNITS", (offset + span).div_ceil(4) as i64)
+            .define("UNITS_BEFORE", units_before as i64);
     }
+    let run = if rows { w.kernel } else { h.kernel * w.kernel };
     let (binding, storage) =
-        problem.constant(weights, pack::PANELS, &[block, inputs], count + (blocks * block).div_ceil(4))?;
+        problem.constant(weights, pack::PANELS, &[block, inputs, run], count + (blocks * block).div_ceil(4))?;
     let dispatch =
         Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
     let mut dispatch = problem.tail(dispatch)?;

@@ -199,6 +199,14 @@ fn what_is_written_out_agrees_with_the_reference() {
         plain([2, 6, 19, 22], 6, kernel, stride, 6).try_check().unwrap();
         plain([1, 9, 18, 21], 24, kernel, stride, 1).try_check().unwrap();
     }
+    // Any padding before a row, so that the first unit that a window sees begins anywhere; rows shorter than a window.
+    for (x, kernel, stride, before) in
+        [([1, 6, 9, 21], 1, 1, 1), ([1, 3, 5, 3], 2, 2, 3), ([1, 2, 9, 21], 4, 1, 4), ([1, 1, 5, 13], 7, 2, 6)]
+    {
+        let mut case = plain(x, 6, kernel, stride, 1);
+        case.conv.window.pads = vec![before, before, kernel, kernel];
+        case.try_check().unwrap();
+    }
 }
 
 #[test]
@@ -208,7 +216,7 @@ fn every_variant_is_valid_wgsl() {
     let mut devices: Vec<_> = DeviceClass::ALL.map(DeviceFacts::floor).to_vec();
     devices.extend([software(4), software(8), software(16)]);
     for (outputs, inputs, groups) in [(64, 5, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)] {
-        for (kernel, stride, size) in [(1, 1, 46), (3, 1, 46), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 3, 9)] {
+        for (kernel, stride, size) in [(1, 1, 46), (3, 1, 46), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 2, 9), (7, 3, 9)] {
             let case = plain([1, inputs, size, size], outputs, kernel, stride, groups);
             for residual in [false, true] {
                 let conv = Conv { residual, ..case.conv.clone() };

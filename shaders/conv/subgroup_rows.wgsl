@@ -1,12 +1,12 @@
-// y[n, o, py, px] = activate(Σ_{i, ky, kx} w[o, i, ky, kx] · x[n, i, py·S − p + ky, px·S − B + kx] + bias[o] + residual):
-// a kernel three wide, a stride of one or two, no dilation and a padding of at most one before a row.
+// y[n, o, py, px] = activate(Σ_{i, ky, kx} w[o, i, ky, kx] · x[n, i, py·s − p + ky, px·S − B + kx] + bias[o] + residual):
+// the taps of a row written out, so that each pixel that they see is read once.
 //
 // Layout  x, residual, y: rows padded to whole units.
-//         w: blocks of BLOCK output channels; in a block, for each INPUTS (at most four) input channels and each tap, a
-//         unit for each output channel; then the biases.
+//         w: blocks of BLOCK output channels; in a block, for each row of the kernel, each INPUTS (at most four) input
+//         channels and each tap of the row, a unit for each output channel; then the biases.
 // Work    as in conv/subgroup.wgsl: a workgroup is one subgroup, an invocation owns one unit (four pixels of a row) ×
-//         BLOCK output channels, weights are shared by broadcast. Here the pixels of a row that the three taps see are
-//         read once, in whole units where they lie in whole units. S = STRIDE, B = BEFORE, BLOCK = GROUPS · LANES.
+//         BLOCK output channels, weights are shared by broadcast. S = STRIDE, B = BEFORE. The pixels that a unit's windows
+//         see in a row are SPAN in number, from the element OFFSET of the first of UNITS units of x. BLOCK = GROUPS · LANES.
 
 #import common/activation
 #read x
@@ -40,71 +40,47 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let own = workgroup.x * LANES + lane;
     // Lanes beyond the plane take part in the broadcasts, with the last unit, and store nothing.
     let u = min(own, units - 1u);
-    let top = u / pitch * params.stride_y - params.before_y;
+    let oy = u / pitch;
+    let ox = u - oy * pitch;
+    // What lies before the plane or the row wraps around and so lies beyond it.
+    let top = oy * params.stride_y - params.before_y;
+    let left = ox * 4u * STRIDE - BEFORE;
     let in_pitch = (params.input_x + 3u) / 4u;
-    // The first unit of x that starts at or after the window, its neighbours, and which of the pixels seen are in the row;
-    // before it they wrap around and so lie beyond it.
-    let unit = u % pitch * STRIDE;
-    let left = unit * 4u - BEFORE;
-    let unit_before = min(max(unit, 1u), in_pitch) - 1u;
-    let unit0 = min(unit, in_pitch - 1u);
-    let unit1 = min(unit + 1u, in_pitch - 1u);
-    let unit2 = min(unit + 2u, in_pitch - 1u);
+    let plane = params.input_y * in_pitch;
+#for j in UNITS
+    // Units before or beyond the row are read from within it, and not used.
+    let unit{j} = min(max(ox * STRIDE + {j}u, UNITS_BEFORE) - UNITS_BEFORE, in_pitch - 1u);
+#endfor
 #for j in SPAN
     let in{j} = left + {j}u < params.input_x;
 #endfor
-    let plane = params.input_y * in_pitch;
     let first = workgroup.z * params.inputs * plane;
     let steps = (params.inputs + INPUTS - 1u) / INPUTS;
-    var panel = workgroup.y * steps * params.kernel_y * 3u * BLOCK + lane;
+    var panel = workgroup.y * steps * params.kernel_y * KERNEL * BLOCK + lane;
 #for g in GROUPS
     let b{g} = get_w(params.biases + workgroup.y * BLOCK + {g}u * LANES + lane);
 #for s in LANES
     var c{g}_{s} = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
 #endfor
 #endfor
-    for (var k = 0u; k < steps; k++) {
-        for (var ky = 0u; ky < params.kernel_y; ky++) {
-            let row = top + ky;
-            let in_row = row < params.input_y;
-            let start = first + select(0u, row, in_row) * in_pitch;
+    for (var ky = 0u; ky < params.kernel_y; ky++) {
+        let row = top + ky;
+        let in_row = row < params.input_y;
+        let start = first + select(0u, row, in_row) * in_pitch;
+        for (var k = 0u; k < steps; k++) {
 #for q in INPUTS
             // Beyond the last channel the weights are 0.
             let start{q} = start + min(k * INPUTS + {q}u, params.inputs - 1u) * plane;
-            var seen{q}: array<f32, SPAN + 3>;
-            {
-                let v0 = load_x(start{q} + unit0);
-#if BEFORE
-                seen{q}[0] = load_x(start{q} + unit_before).w;
-#if STRIDE == 1
-                seen{q}[5] = load_x(start{q} + unit1).x;
-#endif
-#else
-#if STRIDE == 1
-                let v1 = load_x(start{q} + unit1).xy;
-                seen{q}[4] = v1.x;
-                seen{q}[5] = v1.y;
-#else
-                seen{q}[8] = load_x(start{q} + unit2).x;
-#endif
-#endif
-                seen{q}[BEFORE] = v0.x;
-                seen{q}[BEFORE + 1] = v0.y;
-                seen{q}[BEFORE + 2] = v0.z;
-                seen{q}[BEFORE + 3] = v0.w;
-#if STRIDE == 2
-                let v1 = load_x(start{q} + unit1);
-                seen{q}[BEFORE + 4] = v1.x;
-                seen{q}[BEFORE + 5] = v1.y;
-                seen{q}[BEFORE + 6] = v1.z;
-                seen{q}[BEFORE + 7] = v1.w;
-#endif
-            }
+            var units{q}: array<vec4<f32>, UNITS>;
+#for j in UNITS
+            units{q}[{j}] = load_x(start{q} + unit{j});
+#endfor
+            var seen{q}: array<f32, SPAN>;
 #for j in SPAN
-            seen{q}[{j}] = select(0.0, seen{q}[{j}], in_row && in{j});
+            seen{q}[{j}] = select(0.0, units{q}[(OFFSET + {j}) / 4][(OFFSET + {j}) % 4], in_row && in{j});
 #endfor
 #endfor
-#for t in 3
+#for t in KERNEL
             {
 #for q in INPUTS
                 let x{q} = vec4<f32>(
