@@ -67,6 +67,9 @@ pub struct AssembleError {
     pub message: String,
 }
 
+/// What stores 16-bit floats; kernels that do import it unasked.
+const HALF: &str = "common/half.wgsl";
+
 struct Assembly<'a> {
     kernel: &'a Kernel,
     imported: BTreeSet<String>,
@@ -218,8 +221,14 @@ impl Assembly<'_> {
         Ok(out)
     }
 
-    fn finish(self) -> Result<Assembled, String> {
+    fn finish(mut self) -> Result<Assembled, String> {
         let kernel = self.kernel;
+        let written = |(buffer, storage): (&(String, Access, bool), &Storage)| {
+            buffer.1 != Access::Read && *storage == Storage::F16
+        };
+        if self.buffers.iter().zip(&kernel.storages).any(written) && self.imported.insert(HALF.to_owned()) {
+            self.file(HALF)?;
+        }
         if self.buffers.len() != kernel.storages.len() {
             return Err(format!("declares {} buffers, but {} were bound", self.buffers.len(), kernel.storages.len()));
         }
@@ -350,10 +359,10 @@ fn accessors(out: &mut String, name: &str, source: &str, storage: Storage, acces
                 )
             }
             (Storage::F16, false) => {
-                format!("{d}[{b} + u] = vec2<u32>(pack2x16float(v.xy), pack2x16float(v.zw));")
+                format!("{d}[{b} + u] = vec2<u32>(pack_half(v.xy), pack_half(v.zw));")
             }
             (Storage::F16, true) => {
-                format!("let e = ({b} + u) * 2u; {d}[e] = pack2x16float(v.xy); {d}[e + 1u] = pack2x16float(v.zw);")
+                format!("let e = ({b} + u) * 2u; {d}[e] = pack_half(v.xy); {d}[e + 1u] = pack_half(v.zw);")
             }
             (Storage::I8, _) => format!("{d}[{b} + u] = pack4xI8(v);"),
             (Storage::U8, _) => format!("{d}[{b} + u] = pack4xU8(vec4<u32>(v));"),

@@ -11,6 +11,7 @@ macro_rules! shaders {
 pub const SHADERS: &[(&str, &str)] = shaders! {
     "attention/rows.wgsl",
     "common/activation.wgsl",
+    "common/half.wgsl",
     "common/index.wgsl",
     "common/lanes.wgsl",
     "common/math.wgsl",

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::kernel::{Layout, Storage};
 use crate::tensor::{Truth, shape::elements};
-use crate::testing::{Input, Tolerance, check, try_check};
+use crate::testing::{Adapter, Input, Tolerance, check, try_check};
 
 fn operator(name: &str) -> Arc<dyn Operator> {
     make(&definition(name)).unwrap()
@@ -144,6 +145,40 @@ fn powers() {
     check(&*pow, &[Input::Run(Tensor::new(shape, a.clone()).unwrap()), Input::Run(b)], close);
     let b = Tensor::new([1, 5], vec![0i64, 1, 2, 3, -2]).unwrap();
     check(&*pow, &[Input::Run(Tensor::new(shape, a).unwrap()), Input::Constant(b)], close);
+}
+
+#[test]
+fn remainders_of_large_integers_do_not_overflow() {
+    let numbers = [i32::MIN, i32::MIN + 1, -1_500_000_000, -7, -1, 0, 1, 7, 1_500_000_000, i32::MAX];
+    let a = Tensor::new([numbers.len(), 1], numbers.to_vec()).unwrap();
+    let b = Tensor::vector(numbers.to_vec());
+    for f in [operator("Mod"), make(&Definition::new("Mod").attribute("fmod", 1)).unwrap()] {
+        check(&*f, &[Input::Run(a.clone()), Input::Run(b.clone())], Tolerance::EXACT);
+    }
+}
+
+#[test]
+fn sixteen_bits_round_to_infinity_and_spare_the_neighbour() {
+    let Some(adapter) = Adapter::shared() else { return };
+    // 65,518 rounds down to the largest number, 65,520 up; each with a neighbour to spoil.
+    let a = [34.0f32, 1.5, 273.0, 1.5, -32768.0, 1.5, f32::INFINITY, 1.5, f32::NAN, 1.5, 1.5, f32::NEG_INFINITY, 6e-8];
+    let b = [1927.0f32, 1.25, 240.0, 1.25, 2.0, 1.25, 1.0, 1.25, 1.0, 1.25, 1.25, 1.0, 1.0];
+    let products = a.iter().zip(b).map(|(a, b)| half::f16::from_f32(half::f16::from_f32(*a).to_f32() * b).to_f32());
+    let expected = Tensor::vector(products.collect::<Vec<f32>>());
+    let fact = Fact::new(ElementType::F32, [a.len()]);
+    let operand = crate::graph::Operand { fact: &fact, layout: Layout::Linear, storage: Some(Storage::F16) };
+    let request = Request {
+        inputs: &[Some(operand), Some(operand)],
+        outputs: std::slice::from_ref(&fact),
+        output_storages: &[Some(Storage::F16)],
+        device: &adapter.facts,
+    };
+    let inputs = [a, b].map(|v| Input::Run(Tensor::vector(v.to_vec())));
+    for candidate in &operator("Mul").candidates(&request).unwrap() {
+        let expected = expected.clone();
+        let got = adapter.run(candidate, &inputs, &[expected.clone().into()], &[Some(Storage::F16)], None, true);
+        Tolerance::EXACT.compare(&got.unwrap()[0], &expected, None).unwrap();
+    }
 }
 
 #[test]
