@@ -9,7 +9,7 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
     switch kind {
         // max(x, 0); NaN stays.
         case 1u: {
-            return select(v, zero, v < zero);
+            return select(max(v, zero), v, is_nan4(v));
         }
         // min(max(x, alpha), beta)
         case 2u: {

@@ -27,10 +27,9 @@ fn infinity4() -> vec4<f32> {
     return from_bits4(0x7f800000u);
 }
 
-// min(max(v, low), high) that lets NaN through.
+// min(max(v, low), high) that lets NaN through: by its bits, for compilers may turn any comparison around.
 fn bound4(v: vec4<f32>, low: f32, high: f32) -> vec4<f32> {
-    let raised = select(v, vec4<f32>(low), v < vec4<f32>(low));
-    return select(raised, vec4<f32>(high), raised > vec4<f32>(high));
+    return select(min(max(v, vec4<f32>(low)), vec4<f32>(high)), v, is_nan4(v));
 }
 
 // 2^n for n in -126 ..= 127.
@@ -300,6 +299,17 @@ fn remainder4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let r = a - b * trunc(a / b);
     // A quotient rounded up to a whole number leaves a remainder on the other side.
     return select(r, r + select(abs(b), -abs(b), a < vec4<f32>(0.0)), r * a < vec4<f32>(0.0));
+}
+
+// The same for integers; 0 where b is 0. Not a % b, which GLSL leaves open where one of them is negative.
+fn remainder_integer4(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
+    return select(a - (a / b) * b, vec4<i32>(0), b == vec4<i32>(0));
+}
+
+// The remainder with the sign of b. It is brought there by a sum that cannot overflow.
+fn modulo_integer4(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
+    let r = remainder_integer4(a, b);
+    return select(r, r + b, (r != vec4<i32>(0)) & ((r ^ b) < vec4<i32>(0)));
 }
 
 // a^b. Whole exponents up to 63 are products of squares, the others e^(b ln |a|), whose relative error grows with

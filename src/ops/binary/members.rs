@@ -93,7 +93,7 @@ static MOD_TRUNCATED: Member = Member {
     name: "Mod",
     evaluate: |a, b, to| numbers(a, b, to, |a, b| a % b, |a, b| a.checked_rem(b).unwrap_or(0)),
     wgsl: "remainder4(a, b)",
-    integer: Some("select(a % b, vec4<i32>(0), b == vec4<i32>(0))"),
+    integer: Some("remainder_integer4(a, b)"),
     ..NUMBER
 };
 
@@ -223,7 +223,7 @@ pub(super) static MEMBERS: &[Member] = &[
             )
         },
         wgsl: "a - b * floor(a / b)",
-        integer: Some("select((a % b + b) % b, vec4<i32>(0), b == vec4<i32>(0))"),
+        integer: Some("modulo_integer4(a, b)"),
         tolerance: 1e-5,
         ..NUMBER
     },
