@@ -56,7 +56,7 @@ fn check(op: Arc<dyn Operator>, inputs: &[Input], tolerance: Tolerance) -> Resul
         let mut session = plan.session();
         for _ in 0..2 {
             session.run(&given).unwrap();
-            tolerance.compare(session.output(0).unwrap(), &expected).map_err(|e| {
+            tolerance.compare(session.output(0).unwrap(), &expected, None).map_err(|e| {
                 TestCaseError::fail(format!(
                     "{op:?} of {:?}, {threads} threads: {e}",
                     graph.inputs.iter().map(|&i| graph.fact(i).map(Fact::to_string)).collect::<Vec<_>>()

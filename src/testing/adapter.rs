@@ -23,7 +23,7 @@ pub struct Adapter {
 }
 
 impl Adapter {
-    /// The first adapter that Vulkan (or `RIMLIGHT_TEST_BACKEND=gl`) has, or `None`, which is said once.
+    /// The first adapter that Vulkan (or what the environment's `WGPU_BACKEND` names) has, or `None`, which is said once.
     pub fn shared() -> Option<&'static Self> {
         static ADAPTER: OnceLock<Option<Adapter>> = OnceLock::new();
         ADAPTER
@@ -40,9 +40,8 @@ impl Adapter {
 
     #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
     async fn open() -> Option<Self> {
-        let gl = std::env::var("RIMLIGHT_TEST_BACKEND").is_ok_and(|b| b == "gl");
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        descriptor.backends = if gl { wgpu::Backends::GL } else { wgpu::Backends::VULKAN };
+        descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::VULKAN);
         let instance = wgpu::Instance::new(descriptor);
         let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok()?;
         let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
@@ -58,7 +57,7 @@ impl Adapter {
             .ok()?;
         let subgroup = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
         let facts = DeviceFacts {
-            class: if gl { DeviceClass::Gl } else { DeviceClass::Software },
+            class: if info.backend == wgpu::Backend::Gl { DeviceClass::Gl } else { DeviceClass::Software },
             subgroup_size: subgroup.then_some(info.subgroup_min_size),
             max_invocations: limits.max_compute_invocations_per_workgroup,
             workgroup_memory: limits.max_compute_workgroup_storage_size,

@@ -205,7 +205,7 @@ mod tests {
                         None,
                         false,
                     );
-                    Tolerance::EXACT.compare(&got.unwrap()[0], &expected).unwrap();
+                    Tolerance::EXACT.compare(&got.unwrap()[0], &expected, None).unwrap();
                 }
             }
         }
