@@ -264,6 +264,19 @@ fn futures_need_no_runtime_and_may_cross_threads() {
 }
 
 #[test]
+fn the_thread_that_waits_ends_with_its_device() {
+    let Some(device) = GpuDevice::for_this_test() else { return };
+    let mut session = session(&device, &[5], false);
+    let (x, ..) = ids(&session);
+    session.set(x, &TensorView::new([5], &ramp(5, 0.0)).unwrap()).unwrap();
+    pollster::block_on(session.run_async()).unwrap();
+    // The thread and the driver's callback hold one each.
+    let failure = device.failure();
+    drop((session, device));
+    assert_eq!(Arc::strong_count(&failure), 1);
+}
+
+#[test]
 fn tensors_cross_to_the_device_and_back() {
     let Some(device) = GpuDevice::for_tests() else { return };
     let minute = Duration::from_secs(60);

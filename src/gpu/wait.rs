@@ -141,10 +141,39 @@ fn unmapped(error: wgpu::MapRangeError) -> DeviceError {
 #[derive(Debug, Default)]
 pub(super) struct Waiter {
     #[cfg(not(target_arch = "wasm32"))]
-    requests: Mutex<Option<std::sync::mpsc::Sender<wgpu::SubmissionIndex>>>,
+    thread: Mutex<Option<WaiterThread>>,
     /// Woken after each poll, so that nobody waits for a callback that a lost device never makes.
     #[cfg(not(target_arch = "wasm32"))]
     wakers: Arc<Mutex<Vec<Waker>>>,
+}
+
+/// The thread behind a [`Waiter`].
+#[cfg(not(target_arch = "wasm32"))]
+#[derive(Debug)]
+struct WaiterThread {
+    requests: Option<std::sync::mpsc::Sender<wgpu::SubmissionIndex>>,
+    handle: Option<std::thread::JoinHandle<()>>,
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl WaiterThread {
+    /// Asks for a submission to be waited for; false if the thread is no longer there.
+    fn ask(&self, submission: &wgpu::SubmissionIndex) -> bool {
+        self.requests.as_ref().is_some_and(|requests| requests.send(submission.clone()).is_ok())
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Drop for WaiterThread {
+    /// Ends the thread, and waits for that: it has a handle of the device, and a driver that is still taking a device
+    /// apart when the process ends may crash it (seen with lavapipe).
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        // A waker may drop the last session on the thread itself.
+        if let Some(handle) = self.handle.take().filter(|handle| handle.thread().id() != std::thread::current().id()) {
+            let _ = handle.join();
+        }
+    }
 }
 
 impl GpuDevice {
@@ -227,16 +256,13 @@ impl GpuDevice {
     #[cfg(not(target_arch = "wasm32"))]
     fn ask_waiter(&self, submission: &wgpu::SubmissionIndex) {
         let waiter = &self.shared().waiter;
-        let mut requests = lock(&waiter.requests);
-        if let Some(sender) = requests.as_ref()
-            && sender.send(submission.clone()).is_ok()
-        {
+        let mut waiting = lock(&waiter.thread);
+        if waiting.as_ref().is_some_and(|thread| thread.ask(submission)) {
             return;
         }
-        let (sender, receiver) = std::sync::mpsc::channel::<wgpu::SubmissionIndex>();
+        let (requests, receiver) = std::sync::mpsc::channel::<wgpu::SubmissionIndex>();
         let (device, failure) = (self.wgpu().clone(), self.failure());
         let wakers = Arc::clone(&waiter.wakers);
-        // It ends when the device is dropped, and the sender with it.
         let thread = std::thread::Builder::new().name("rimlight-waiter".to_owned()).spawn(move || {
             while let Ok(submission) = receiver.recv() {
                 let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
@@ -247,9 +273,10 @@ impl GpuDevice {
             }
         });
         match thread {
-            Ok(_) => {
-                let _ = sender.send(submission.clone());
-                *requests = Some(sender);
+            Ok(handle) => {
+                let thread = WaiterThread { requests: Some(requests), handle: Some(handle) };
+                thread.ask(submission);
+                *waiting = Some(thread);
             }
             // Without threads the caller's runtime has to ask again and again.
             Err(error) => {
