@@ -27,8 +27,8 @@ pub use plan::Placement;
 #[cfg(not(target_arch = "wasm32"))]
 pub use session::validate;
 pub use session::{
-    Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Plan, Precision, Session,
-    Tolerance, Validation, validate_async,
+    Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Plan, Precision, Profile, Session,
+    StepTime, Tolerance, Validation, validate_async,
 };
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 

@@ -8,6 +8,7 @@ mod faults;
 #[cfg(feature = "gpu")]
 mod on_device;
 mod options;
+mod profile;
 mod run;
 mod tolerance;
 mod validate;
@@ -15,6 +16,7 @@ mod validate;
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::{Engine, Plan};
 pub use options::{Options, Precision};
+pub use profile::{Profile, StepTime};
 pub use run::{InputId, OutputId, Session};
 pub use tolerance::{Comparison, Tolerance};
 #[cfg(not(target_arch = "wasm32"))]

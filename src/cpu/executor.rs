@@ -1,12 +1,17 @@
 //! A graph on the CPU: which kernel runs each node, and when each value is needed last.
 
 use std::sync::Arc;
+use std::time::Duration;
+#[cfg(not(target_arch = "wasm32"))]
+use std::time::Instant;
+#[cfg(target_arch = "wasm32")]
+use web_time::Instant;
 
 use super::kernel::{self, Job, Kernel};
 use super::memory::Memory;
 use super::{Scratch, Threads};
 use crate::error::RunError;
-use crate::graph::{Context, Fact, Graph, Inputs, Node, NodeError, Value, ValueId};
+use crate::graph::{Context, Fact, Graph, Inputs, Node, NodeError, NodeId, Value, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
 /// A node with the way it is run.
@@ -104,6 +109,17 @@ fn kernel_of(graph: &Graph, node: &Node) -> Option<Planned> {
     Some((kernel, (output.element_type, shape)))
 }
 
+/// The time that one node took.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NodeTime {
+    /// The node.
+    pub node: NodeId,
+    /// Whether a kernel ran it (the operator's reference did otherwise).
+    pub has_kernel: bool,
+    /// Its time.
+    pub time: Duration,
+}
+
 /// A run of a plan, again and again: the values' memory is kept between runs.
 #[derive(Debug)]
 pub struct CpuSession {
@@ -120,7 +136,24 @@ impl CpuSession {
     /// # Errors
     /// [`RunError::Node`] with the first node that cannot be computed, also where that is because an input is missing.
     pub fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<(), RunError> {
-        self.run_observed(inputs, &mut |_, _| ())
+        self.run_steps(inputs, &mut |_, _| ())
+    }
+
+    /// Runs the graph and takes the time of every node.
+    ///
+    /// # Errors
+    /// As [`CpuSession::run`].
+    pub fn profile(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<NodeTime>, RunError> {
+        let plan = Arc::clone(&self.plan);
+        let mut times = Vec::with_capacity(plan.steps.len());
+        let mut start = Instant::now();
+        self.run_steps(inputs, &mut |index, _| {
+            let now = Instant::now();
+            let has_kernel = plan.steps[index].kernel.is_some();
+            times.push(NodeTime { node: NodeId(index), has_kernel, time: now - start });
+            start = now;
+        })?;
+        Ok(times)
     }
 
     /// Runs the graph and shows every value that is computed.
@@ -133,6 +166,22 @@ impl CpuSession {
         observe: &mut dyn FnMut(ValueId, Tensor),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
+        self.run_steps(inputs, &mut |index, values| {
+            for &output in plan.graph.nodes[index].outputs.iter().flatten() {
+                if let Some(Value::Tensor(tensor)) = &values[output.0] {
+                    observe(output, tensor.clone());
+                }
+            }
+        })
+    }
+
+    /// Runs the graph; after each node `done` gets its index and the values that there are.
+    fn run_steps(
+        &mut self,
+        inputs: &[Option<Tensor>],
+        done: &mut dyn FnMut(usize, &[Option<Value>]),
+    ) -> Result<(), RunError> {
+        let plan = Arc::clone(&self.plan);
         let left = self.values.iter_mut().filter_map(Option::take).map(|Value::Tensor(tensor)| tensor);
         for tensor in self.outputs.drain(..).chain(left) {
             self.memory.reclaim(tensor);
@@ -140,13 +189,9 @@ impl CpuSession {
         for (&id, tensor) in plan.graph.inputs.iter().zip(inputs) {
             self.values[id.0] = tensor.clone().map(Value::Tensor);
         }
-        for (node, step) in plan.graph.nodes.iter().zip(&plan.steps) {
+        for (index, (node, step)) in plan.graph.nodes.iter().zip(&plan.steps).enumerate() {
             self.step(&plan, node, step)?;
-            for &output in node.outputs.iter().flatten() {
-                if let Some(Value::Tensor(tensor)) = &self.values[output.0] {
-                    observe(output, tensor.clone());
-                }
-            }
+            done(index, &self.values);
             for id in &step.last {
                 if let Some(Value::Tensor(tensor)) = self.values[id.0].take() {
                     self.memory.reclaim(tensor);

@@ -18,6 +18,6 @@ mod tests;
 mod threads;
 mod windows;
 
-pub use executor::{CpuPlan, CpuSession};
+pub use executor::{CpuPlan, CpuSession, NodeTime};
 use simd::Scratch;
 pub use threads::Threads;

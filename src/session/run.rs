@@ -27,7 +27,7 @@ const KEPT_RUNNERS: usize = 4;
 pub struct Session {
     engine: Engine,
     /// What was set, kept to be given again to a run with other shapes.
-    inputs: Vec<Option<Tensor>>,
+    pub(super) inputs: Vec<Option<Tensor>>,
     /// Inputs that lie on the GPU: these come before those of the host.
     #[cfg(feature = "gpu")]
     pub(super) on_device: Vec<Option<crate::gpu::GpuTensor>>,

@@ -6,7 +6,7 @@ use clap::Args;
 use rimlight::{InputId, OutputId, Session};
 
 use super::{print, print_json};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::flags::{DeviceFlags, InputFlags, PlanFlags, Setup};
 use crate::known;
 use crate::output::{self, rounded_ms};
@@ -28,7 +28,7 @@ pub struct Bench {
     /// Runs that are measured
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
-    /// Add the time of each operator (on a GPU that has timestamps)
+    /// Add the time of each operator
     #[arg(long)]
     profile: bool,
     /// Print JSON
@@ -183,16 +183,14 @@ fn peak_memory() -> Option<u64> {
     line.split_whitespace().next()?.parse::<u64>().ok().map(|kilobytes| kilobytes * 1024)
 }
 
-/// The time of each dispatch of one run, the longest first; kernels of one node stand together.
+/// The time of each step of one run, the longest first; kernels of one node stand together.
 fn profile(session: &mut Session) -> Outcome<Vec<(String, Duration)>> {
-    let gpu =
-        session.as_gpu().ok_or_else(|| Failure::input("--profile times a GPU's kernels, but the device is the CPU"))?;
     let mut times: Vec<(String, Duration)> = vec![];
-    for timing in gpu.profile()?.dispatches {
-        let label = format!("{} ({})", timing.label, timing.shader);
+    for step in session.profile()?.steps {
+        let label = format!("{} ({})", step.label, step.kernel);
         match times.iter_mut().find(|(other, _)| *other == label) {
-            Some((_, time)) => *time += timing.time,
-            None => times.push((label, timing.time)),
+            Some((_, time)) => *time += step.time,
+            None => times.push((label, step.time)),
         }
     }
     times.sort_by_key(|(_, time)| std::cmp::Reverse(*time));
