@@ -32,22 +32,17 @@ struct Convolution {
     /// Where the windows lie; `None` where each position sees only itself.
     windows: Option<Windows>,
     tile: Tile,
-    /// The weights of each group, packed.
-    weights: Vec<Lines>,
-    bias: Option<Vec<f32>>,
+    /// The weights of each group, packed; `None` where they come with each run.
+    weights: Option<Lines>,
     activation: Activation,
     residual: bool,
 }
 
-/// The kernel of a convolution with constant weights.
+/// The kernel of a convolution.
 pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
     let fact = |i: usize| inputs.get(i).copied().flatten();
     let (x, w) = (fact(0)?.concrete()?, fact(1)?);
-    let weights = w.constant.as_ref()?.as_slice::<f32>().ok()?;
-    let bias = match fact(2) {
-        Some(bias) => Some(bias.constant.as_ref()?.as_slice::<f32>().ok()?.to_vec()),
-        None => None,
-    };
+    let weights = w.constant.as_ref().map(|w| w.as_slice::<f32>()).transpose().ok()?;
     let w = w.concrete()?;
     let axes = conv.window.axes(&x[2..], &w[2..]).ok()?;
     let windows = if axes.iter().all(Axis::is_pointwise) { None } else { Some(Windows::new(&axes)?) };
@@ -57,12 +52,7 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
         return None;
     }
     let taps: usize = w[2..].iter().product();
-    let tile = Tile::of(outputs);
-    let pack = |group: usize| {
-        let weights = &weights[group * outputs * inputs * taps..];
-        tile.packed(outputs, inputs * taps, |i, k| weights[i * inputs * taps + k])
-    };
-    Some(Box::new(Convolution {
+    let mut kernel = Convolution {
         samples: x[0],
         groups,
         inputs,
@@ -71,17 +61,35 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
         y_plane: y[2..].iter().product(),
         taps,
         windows,
-        tile,
-        weights: (0..groups).map(pack).collect(),
-        bias,
+        tile: Tile::of(outputs),
+        weights: None,
         activation: conv.activation,
         residual: conv.residual,
-    }))
+    };
+    kernel.weights = weights.map(|weights| {
+        let mut packed = Lines::new(groups * kernel.packed());
+        kernel.pack(weights, packed.as_mut_slice());
+        packed
+    });
+    Some(Box::new(kernel))
 }
 
 impl Convolution {
     const fn k(&self) -> usize {
         self.inputs * self.taps
+    }
+
+    /// Elements of the packed weights of a group.
+    const fn packed(&self) -> usize {
+        self.tile.packed_a(self.outputs, self.k())
+    }
+
+    /// Packs the weights of all groups.
+    fn pack(&self, weights: &[f32], packed: &mut [f32]) {
+        let (outputs, k) = (self.outputs, self.k());
+        for (weights, packed) in weights.chunks_exact(outputs * k).zip(packed.chunks_exact_mut(self.packed())) {
+            self.tile.pack_a(outputs, k, packed, |i, kk| weights[i * k + kk]);
+        }
     }
 
     /// Positions that one task takes: whole panels, as many as the cache holds, fewer where threads would stand idle.
@@ -94,14 +102,39 @@ impl Convolution {
     }
 }
 
+/// One run's tensors beside x and y.
+#[derive(Clone, Copy)]
+struct Given<'a> {
+    /// The packed weights of all groups.
+    weights: &'a [f32],
+    bias: Option<&'a [f32]>,
+    residual: Option<&'a [f32]>,
+}
+
 impl Kernel for Convolution {
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
+        if let Some(weights) = &self.weights {
+            return self.run_with(weights.as_slice(), job);
+        }
+        let weights = job.inputs.tensor(1)?.as_slice::<f32>()?;
+        let scratch = job.scratch;
+        scratch.with(self.groups * self.packed(), |packed| {
+            self.pack(weights, packed);
+            self.run_with(packed, job)
+        })
+    }
+}
+
+impl Convolution {
+    fn run_with(&self, weights: &[f32], job: Job<'_>) -> Result<(), EvaluateError> {
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
         let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };
+        let bias = job.inputs.optional(2).map(|bias| bias.as_slice::<f32>()).transpose()?;
+        let given = Given { weights, bias, residual };
         let Job { y, threads, scratch, .. } = job;
         let y = y.as_mut_slice::<f32>()?;
         match &self.windows {
-            None => self.multiply(x, self.x_plane, residual, y, threads, scratch),
+            None => self.multiply(x, self.x_plane, given, y, threads, scratch),
             Some(windows) => {
                 let size = windows.copied();
                 let planes = x.len() / self.x_plane;
@@ -114,21 +147,19 @@ impl Kernel for Convolution {
                             windows.copy(x, 0.0, phases);
                         }
                     });
-                    self.multiply(phases, size, residual, y, threads, scratch);
+                    self.multiply(phases, size, given, y, threads, scratch);
                 });
             }
         }
         Ok(())
     }
-}
 
-impl Convolution {
     /// Multiplies the weights with planes of inputs (or their phases).
     fn multiply(
         &self,
         planes: &[f32],
         plane: usize,
-        residual: Option<&[f32]>,
+        given: Given<'_>,
         y: &mut [f32],
         threads: &Threads,
         scratch: &Scratch,
@@ -148,7 +179,7 @@ impl Convolution {
             work.extend(columns.into_iter().enumerate().map(|(i, rows)| (group, i * step, rows)));
         }
         tasks::each(threads, work, |(group, first, mut rows)| {
-            let addend = residual.map(|values| Addend {
+            let addend = given.residual.map(|values| Addend {
                 values,
                 offset: group * self.outputs * positions + first,
                 row: positions,
@@ -156,11 +187,11 @@ impl Convolution {
                 factor: 1.0,
             });
             let channels = group % self.groups * self.outputs;
-            let bias = self.bias.as_deref().map(|bias| &bias[channels..channels + self.outputs]);
+            let bias = given.bias.map(|bias| &bias[channels..channels + self.outputs]);
             let output = Output { rows: &mut rows, scale: 1.0, bias, addend, activation: self.activation };
             let planes = &planes[group * self.inputs * plane..];
             scratch.with(panels, |panels| {
-                let weights = self.weights[group % self.groups].as_slice();
+                let weights = &given.weights[group % self.groups * self.packed()..][..self.packed()];
                 dispatch(Task { conv: self, weights, planes, plane, first, panels, output });
             });
         });
@@ -215,7 +246,7 @@ const WIDEST: usize = 64;
 
 /// A panel: for each plane and tap a row of `width` elements, of which the stretches are filled.
 #[inline(always)]
-fn gather<S: Simd>(
+pub(super) fn gather<S: Simd>(
     simd: S,
     planes: &[f32],
     plane: usize,

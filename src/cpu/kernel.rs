@@ -2,11 +2,14 @@
 
 use std::fmt::Debug;
 
-use super::{Scratch, Threads, conv, dense, pointwise, stencil};
+use super::{Scratch, Threads, conv, conv_transpose, dense, pointwise, reduce, resize, stencil};
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::conv::Conv;
+use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::matmul::{Gemm, MatMul};
 use crate::ops::pool::Pool;
+use crate::ops::reduce::Reduce;
+use crate::ops::resize::Resize;
 use crate::tensor::{ElementType, Tensor};
 
 /// One run of a kernel.
@@ -43,8 +46,17 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
             None => conv::kernel(conv, inputs, output),
         };
     }
+    if let Some(conv) = operator.downcast::<ConvTranspose>() {
+        return conv_transpose::kernel(conv, inputs, output);
+    }
+    if let Some(resize) = operator.downcast::<Resize>() {
+        return resize::kernel(resize, inputs);
+    }
     if let Some(pool) = operator.downcast::<Pool>() {
         return stencil::pool(pool, inputs, output);
+    }
+    if let Some(reduce) = operator.downcast::<Reduce>() {
+        return reduce::kernel(reduce, inputs);
     }
     if let Some(gemm) = operator.downcast::<Gemm>() {
         return dense::gemm(gemm, inputs);

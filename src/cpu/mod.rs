@@ -3,13 +3,16 @@
 //! The fallback runs the same graph as the reference, with kernels of its own for what takes the time.
 
 mod conv;
+mod conv_transpose;
 mod dense;
 mod executor;
 mod kernel;
 mod memory;
 mod pointwise;
 mod product;
+mod reduce;
 pub mod reference;
+mod resize;
 mod simd;
 mod stencil;
 mod tasks;

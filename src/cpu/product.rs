@@ -6,7 +6,7 @@
 
 use pulp::Simd;
 
-use super::simd::{Lines, activate, load, store};
+use super::simd::{activate, load, store};
 use crate::graph::Activation;
 
 /// The shape of a tile.
@@ -62,13 +62,6 @@ impl Tile {
                 }
             }
         }
-    }
-
-    /// Packs A into memory of its own.
-    pub fn packed(self, m: usize, k: usize, at: impl Fn(usize, usize) -> f32) -> Lines {
-        let mut lines = Lines::new(self.packed_a(m, k));
-        self.pack_a(m, k, lines.as_mut_slice(), at);
-        lines
     }
 
     /// Packs B, whose row kk from column j on is `row(kk, j)` (only its first elements are taken), or whose element

@@ -26,6 +26,8 @@ enum Rule {
     Max,
     /// Sums times a factor for each position.
     Average(Vec<f32>),
+    /// The sum of the magnitudes, or the root of the sum of the squares.
+    Norm { squares: bool },
 }
 
 #[derive(Debug)]
@@ -61,17 +63,14 @@ pub(super) fn depthwise(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) ->
     }))
 }
 
-/// The kernel of a pool for maxima or means.
+/// The kernel of a pool.
 pub(super) fn pool(pool: &Pool, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
     let x = inputs.first().copied().flatten()?.concrete()?;
     if pool.indices || x.contains(&0) {
         return None;
     }
     let Some(window) = &pool.window else {
-        return match pool.kind {
-            Kind::Average { .. } => Some(Box::new(GlobalAverage { positions: x[2..].iter().product() })),
-            _ => None,
-        };
+        return super::reduce::global(pool.kind, x[2..].iter().product());
     };
     let windows = Windows::new(&window.axes(&x[2..], &window.kernel).ok()?)?;
     let (h, w) = (&windows.height, &windows.width);
@@ -86,6 +85,7 @@ pub(super) fn pool(pool: &Pool, inputs: &[Option<&Fact>], output: &Fact) -> Opti
             let factor = |y: usize, x: usize| 1.0 / (count(h, y) * count(w, x)).max(1) as f32;
             Rule::Average((0..h.output).flat_map(|y| (0..w.output).map(move |x| factor(y, x))).collect())
         }
+        Kind::Lp(p @ 1..=2) => Rule::Norm { squares: p == 2 },
         Kind::Lp(_) => return None,
     };
     Some(Box::new(Stencil { windows, channels: output.concrete()?[1], multiplier: 1, rule, residual: false }))
@@ -149,6 +149,9 @@ impl WithSimd for Task<'_> {
             let source = plane / channels * (channels / multiplier) + channel / multiplier;
             if copied != Some(source) {
                 windows.copy(&self.x[source * self.x_plane..][..self.x_plane], fill, self.phases);
+                if let Rule::Norm { squares } = rule {
+                    magnitudes(simd, self.phases, *squares);
+                }
                 copied = Some(source);
             }
             match rule {
@@ -162,6 +165,12 @@ impl WithSimd for Task<'_> {
                 }
                 Rule::Max => largest(simd, self.phases, taps, self.sums),
                 Rule::Average(_) => added(simd, self.phases, taps, self.sums),
+                Rule::Norm { squares } => {
+                    added(simd, self.phases, taps, self.sums);
+                    if *squares {
+                        self.sums.iter_mut().for_each(|sum| *sum = sum.sqrt());
+                    }
+                }
             }
             for (y, sums) in y.chunks_exact_mut(width).zip(self.sums.chunks(pitch)) {
                 y.copy_from_slice(&sums[..width]);
@@ -172,6 +181,14 @@ impl WithSimd for Task<'_> {
                 }
             }
         }
+    }
+}
+
+/// The magnitude or the square of each element.
+#[inline(always)]
+fn magnitudes<S: Simd>(_: S, values: &mut [f32], squares: bool) {
+    for v in values {
+        *v = if squares { *v * *v } else { v.abs() };
     }
 }
 
@@ -206,29 +223,3 @@ walk_taps!(added, "The sum of each window.", [], 0.0, |simd, sum, x, _t| simd.ad
 walk_taps!(largest, "The largest of each window; a NaN stays.", [], f32::MIN, |simd, sum, x, _t| {
     simd.select_f32s(simd.equal_f32s(sum, sum), simd.max_f32s(sum, x), sum)
 });
-
-/// The mean of each plane.
-#[derive(Debug)]
-struct GlobalAverage {
-    positions: usize,
-}
-
-impl Kernel for GlobalAverage {
-    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
-        struct Means<'a>(&'a [f32], usize, &'a mut [f32]);
-        impl WithSimd for Means<'_> {
-            type Output = ();
-            #[inline(always)]
-            fn with_simd<S: Simd>(self, simd: S) {
-                for (plane, y) in self.0.chunks_exact(self.1).zip(self.2) {
-                    let (vectors, rest) = S::as_simd_f32s(plane);
-                    let sum = vectors.iter().fold(simd.splat_f32s(0.0), |sum, v| simd.add_f32s(sum, *v));
-                    *y = (simd.reduce_sum_f32s(sum) + rest.iter().sum::<f32>()) / self.1 as f32;
-                }
-            }
-        }
-        let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
-        dispatch(Means(x, self.positions, job.y.as_mut_slice::<f32>()?));
-        Ok(())
-    }
-}

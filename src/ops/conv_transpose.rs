@@ -77,7 +77,8 @@ impl ConvTranspose {
         Ok(output)
     }
 
-    fn axes(&self, input: &[usize], kernel: &[usize]) -> Result<Vec<Axis>, ShapeError> {
+    /// The spatial axes, in numbers; `before` is what is cut off at the beginning.
+    pub(crate) fn axes(&self, input: &[usize], kernel: &[usize]) -> Result<Vec<Axis>, ShapeError> {
         self.check_rank(input.len())?;
         let axis = |(i, (&input, &kernel)): (usize, (&usize, &usize))| {
             let output = self.output(i, &Dim::from(input), &Dim::from(kernel))?;

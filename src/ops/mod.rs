@@ -31,7 +31,7 @@ mod range;
 pub mod reduce;
 mod remap;
 mod reshape;
-mod resize;
+pub(crate) mod resize;
 pub mod select;
 mod shape;
 mod slice;

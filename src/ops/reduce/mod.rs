@@ -44,6 +44,17 @@ pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, Definit
 }
 
 impl Reduce {
+    /// Which dimensions are reduced, where that is known; `None` too where nothing is done.
+    pub(crate) fn dimensions(&self, inputs: &[Option<&Fact>]) -> Option<Vec<bool>> {
+        let rank = Fact::at(inputs, 0).ok()?.rank();
+        let axes = match (&self.axes, Fact::optional(inputs, 1)) {
+            (Some(axes), _) => axes.clone(),
+            (None, Some(fact)) => fact.integers()?,
+            (None, None) => vec![],
+        };
+        self.reduced(&axes, rank).ok()?
+    }
+
     /// Which dimensions are reduced, given the axes; none at all is `None`.
     fn reduced(&self, axes: &[i64], rank: usize) -> Result<Option<Vec<bool>>, ShapeError> {
         if axes.is_empty() {

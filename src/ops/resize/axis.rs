@@ -71,7 +71,7 @@ pub(super) struct Method {
 
 /// For each element of the result `count` indices and weights.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Taps {
+pub(crate) struct Taps {
     pub count: usize,
     /// Negative where the element lies outside and is filled.
     pub index: Vec<i32>,

@@ -9,7 +9,8 @@ mod reference;
 
 use std::sync::Arc;
 
-use axis::{Axis, Method, Taps};
+pub(crate) use axis::Taps;
+use axis::{Axis, Method};
 pub use axis::{Coordinates, Interpolation, Nearest};
 
 use crate::graph::{
@@ -200,6 +201,14 @@ impl Resize {
             Ok(if taps.is_identity(axis) { None } else { Some(taps) })
         });
         taps.collect()
+    }
+
+    /// The taps of every axis of a float tensor; `None` for an axis that stays as it is. `None` for all where they are not
+    /// known yet, or where elements outside of the input are filled.
+    pub(crate) fn all_taps(&self, inputs: &[Option<&Fact>]) -> Option<Vec<Option<Taps>>> {
+        let shape = inputs.first().copied().flatten()?.concrete()?;
+        let taps = self.taps(&self.resized(&shape, &self.known(inputs)?).ok()?).ok()?;
+        taps.iter().flatten().all(|taps| taps.index.iter().all(|&i| i >= 0)).then_some(taps)
     }
 
     /// The parameters, from facts; `None` where they are not known yet.

@@ -1,5 +1,7 @@
 //! Every kernel against its operator's reference.
 
+mod resampling;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -110,7 +112,8 @@ proptest! {
     #[test]
     fn convolutions_agree(
         n in 1usize..3, groups in 1usize..4, i in 1usize..6, o in prop_oneof![1usize..8, Just(13), Just(24)],
-        axes in prop::collection::vec(axis(), 1..3), pointwise: bool, bias: bool, residual: bool, activation in activation(),
+        axes in prop::collection::vec(axis(), 1..3), pointwise: bool, bias: bool, residual: bool, constant: bool,
+        activation in activation(),
     ) {
         let mut axes = axes;
         if pointwise {
@@ -121,8 +124,8 @@ proptest! {
         conv.activation = activation;
         let x = shape(n, groups * i, &axes, 5);
         let w = shape(groups * o, i, &axes, 0);
-        let mut inputs = vec![Input::Run(tensor(&x, 1)), Input::Constant(tensor(&w, 2))];
-        inputs.push(if bias { Input::Constant(tensor(&[groups * o], 3)) } else { Input::Missing });
+        let mut inputs = vec![Input::Run(tensor(&x, 1)), kept(constant, tensor(&w, 2))];
+        inputs.push(if bias { kept(constant, tensor(&[groups * o], 3)) } else { Input::Missing });
         if residual {
             let output = |a: &[usize; 6]| (a[5] + a[3] + a[4] - (a[0] - 1) * a[2] - 1) / a[1] + 1;
             let y: Vec<_> = [n, groups * o].into_iter().chain(axes.iter().map(output)).collect();
@@ -156,19 +159,37 @@ proptest! {
 
     #[test]
     fn pools_agree(
-        n in 1usize..3, c in 1usize..5, axes in prop::collection::vec(axis(), 1..3), average: bool, include_pad: bool, ceil: bool,
+        n in 1usize..3, c in 1usize..5, axes in prop::collection::vec(axis(), 1..3), kind in 0usize..4, include_pad: bool, ceil: bool,
     ) {
-        let name = if average { "AveragePool" } else { "MaxPool" };
+        let name = ["MaxPool", "AveragePool", "LpPool", "LpPool"][kind];
         let mut definition = window(Definition::new(name), &axes).attribute("ceil_mode", i64::from(ceil));
-        if average {
+        if kind == 1 {
             definition = definition.attribute("count_include_pad", i64::from(include_pad));
+        }
+        if kind == 3 {
+            definition = definition.attribute("p", 1i64);
         }
         check(operator(&definition).unwrap(), &[Input::Run(tensor(&shape(n, c, &axes, 5), 1))], SUMS)?;
     }
 
     #[test]
-    fn global_means_agree(dims in prop::collection::vec(1usize..9, 2..5)) {
-        check(operator(&Definition::new("GlobalAveragePool")).unwrap(), &[Input::Run(tensor(&dims, 1))], SUMS)?;
+    fn global_pools_agree(
+        dims in prop::collection::vec(1usize..9, 2..5), long in 1usize..3000, name in prop::sample::select(vec!["Average", "Max", "Lp"]),
+    ) {
+        let operator = operator(&Definition::new(&format!("Global{name}Pool"))).unwrap();
+        check(operator.clone(), &[Input::Run(tensor(&dims, 1))], SUMS)?;
+        check(operator, &[Input::Run(tensor(&[1, 2, long], 1))], SUMS)?;
+    }
+
+    #[test]
+    fn reductions_agree(
+        dims in prop::collection::vec(prop_oneof![3 => 1usize..7, 1 => 30usize..80], 1..5), from in 0usize..5, to in 0usize..5, keep: bool,
+        name in prop::sample::select(vec!["Sum", "Mean", "L1", "L2", "SumSquare", "Max", "Min"]),
+    ) {
+        let axes: Vec<i64> = (0..dims.len()).filter(|i| (from..=to).contains(i)).map(|i| i as i64).collect();
+        let definition = Definition::new(&format!("Reduce{name}")).attribute("keepdims", i64::from(keep));
+        let definition = if axes.is_empty() { definition } else { definition.attribute("axes", axes) };
+        check(operator(&definition).unwrap(), &[Input::Run(tensor(&dims, 1))], Tolerance { relative: 2e-5, ..SUMS })?;
     }
 
     #[test]
