@@ -148,10 +148,10 @@ impl Transposed {
                 let mut column: Vec<_> = (0..parts).map(|i| task(i * rows)).collect();
                 for channel in y.chunks_exact_mut(y_plane) {
                     let mut rest = channel;
-                    for i in 0..parts {
+                    for (i, task) in column.iter_mut().enumerate() {
                         let length = if i + 1 == parts { rest.len() } else { rows * height.stride * width.output };
                         let (part, after) = rest.split_at_mut(length.min(rest.len()));
-                        column[i].y.push(part);
+                        task.y.push(part);
                         rest = after;
                     }
                 }

@@ -5,7 +5,7 @@ use pulp::{Simd, WithSimd};
 use super::kernel::{Job, Kernel};
 use super::product::{Addend, Output, Tile, multiply};
 use super::simd::{Lines, dispatch};
-use super::tasks;
+use super::{Threads, tasks};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::matmul::{Epilogue, Gemm, MatMul, Product};
 
@@ -144,22 +144,31 @@ impl Kernel for Dense {
         let c = job.inputs.optional(2).map(|c| c.as_slice::<f32>()).transpose()?;
         let y = job.y.as_mut_slice::<f32>()?;
         let size = self.tile.packed_b(k, n);
-        let one = |y: &mut [f32], a: &[f32], b: &[f32]| {
-            let parts = self.parts(y, job.threads.count());
+        let (scratch, pairs) = (job.scratch, self.product.pairs());
+        let one = |y: &mut [f32], a: &[f32], b: &[f32], threads: &Threads| {
+            let parts = self.parts(y, threads.count());
             let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
-            tasks::each(job.threads, parts, |part| {
-                job.scratch.with(self.tile.packed_a(rows, k), |packed| self.part(part, a, b, c, packed));
+            tasks::each(threads, parts, |part| {
+                scratch.with(self.tile.packed_a(rows, k), |packed| self.part(part, a, b, c, packed));
             });
         };
-        for (y, [a_matrix, b_matrix]) in y.chunks_exact_mut(m * n).zip(self.product.pairs()) {
+        let matrix = |y: &mut [f32], [a_matrix, b_matrix]: [usize; 2], threads: &Threads| {
             let a = &a[a_matrix * m * k..][..m * k];
             match &self.b {
-                Some(packed) => one(y, a, &packed.as_slice()[b_matrix * size..][..size]),
-                None => job.scratch.with(size, |packed| {
+                Some(packed) => one(y, a, &packed.as_slice()[b_matrix * size..][..size], threads),
+                None => scratch.with(size, |packed| {
                     pack_b(&self.product, self.tile, &b[b_matrix * k * n..][..k * n], packed);
-                    one(y, a, packed);
+                    one(y, a, packed, threads);
                 }),
             }
+        };
+        // Many products are shared out whole, few are divided.
+        let work = y.chunks_exact_mut(m * n).zip(pairs);
+        if work.len() >= 2 * job.threads.count() {
+            let alone = Threads::new(Some(1));
+            tasks::each(job.threads, work.collect(), |(y, pair)| matrix(y, pair, &alone));
+        } else {
+            work.for_each(|(y, pair)| matrix(y, pair, job.threads));
         }
         Ok(())
     }

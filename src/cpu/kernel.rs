@@ -2,11 +2,17 @@
 
 use std::fmt::Debug;
 
-use super::{Scratch, Threads, conv, conv_transpose, dense, pointwise, reduce, resize, stencil};
+use super::{
+    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, moves, normalize, reduce, resize, softmax,
+    stencil,
+};
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::conv::Conv;
 use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::matmul::{Gemm, MatMul};
+use crate::ops::norm::group::Group;
+use crate::ops::norm::layer::Layer;
+use crate::ops::norm::softmax::Softmax;
 use crate::ops::pool::Pool;
 use crate::ops::reduce::Reduce;
 use crate::ops::resize::Resize;
@@ -64,5 +70,16 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
     if let Some(matmul) = operator.downcast::<MatMul>() {
         return dense::matmul(matmul, inputs);
     }
-    pointwise::kernel(operator, inputs, output)
+    if let Some(softmax) = operator.downcast::<Softmax>() {
+        return softmax::kernel(softmax, inputs);
+    }
+    if let Some(layer) = operator.downcast::<Layer>() {
+        return normalize::layer(layer, inputs);
+    }
+    if let Some(group) = operator.downcast::<Group>() {
+        return normalize::group(group, inputs);
+    }
+    functions::kernel(operator, inputs, output)
+        .or_else(|| arithmetic::kernel(operator, inputs, output))
+        .or_else(|| moves::kernel(operator, inputs, output))
 }

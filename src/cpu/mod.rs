@@ -2,18 +2,22 @@
 //!
 //! The fallback runs the same graph as the reference, with kernels of its own for what takes the time.
 
+mod arithmetic;
 mod conv;
 mod conv_transpose;
 mod dense;
 mod executor;
+mod functions;
 mod kernel;
 mod memory;
-mod pointwise;
+mod moves;
+mod normalize;
 mod product;
 mod reduce;
 pub mod reference;
 mod resize;
 mod simd;
+mod softmax;
 mod stencil;
 mod tasks;
 #[cfg(test)]

@@ -60,7 +60,8 @@ pub(super) fn kernel(resize: &Resize, inputs: &[Option<&Fact>]) -> Option<Box<dy
         let outputs = index.len() / taps.count;
         let times = outputs / dims[i];
         let repeats = taps.count == 1 && taps.weight.iter().all(|&w| w == 1.0);
-        let repeats = repeats && outputs % dims[i] == 0 && index.iter().enumerate().all(|(o, &i)| o / times == i);
+        let repeats =
+            repeats && outputs.is_multiple_of(dims[i]) && index.iter().enumerate().all(|(o, &i)| o / times == i);
         passes.push(Pass {
             outer: dims[first..i].iter().product(),
             inner: dims[i + 1..].iter().product(),

@@ -96,7 +96,7 @@ pub(super) fn store<S: Simd>(_: S, to: &mut [f32], v: S::f32s) {
 
 /// e to the power of each element, to within 2 units in the last place; arguments beyond f32's range are clamped.
 #[inline(always)]
-fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v: f32| simd.splat_f32s(v);
     // x = n·ln 2 + f with |f| ≤ ln 2 / 2. Adding 1.5·2²³ rounds to a whole number, which then stands in the low bits.
     let x = simd.min_f32s(splat(88.0), simd.max_f32s(splat(-87.0), x));
@@ -144,26 +144,26 @@ pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> 
             let y = simd.mul_add_e_f32s(splat(1.0 / 6.0), x, splat(0.5));
             simd.mul_f32s(x, simd.min_f32s(splat(1.0), simd.max_f32s(splat(0.0), y)))
         }
-        Activation::Tanh => {
-            // One by one: near 0 no formula with eˣ keeps the digits.
-            let mut x = [x];
-            for x in bytemuck::cast_slice_mut::<S::f32s, f32>(&mut x) {
-                *x = x.tanh();
-            }
-            x[0]
-        }
+        Activation::Tanh => super::functions::tanh(simd, x),
     }
 }
 
 /// [`activate`] over a slice.
 #[inline(always)]
 pub(super) fn activate_slice<S: Simd>(simd: S, values: &mut [f32], activation: Activation) {
-    let (vectors, rest) = S::as_mut_simd_f32s(values);
-    for v in vectors {
-        *v = activate(simd, *v, activation);
+    each_vector(simd, values, |v, _| activate(simd, v, activation));
+}
+
+/// Replaces each vector of a slice by a function of it and of where it begins.
+#[inline(always)]
+pub(super) fn each_vector<S: Simd>(simd: S, y: &mut [f32], f: impl Fn(S::f32s, usize) -> S::f32s) {
+    let (vectors, rest) = S::as_mut_simd_f32s(y);
+    let whole = vectors.len() * S::F32_LANES;
+    for (i, v) in vectors.iter_mut().enumerate() {
+        *v = f(*v, i * S::F32_LANES);
     }
     if !rest.is_empty() {
-        let v = activate(simd, load(simd, rest), activation);
+        let v = f(load(simd, rest), whole);
         store(simd, rest, v);
     }
 }

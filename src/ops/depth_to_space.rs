@@ -44,6 +44,11 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 }
 
 impl DepthToSpace {
+    /// How the result is read from an input whose shape is known, in order.
+    pub(crate) fn read(&self, inputs: &[Option<&Fact>]) -> Option<Strided> {
+        self.strided(&Fact::at(inputs, 0).ok()?.concrete()?, Layout::Linear)
+    }
+
     /// The result over a source of this shape as it lies in `layout`, or `None` where its units would not stay whole.
     fn strided(&self, shape: &[usize], layout: Layout) -> Option<Strided> {
         let b = self.block;

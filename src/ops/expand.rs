@@ -29,6 +29,13 @@ fn not_negative(numbers: &[i64]) -> Result<Vec<usize>, ShapeError> {
 }
 
 impl Expand {
+    /// How the result is read from an input whose shape is known, in order.
+    pub(crate) fn read(&self, inputs: &[Option<&Fact>]) -> Option<Strided> {
+        let shape = Fact::at(inputs, 0).ok()?.concrete()?;
+        let numbers = Fact::optional(inputs, 1)?.integers()?;
+        Some(self.strided(&shape, &shape, &numbers).ok()?.1)
+    }
+
     /// The result's shape, and how a source of `physical` dimensions (`shape`, its last one padded perhaps) is read for it.
     fn strided(
         &self,

@@ -150,6 +150,17 @@ impl Slice {
         Ok(bounds)
     }
 
+    /// How the result is read from an input whose shape is known, in order.
+    pub(crate) fn read(&self, inputs: &[Option<&Fact>]) -> Option<Strided> {
+        let shape = Fact::at(inputs, 0).ok()?.concrete()?;
+        let parameters = [1, 2, 3, 4].map(|i| Fact::optional(inputs, i).map(Fact::integers));
+        if self.attributes.is_none() && parameters.iter().any(|p| matches!(p, Some(None))) {
+            return None;
+        }
+        let ranges = self.ranges(&shape, parameters.map(Option::flatten)).ok()?;
+        part(&shape, &ranges, (Layout::Linear, Layout::Linear))
+    }
+
     /// The ranges of all dimensions, where all bounds are numbers.
     fn ranges(&self, shape: &[usize], parameters: [Option<Vec<i64>>; 4]) -> Result<Vec<Range>, ShapeError> {
         let parameters = parameters.map(|p| p.map(|v| v.into_iter().map(Dim::Known).collect()));

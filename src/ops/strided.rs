@@ -13,7 +13,7 @@ pub(super) const WORKGROUP: u32 = 64;
 /// A result's dimensions, and where in the source their elements lie. Every index within `dims` must be an element of
 /// the source.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Strided {
+pub(crate) struct Strided {
     /// The result's dimensions, outermost first.
     pub dims: Vec<usize>,
     /// The distance in the source between neighbours along each, in elements.
@@ -30,7 +30,7 @@ pub(super) fn signed_strides(shape: &[usize]) -> Vec<i64> {
 
 impl Strided {
     /// The same elements with as few dimensions as possible, at least one.
-    fn merged(&self) -> Self {
+    pub(crate) fn merged(&self) -> Self {
         let mut merged = Self { dims: vec![], strides: vec![], base: self.base };
         for (&size, &stride) in self.dims.iter().zip(&self.strides) {
             if size == 1 {

@@ -32,6 +32,11 @@ impl Transpose {
             .ok_or_else(|| ShapeError::new(format!("perm {perm:?} is no order of {rank} dimensions")))
     }
 
+    /// How the result is read from an input whose shape is known, in order.
+    pub(crate) fn read(&self, inputs: &[Option<&Fact>]) -> Option<Strided> {
+        self.strided(&Fact::at(inputs, 0).ok()?.concrete()?).ok()
+    }
+
     /// The result over a source of these dimensions.
     fn strided(&self, shape: &[usize]) -> Result<Strided, ShapeError> {
         let order = self.order(shape.len())?;

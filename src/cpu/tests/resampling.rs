@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// Kernel, stride, dilation, what is cut off before and after, and the input.
+type Along = (usize, usize, usize, usize, usize, usize);
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -36,9 +39,9 @@ proptest! {
         axes in prop::collection::vec((1usize..5, 1usize..4, 1usize..3, 0usize..3, 0usize..3, 1usize..12), 1..4),
         bias: bool, constant: bool, activation in activation(),
     ) {
-        let list = |f: &dyn Fn(&(usize, usize, usize, usize, usize, usize)) -> usize| axes.iter().map(|a| f(a) as i64).collect::<Vec<_>>();
+        let list = |f: &dyn Fn(&Along) -> usize| axes.iter().map(|a| f(a) as i64).collect::<Vec<_>>();
         // What is cut off must leave something.
-        let length = |a: &(usize, usize, usize, usize, usize, usize)| (a.5 - 1) * a.1 + (a.0 - 1) * a.2 + 1;
+        let length = |a: &Along| (a.5 - 1) * a.1 + (a.0 - 1) * a.2 + 1;
         prop_assume!(axes.iter().all(|a| length(a) > a.3 + a.4));
         let definition = Definition::new("ConvTranspose")
             .attribute("kernel_shape", list(&|a| a.0))
@@ -46,7 +49,7 @@ proptest! {
             .attribute("dilations", list(&|a| a.2))
             .attribute("pads", [list(&|a| a.3), list(&|a| a.4)].concat())
             .attribute("group", groups as i64);
-        let shape = |from: [usize; 2], f: &dyn Fn(&(usize, usize, usize, usize, usize, usize)) -> usize| {
+        let shape = |from: [usize; 2], f: &dyn Fn(&Along) -> usize| {
             [from.to_vec(), axes.iter().map(f).collect()].concat()
         };
         let inputs = [

@@ -39,6 +39,13 @@ pub(in crate::ops) fn make(definition: &Definition) -> Result<Arc<dyn Operator>,
 }
 
 impl Group {
+    /// Elements that are normalized together, and neighbours that have the same scale and shift.
+    pub(crate) fn spans(&self, shape: &[usize]) -> Option<[usize; 2]> {
+        let together = self.grouped(shape).ok()?[2];
+        let plane = shape.get(2..)?.iter().product();
+        Some([together, if self.per_group { together } else { plane }])
+    }
+
     /// The shape with the groups as its second dimension and everything that is normalized together as its third.
     fn grouped(&self, shape: &[usize]) -> Result<Vec<usize>, ShapeError> {
         let channels = shape.get(1).copied().unwrap_or(1);

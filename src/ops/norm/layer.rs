@@ -46,6 +46,13 @@ pub(in crate::ops) fn make(definition: &Definition) -> Result<Arc<dyn Operator>,
 }
 
 impl Layer {
+    /// The first of the axes that are normalized together with all behind them, and whether the mean is taken out; `None`
+    /// where more than the result is asked for, or the norm is another.
+    pub(crate) fn simple(&self, rank: usize) -> Option<(usize, bool)> {
+        let (from, _) = self.axes(rank).ok()?;
+        (self.scaled() && !self.statistics).then_some((from, self.mode == Mode::Deviation))
+    }
+
     /// The axes along which the lanes go: from the first one until before the second.
     fn axes(&self, rank: usize) -> Result<(usize, usize), ShapeError> {
         let axis = shape::axis(self.axis, rank)

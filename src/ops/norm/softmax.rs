@@ -45,6 +45,14 @@ pub(in crate::ops) fn make(definition: &Definition) -> Result<Arc<dyn Operator>,
 }
 
 impl Softmax {
+    /// The lanes of an input of this shape as blocks, elements of a lane, and lanes side by side, and whether the logarithm
+    /// is meant; `None` for another function.
+    pub(crate) fn lanes(&self, shape: &[usize]) -> Option<([usize; 3], bool)> {
+        let (from, to) = self.axes(shape.len()).ok()?;
+        let lanes = Lanes::of(shape, from, to).ok()?;
+        (self.function != Function::Hardmax).then_some(([lanes.outer, lanes.length, lanes.inner], self.log()))
+    }
+
     /// The axes along which the lanes go: from the first one until before the second.
     fn axes(&self, rank: usize) -> Result<(usize, usize), ShapeError> {
         // Flattening may begin behind the last axis: each element is a lane then. A scalar is a lane of its own.

@@ -85,6 +85,13 @@ impl Member {
     }
 }
 
+impl Member {
+    /// Whether it is the approximation that stands under the same name as the function.
+    pub(super) fn is_approximation(&self) -> bool {
+        self.wgsl == GELU_TANH.wgsl
+    }
+}
+
 /// What most members have.
 const FLOAT: Member = Member {
     name: "",

@@ -29,6 +29,13 @@ pub struct Unary {
     parameters: [f32; 2],
 }
 
+impl Unary {
+    /// Whether it is the approximation that stands under the same name as the function.
+    pub(crate) fn is_approximation(&self) -> bool {
+        self.member.is_approximation()
+    }
+}
+
 /// Makes the member that the definition names.
 pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
     let member = members::MEMBERS

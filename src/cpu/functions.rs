@@ -1,0 +1,226 @@
+//! Element-wise functions of vectors: activations, and those that no other operator takes over.
+//!
+//! Where a polynomial stands for a function, it was fitted to the least relative error over the range that is named.
+
+use pulp::{Simd, WithSimd};
+
+use super::kernel::{Job, Kernel};
+use super::simd::{activate, dispatch, each_vector, exp};
+use super::tasks;
+use crate::graph::{Activation, EvaluateError, Fact, Operator};
+use crate::ops::binary::Binary;
+use crate::ops::unary::Unary;
+use crate::ops::unary::clip::Clip;
+use crate::tensor::Tensor;
+
+/// Elements of one task: fewer are not worth a thread.
+const STEP: usize = 16 << 10;
+
+/// A function of one number.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Function {
+    Activation(Activation),
+    Abs,
+    Exp,
+    Erf,
+    /// x Φ(x), and its approximation by tanh.
+    Gelu,
+    GeluTanh,
+    Neg,
+    Reciprocal,
+    Sqrt,
+    Square,
+}
+
+impl Function {
+    /// The function that an operator applies to its first input, if it is one of these.
+    fn of(operator: &dyn Operator, inputs: &[Option<&Fact>]) -> Option<Self> {
+        if let Some(clip) = operator.downcast::<Clip>() {
+            return clip.function(inputs).map(Self::Activation);
+        }
+        if let Some(activation) = operator.activation() {
+            return Some(Self::Activation(activation));
+        }
+        if operator.downcast::<Binary>().is_some_and(|binary| binary.name() == "Pow") {
+            let exponent = inputs.get(1).copied().flatten()?;
+            let [exponent] = exponent.floats()?[..] else { return None };
+            return match exponent {
+                2.0 => Some(Self::Square),
+                1.0 => Some(Self::Activation(Activation::Identity)),
+                0.5 => Some(Self::Sqrt),
+                -1.0 => Some(Self::Reciprocal),
+                _ => None,
+            };
+        }
+        match operator.downcast::<Unary>()?.name() {
+            "Abs" => Some(Self::Abs),
+            "Exp" => Some(Self::Exp),
+            "Erf" => Some(Self::Erf),
+            "Gelu" if operator.downcast::<Unary>()?.is_approximation() => Some(Self::GeluTanh),
+            "Gelu" => Some(Self::Gelu),
+            "Neg" => Some(Self::Neg),
+            "Reciprocal" => Some(Self::Reciprocal),
+            "Sqrt" => Some(Self::Sqrt),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd>(self, simd: S, x: S::f32s) -> S::f32s {
+        let splat = |v: f32| simd.splat_f32s(v);
+        match self {
+            Self::Activation(activation) => activate(simd, x, activation),
+            Self::Abs => simd.abs_f32s(x),
+            Self::Exp => {
+                // Near the end of f32's range e · eˣ⁻¹, and beyond it what `exp` gives is replaced.
+                let large = simd.less_than_f32s(splat(80.0), x);
+                let y = exp(simd, simd.select_f32s(large, simd.sub_f32s(x, splat(1.0)), x));
+                let y = simd.select_f32s(large, simd.mul_f32s(y, splat(std::f32::consts::E)), y);
+                let y = simd.select_f32s(simd.less_than_f32s(x, splat(-86.0)), splat(0.0), y);
+                simd.select_f32s(simd.less_than_f32s(splat(88.722_84), x), splat(f32::INFINITY), y)
+            }
+            Self::Erf => erf(simd, x),
+            Self::Gelu => {
+                let half = simd.mul_f32s(x, splat(0.5));
+                let e = erf(simd, simd.mul_f32s(x, splat(std::f32::consts::FRAC_1_SQRT_2)));
+                simd.mul_add_e_f32s(half, e, half)
+            }
+            Self::GeluTanh => {
+                let square = simd.mul_f32s(x, x);
+                // √(2/π) and 0.044715 times that.
+                let inner = simd.mul_add_e_f32s(square, splat(0.035_677_408), splat(0.797_884_6));
+                let half = simd.mul_f32s(x, splat(0.5));
+                simd.mul_add_e_f32s(half, tanh(simd, simd.mul_f32s(x, inner)), half)
+            }
+            Self::Neg => simd.neg_f32s(x),
+            Self::Reciprocal => simd.div_f32s(splat(1.0), x),
+            Self::Sqrt => simd.sqrt_f32s(x),
+            Self::Square => simd.mul_f32s(x, x),
+        }
+    }
+}
+
+/// `c₀ + c₁z + c₂z² + …`
+#[inline(always)]
+fn polynomial<S: Simd>(simd: S, z: S::f32s, coefficients: &[f32]) -> S::f32s {
+    let sum = simd.splat_f32s(0.0);
+    coefficients.iter().rev().fold(sum, |sum, c| simd.mul_add_e_f32s(sum, z, simd.splat_f32s(*c)))
+}
+
+/// tanh x to within 3 units in the last place.
+#[inline(always)]
+pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let splat = |v: f32| simd.splat_f32s(v);
+    let size = simd.abs_f32s(x);
+    // Up to 0.7: x times a polynomial of x².
+    let near = [1.0, -0.333_331_3, 0.133_284_15, -0.053_526_01, 0.020_024_453, -0.005_088_331];
+    let near = simd.mul_f32s(x, polynomial(simd, simd.mul_f32s(x, x), &near));
+    // Beyond: 1 − 2 / (e²ˣ + 1), with the sign of x.
+    let e = exp(simd, simd.add_f32s(size, size));
+    let far = simd.sub_f32s(splat(1.0), simd.div_f32s(splat(2.0), simd.add_f32s(e, splat(1.0))));
+    let far = simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), simd.neg_f32s(far), far);
+    simd.select_f32s(simd.less_than_f32s(size, splat(0.7)), near, far)
+}
+
+/// erf x to within 4 units in the last place.
+#[inline(always)]
+fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let splat = |v: f32| simd.splat_f32s(v);
+    let size = simd.abs_f32s(x);
+    let square = simd.mul_f32s(x, x);
+    // Up to 0.9: x times a polynomial of x².
+    let near = [
+        std::f32::consts::FRAC_2_SQRT_PI,
+        -0.376_125_23,
+        0.112_821_41,
+        -0.026_778_91,
+        0.005_011_962_6,
+        -0.000_609_035_8,
+    ];
+    let near = simd.mul_f32s(x, polynomial(simd, square, &near));
+    // Beyond: 1 − e^(−x²) · p(t) with t = 1 / (1 + x/2), with the sign of x; from 4 on that is 1.
+    let size = simd.select_f32s(simd.less_than_f32s(splat(4.0), size), splat(4.0), size);
+    let t = simd.div_f32s(splat(1.0), simd.mul_add_e_f32s(size, splat(0.5), splat(1.0)));
+    let far = [0.000_631_853_2, 0.273_260_1, 0.332_908_07, 0.095_000_17, 0.414_363_07, -0.066_619_35, -0.050_182_213];
+    let tail = simd.mul_f32s(exp(simd, simd.neg_f32s(simd.mul_f32s(size, size))), polynomial(simd, t, &far));
+    let far = simd.sub_f32s(splat(1.0), tail);
+    let far = simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), simd.neg_f32s(far), far);
+    simd.select_f32s(simd.less_than_f32s(simd.abs_f32s(x), splat(0.9)), near, far)
+}
+
+/// The kernel of an operator that applies such a function to each element.
+pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
+    let function = Function::of(operator, inputs)?;
+    (inputs.first().copied().flatten()?.concrete() == output.concrete()).then(|| Box::new(function) as Box<dyn Kernel>)
+}
+
+/// A function of each element of a slice.
+struct Apply<'a>(&'a mut [f32], Function);
+
+impl WithSimd for Apply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        each_vector(simd, self.0, |v, _| self.1.apply(simd, v));
+    }
+}
+
+impl Kernel for Function {
+    fn in_place(&self) -> &[usize] {
+        &[0]
+    }
+
+    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
+        let y = job.y.as_mut_slice::<f32>()?;
+        let x = job.inputs.optional(0).map(Tensor::as_slice::<f32>).transpose()?;
+        tasks::each(job.threads, y.chunks_mut(STEP).enumerate().collect(), |(i, y)| {
+            if let Some(x) = x {
+                y.copy_from_slice(&x[i * STEP..][..y.len()]);
+            }
+            dispatch(Apply(y, *self));
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_agree_with_their_definitions() {
+        let operators = ["Abs", "Exp", "Erf", "Gelu", "Neg", "Reciprocal", "Sqrt", "Tanh"];
+        let functions = [
+            Function::Abs,
+            Function::Exp,
+            Function::Erf,
+            Function::Gelu,
+            Function::Neg,
+            Function::Reciprocal,
+            Function::Sqrt,
+            Function::Activation(Activation::Tanh),
+        ];
+        let small = (-2003..=2000).map(|i| i as f32 / 300.0);
+        let large = (-210..=210).map(|i| i as f32 / 2.0 + 0.13);
+        let xs: Vec<f32> =
+            small.chain(large).chain([f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, 1e-20, 88.3, 88.7]).collect();
+        for (name, function) in operators.iter().zip(functions) {
+            let operator = crate::ops::operator(&crate::graph::Definition::new(*name)).unwrap();
+            let x = crate::graph::Value::from(Tensor::vector(xs.clone()));
+            let inputs = crate::graph::Inputs(&[Some(&x)]);
+            let expected = operator.evaluate(&mut crate::graph::Context::default(), inputs).unwrap();
+            let crate::graph::Value::Tensor(expected) = &expected[0];
+            let mut ys = xs.clone();
+            dispatch(Apply(&mut ys, function));
+            for ((x, y), expected) in xs.iter().zip(ys).zip(expected.as_slice::<f32>().unwrap()) {
+                // Gelu's left tail is a difference; the smallest numbers may be flushed to zero.
+                let floor = if function == Function::Gelu { 1e-6 } else { 1e-36 };
+                let near = (y - expected).abs() <= 1e-6 * expected.abs() + floor;
+                // Gelu of -∞ is a product of infinity and 0.
+                let same = y == *expected || (y.is_nan() && (expected.is_nan() || function == Function::Gelu));
+                assert!(near || same, "{name}({x}) = {expected}, not {y}");
+            }
+        }
+    }
+}

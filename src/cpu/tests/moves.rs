@@ -1,0 +1,50 @@
+//! Operators that only move elements.
+
+use super::*;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn transposed_tensors_agree(
+        dims in prop::collection::vec(prop_oneof![4 => 1usize..6, 1 => 60usize..80], 1..5).prop_filter("small", |d| d.iter().product::<usize>() < 1 << 18),
+        order in Just(vec![0i64, 1, 2, 3]).prop_shuffle(),
+    ) {
+        let perm: Vec<i64> = order.into_iter().filter(|&i| (i as usize) < dims.len()).collect();
+        let operator = operator(&Definition::new("Transpose").attribute("perm", perm)).unwrap();
+        check(operator, &[Input::Run(tensor(&dims, 1))], Tolerance::EXACT)?;
+    }
+
+    #[test]
+    fn parts_agree(dims in prop::collection::vec((2usize..9, 0i64..3, 0i64..3, prop::sample::select(vec![1i64, 2, -1, -2])), 1..4)) {
+        let shape: Vec<usize> = dims.iter().map(|d| d.0).collect();
+        let (mut starts, mut ends, mut steps) = (vec![], vec![], vec![]);
+        for &(size, start, end, step) in &dims {
+            let (low, high) = (start.min(size as i64 - 1), (size as i64 - end).max(1));
+            starts.push(if step > 0 { low } else { high });
+            ends.push(if step > 0 { high } else { i64::MIN });
+            steps.push(step);
+        }
+        let axes = (0..dims.len() as i64).collect::<Vec<_>>();
+        let inputs = [starts, ends, axes, steps].map(|v| Input::Constant(Tensor::vector(v)));
+        let inputs = [vec![Input::Run(tensor(&shape, 1))], inputs.to_vec()].concat();
+        check(operator(&Definition::new("Slice")).unwrap(), &inputs, Tolerance::EXACT)?;
+    }
+
+    #[test]
+    fn repeated_tensors_agree(dims in prop::collection::vec((1usize..5, 1i64..4), 1..4), tile: bool) {
+        let shape: Vec<usize> = dims.iter().map(|d| if tile || d.1 > 1 { d.0 } else { 1 }).collect();
+        let numbers = dims.iter().map(|d| if tile { d.1 } else { d.0 as i64 }).collect::<Vec<_>>();
+        let inputs = [Input::Run(tensor(&shape, 1)), Input::Constant(Tensor::vector(numbers))];
+        check(operator(&Definition::new(if tile { "Tile" } else { "Expand" })).unwrap(), &inputs, Tolerance::EXACT)?;
+    }
+
+    #[test]
+    fn blocks_agree(n in 1usize..3, c in 1usize..5, h in 1usize..6, w in 1usize..6, block in 1usize..4, back: bool, crd: bool) {
+        let shape = if back { [n, c, h * block, w * block] } else { [n, c * block * block, h, w] };
+        let definition = Definition::new(if back { "SpaceToDepth" } else { "DepthToSpace" })
+            .attribute("blocksize", block as i64)
+            .attribute("mode", if crd { "CRD" } else { "DCR" });
+        check(operator(&definition).unwrap(), &[Input::Run(tensor(&shape, 1))], Tolerance::EXACT)?;
+    }
+}
