@@ -1,0 +1,113 @@
+//! One operator at a time, on each device: handing the input over, the kernel, and reading the result.
+//!
+//! `cargo bench -p rimlight-benches --bench kernels -- conv` measures those whose name has `conv` in it.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use rimlight::graph::Definition;
+use rimlight::{Device, ElementType, Graph, Model, Tensor};
+use rimlight_benches::{devices, numbers, run};
+
+/// An attribute.
+enum Is {
+    One(i64),
+    All(&'static [i64]),
+    Text(&'static str),
+}
+
+/// An input beside the first, which comes with each run.
+enum Has {
+    /// Another that comes with each run.
+    Run(&'static [usize]),
+    /// Weights.
+    Weights(&'static [usize]),
+    /// These numbers.
+    Floats(&'static [f32]),
+    Nothing,
+}
+
+use Has::{Floats, Nothing, Run, Weights};
+use Is::{All, One, Text};
+
+/// A case: its name, the operator, its attributes, the shape of its first input, and the other inputs.
+type Case = (&'static str, &'static str, &'static [(&'static str, Is)], &'static [usize], &'static [Has]);
+
+const SAME: (&str, Is) = ("pads", All(&[1, 1, 1, 1]));
+
+#[rustfmt::skip]
+const CASES: &[Case] = &[
+    ("conv-3x3", "Conv", &[SAME], &[1, 64, 56, 56], &[Weights(&[64, 64, 3, 3]), Weights(&[64])]),
+    ("conv-1x1", "Conv", &[], &[1, 256, 28, 28], &[Weights(&[256, 256, 1, 1]), Weights(&[256])]),
+    ("conv-depthwise", "Conv", &[SAME, ("group", One(96))], &[1, 96, 56, 56], &[Weights(&[96, 1, 3, 3]), Weights(&[96])]),
+    ("conv-transpose-2x2", "ConvTranspose", &[("strides", All(&[2, 2]))], &[1, 24, 80, 80], &[Weights(&[24, 24, 2, 2])]),
+    ("matmul-square", "MatMul", &[], &[256, 256], &[Weights(&[256, 256])]),
+    ("matmul-vector", "MatMul", &[], &[1, 1280], &[Weights(&[1280, 1000])]),
+    ("matmul-batch", "MatMul", &[], &[12, 128, 64], &[Run(&[12, 64, 128])]),
+    ("max-pool-3x3", "MaxPool", &[("kernel_shape", All(&[3, 3])), ("strides", All(&[2, 2]))], &[1, 64, 112, 112], &[]),
+    ("softmax", "Softmax", &[("axis", One(-1))], &[256, 1000], &[]),
+    ("layer-norm", "LayerNormalization", &[], &[256, 384], &[Weights(&[384]), Weights(&[384])]),
+    ("reduce-mean", "ReduceMean", &[("axes", All(&[-1]))], &[1024, 384], &[]),
+    ("add", "Add", &[], &[1, 64, 112, 112], &[Run(&[1, 64, 112, 112])]),
+    ("add-channels", "Add", &[], &[1, 64, 112, 112], &[Weights(&[64, 1, 1])]),
+    ("tanh", "Tanh", &[], &[1, 64, 112, 112], &[]),
+    ("resize-nearest", "Resize", &[("mode", Text("nearest"))], &[1, 64, 52, 52], &[Nothing, Floats(&[1.0, 1.0, 2.0, 2.0])]),
+    ("resize-linear", "Resize", &[("mode", Text("linear"))], &[1, 64, 52, 52], &[Nothing, Floats(&[1.0, 1.0, 2.0, 2.0])]),
+    ("transpose", "Transpose", &[("perm", All(&[0, 2, 3, 1]))], &[1, 64, 112, 112], &[]),
+];
+
+/// A model of one node, and what is given to each of its runs.
+fn model(&(name, operator, attributes, shape, others): &Case) -> (Model, Vec<(String, Tensor)>) {
+    let mut graph = Graph::builder();
+    let mut definition = Definition::new(operator);
+    // The axes of reductions were an attribute then.
+    definition.opset = if operator.starts_with("Reduce") { 17 } else { definition.opset };
+    for (name, value) in attributes {
+        definition = match *value {
+            One(value) => definition.attribute(*name, value),
+            All(values) => definition.attribute(*name, values.to_vec()),
+            Text(text) => definition.attribute(*name, text),
+        };
+    }
+    let mut given = vec![("x0".to_owned(), numbers(shape))];
+    let mut inputs = vec![Some(graph.input("x0", ElementType::F32, shape.to_vec()))];
+    for (i, other) in others.iter().enumerate() {
+        inputs.push(match *other {
+            Run(shape) => {
+                let name = format!("x{}", i + 1);
+                given.push((name.clone(), numbers(shape)));
+                Some(graph.input(&name, ElementType::F32, shape.to_vec()))
+            }
+            Weights(shape) => Some(graph.constant(&format!("w{i}"), numbers(shape))),
+            Floats(values) => Some(graph.constant(&format!("w{i}"), Tensor::vector(values.to_vec()))),
+            Nothing => None,
+        });
+    }
+    let operator = rimlight::ops::operator(&definition).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let y = graph.operator(operator, &inputs, 1)[0];
+    graph.output("y", y);
+    (Model::from_graph(graph.build().unwrap_or_else(|e| panic!("{name}: {e}"))), given)
+}
+
+fn on(criterion: &mut Criterion, group: &str, device: &Device) {
+    let mut group = criterion.benchmark_group(group);
+    for case in CASES {
+        let (model, inputs) = model(case);
+        let outputs = ["y".to_owned()];
+        // Nothing is made for cases that are filtered out.
+        let mut session = None;
+        group.bench_function(case.0, |bencher| {
+            let session =
+                session.get_or_insert_with(|| model.session(device).unwrap_or_else(|e| panic!("{}: {e}", case.0)));
+            bencher.iter(|| run(session, &inputs, &outputs));
+        });
+    }
+    group.finish();
+}
+
+fn kernels(criterion: &mut Criterion) {
+    for (name, device) in devices() {
+        on(criterion, &format!("kernels/{name}"), &device);
+    }
+}
+
+criterion_group!(benches, kernels);
+criterion_main!(benches);
