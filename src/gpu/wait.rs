@@ -8,7 +8,10 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 #[cfg(not(target_arch = "wasm32"))]
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use super::GpuDevice;
 use super::device::lock;
@@ -141,37 +144,37 @@ fn unmapped(error: wgpu::MapRangeError) -> DeviceError {
 #[derive(Debug, Default)]
 pub(super) struct Waiter {
     #[cfg(not(target_arch = "wasm32"))]
-    thread: Mutex<Option<WaiterThread>>,
+    worker: Mutex<Option<Worker>>,
     /// Woken after each poll, so that nobody waits for a callback that a lost device never makes.
     #[cfg(not(target_arch = "wasm32"))]
     wakers: Arc<Mutex<Vec<Waker>>>,
 }
 
-/// The thread behind a [`Waiter`].
+/// The thread that waits, and the way to give it something to wait for.
 #[cfg(not(target_arch = "wasm32"))]
 #[derive(Debug)]
-struct WaiterThread {
-    requests: Option<std::sync::mpsc::Sender<wgpu::SubmissionIndex>>,
-    handle: Option<std::thread::JoinHandle<()>>,
+struct Worker {
+    requests: std::sync::mpsc::Sender<wgpu::SubmissionIndex>,
+    thread: std::thread::JoinHandle<()>,
+    /// Set when nobody waits any more.
+    ends: Arc<AtomicBool>,
 }
 
+/// How long the thread waits at a stretch before it looks whether it is still wanted.
 #[cfg(not(target_arch = "wasm32"))]
-impl WaiterThread {
-    /// Asks for a submission to be waited for; false if the thread is no longer there.
-    fn ask(&self, submission: &wgpu::SubmissionIndex) -> bool {
-        self.requests.as_ref().is_some_and(|requests| requests.send(submission.clone()).is_ok())
-    }
-}
+const STRETCH: Duration = Duration::from_millis(100);
 
 #[cfg(not(target_arch = "wasm32"))]
-impl Drop for WaiterThread {
-    /// Ends the thread, and waits for that: it has a handle of the device, and a driver that is still taking a device
-    /// apart when the process ends may crash it (seen with lavapipe).
+impl Drop for Waiter {
+    /// Sees the thread off, which holds the driver's device: one that outlived `main` would take it down while the
+    /// process ends and the driver's own memory with it, and crash.
     fn drop(&mut self) {
-        drop(self.requests.take());
-        // A waker may drop the last session on the thread itself.
-        if let Some(handle) = self.handle.take().filter(|handle| handle.thread().id() != std::thread::current().id()) {
-            let _ = handle.join();
+        let Some(Worker { requests, thread, ends }) = lock(&self.worker).take() else { return };
+        ends.store(true, Ordering::Relaxed);
+        drop(requests);
+        // Where a waker drops the last handle, it is this very thread.
+        if thread.thread().id() != std::thread::current().id() {
+            let _ = thread.join();
         }
     }
 }
@@ -256,27 +259,33 @@ impl GpuDevice {
     #[cfg(not(target_arch = "wasm32"))]
     fn ask_waiter(&self, submission: &wgpu::SubmissionIndex) {
         let waiter = &self.shared().waiter;
-        let mut waiting = lock(&waiter.thread);
-        if waiting.as_ref().is_some_and(|thread| thread.ask(submission)) {
+        let mut worker = lock(&waiter.worker);
+        if let Some(worker) = worker.as_ref()
+            && worker.requests.send(submission.clone()).is_ok()
+        {
             return;
         }
         let (requests, receiver) = std::sync::mpsc::channel::<wgpu::SubmissionIndex>();
         let (device, failure) = (self.wgpu().clone(), self.failure());
         let wakers = Arc::clone(&waiter.wakers);
+        let ends = Arc::new(AtomicBool::new(false));
+        let ending = Arc::clone(&ends);
         let thread = std::thread::Builder::new().name("rimlight-waiter".to_owned()).spawn(move || {
             while let Ok(submission) = receiver.recv() {
-                let poll = wgpu::PollType::Wait { submission_index: Some(submission), timeout: None };
-                let _ = super::device::poll(&device, &failure, poll);
+                let wait = || {
+                    let (submission_index, timeout) = (Some(submission.clone()), Some(STRETCH));
+                    super::device::poll(&device, &failure, wgpu::PollType::Wait { submission_index, timeout })
+                };
+                while matches!(wait(), Err(DeviceError::Timeout(_))) && !ending.load(Ordering::Relaxed) {}
                 for waker in std::mem::take(&mut *lock(&wakers)) {
                     waker.wake();
                 }
             }
         });
         match thread {
-            Ok(handle) => {
-                let thread = WaiterThread { requests: Some(requests), handle: Some(handle) };
-                thread.ask(submission);
-                *waiting = Some(thread);
+            Ok(thread) => {
+                let _ = requests.send(submission.clone());
+                *worker = Some(Worker { requests, thread, ends });
             }
             // Without threads the caller's runtime has to ask again and again.
             Err(error) => {
