@@ -59,12 +59,15 @@ pub fn pull(known: &Known, local: Option<&Path>, cache: &Path, progress: &dyn Fn
     let failed = |message: String| Failure::input(format!("cannot pull '{}' from {url}: {message}", known.name));
     let mut body = get(url).map_err(failed)?;
     let mut part = Part::create(cache, &known.file)?;
-    let writing = |e: io::Error| Failure::file(&part.path, e);
+    let writing = |e: io::Error| match e.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => Failure::file(
+            &cache.join(&known.file),
+            format!("there is no room: the model needs {} bytes ({e})", known.size),
+        ),
+        _ => Failure::file(&part.path, e),
+    };
     let digest = copy(&mut body, &mut part.file, known.size, progress).map_err(|e| match e {
         CopyError::Read(message) => failed(message),
-        CopyError::Write(e) if e.kind() == io::ErrorKind::StorageFull => {
-            Failure::file(&part.path, format!("the disk is full; the model needs {} bytes", known.size))
-        }
         CopyError::Write(e) => writing(e),
     })?;
     if digest != known.sha256 {

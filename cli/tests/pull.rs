@@ -140,6 +140,55 @@ fn whatever_the_server_does_nothing_wrong_is_kept() {
     }
 }
 
+/// What the program says where there is no room for the model, and what it leaves behind: nothing.
+#[cfg(target_os = "linux")]
+fn no_room(folder: &Path, output: &Output) {
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    let (file, size) = (folder.join("cache/tiny.onnx"), body().len());
+    for part in [format!("'{}'", file.display()), format!("needs {size} bytes")] {
+        assert!(message.contains(&part), "'{part}' in {message}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_file_that_may_not_grow_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    manifest(folder.path(), &format!("{}/model", serve()));
+    let pull = command(folder.path());
+    // A limit of 64 blocks of 512 or 1024 bytes, of which writing tells and does not kill.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$@\"", "sh"]).arg(pull.get_program());
+    limited.args(pull.get_args()).env("RIMLIGHT_CACHE", folder.path().join("cache")).env_remove("RIMLIGHT_MODELS");
+    no_room(folder.path(), &limited.output().unwrap());
+    assert!(cached(folder.path()).is_empty(), "{:?}", cached(folder.path()));
+    // With room it works in the same place.
+    assert_eq!(state(&command(folder.path()).output().unwrap()), "fetched");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn on_a_full_disk_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    manifest(folder.path(), &format!("{}/model", serve()));
+    let cache = folder.path().join("cache");
+    fs::create_dir(&cache).unwrap();
+    // A disk of 100 kB, which only this process and its children see; what is left there is told on the standard output.
+    let script = "mount -t tmpfs -o size=100k none \"$CACHE\" || exit 100
+        \"$@\"; code=$?; ls -A \"$CACHE\"; exit $code";
+    let pull = command(folder.path());
+    let mut small = Command::new("unshare");
+    small.args(["--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]).arg(pull.get_program());
+    small.args(pull.get_args()).env("CACHE", &cache).env("RIMLIGHT_CACHE", &cache).env_remove("RIMLIGHT_MODELS");
+    let output = match small.output() {
+        Ok(output) if !matches!(output.status.code(), Some(1 | 100)) => output,
+        other => return eprintln!("skipped: no small disk can be mounted here: {other:?}"),
+    };
+    no_room(folder.path(), &output);
+    assert!(output.stdout.is_empty(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn a_damaged_file_in_the_cache_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
