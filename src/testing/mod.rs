@@ -77,6 +77,17 @@ pub fn check(operator: &dyn Operator, inputs: &[Input], tolerance: Tolerance) ->
 
 /// [`check`], with the difference as an error (for property tests, which shrink).
 pub fn try_check(operator: &dyn Operator, inputs: &[Input], tolerance: Tolerance) -> Result<usize, String> {
+    try_check_by_precision(operator, inputs, tolerance, tolerance.half())
+}
+
+/// [`try_check`] with a tolerance for f32 and one for f16 storage, taken as it is: for operators that amplify the rounding
+/// of what they store in between.
+pub fn try_check_by_precision(
+    operator: &dyn Operator,
+    inputs: &[Input],
+    single: Tolerance,
+    in_half: Tolerance,
+) -> Result<usize, String> {
     let Some(adapter) = Adapter::shared() else { return Ok(0) };
     let mut runs = 0;
     let float = inputs.iter().filter_map(Input::tensor).any(|t| t.element_type() == ElementType::F32);
@@ -86,7 +97,7 @@ pub fn try_check(operator: &dyn Operator, inputs: &[Input], tolerance: Tolerance
         }
         let inputs: Vec<Input> =
             inputs.iter().map(|i| if half { i.map(|v| half::f16::from_f32(v).to_f32()) } else { i.clone() }).collect();
-        let tolerance = if half { tolerance.half() } else { tolerance };
+        let tolerance = if half { in_half } else { single };
         runs += check_stored(adapter, operator, &inputs, tolerance, half)?;
     }
     Ok(runs)
