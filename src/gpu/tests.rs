@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::wait::{Mapping, Signal};
 use super::{GpuDevice, GpuEngine, GpuSession, GpuTensor};
 use crate::error::{DeviceError, RunError};
 use crate::graph::{Definition, Graph, ValueId};
@@ -220,25 +221,54 @@ fn a_lost_device_ends_runs_with_an_error() {
     assert!(matches!(session.run(), Err(RunError::Device(DeviceError::Lost(_)))));
 }
 
+/// The device's answer is held back, so that none is too quick for the test.
 #[test]
 fn a_wait_has_its_bound() {
-    // On GL all the work is done before a submission returns.
-    let Some(device) = GpuDevice::for_tests().filter(|d| d.info().backend != "gl") else { return };
-    // Enough to do that it cannot be over at once.
-    let n = 1 << 22;
-    let mut session = session(&device, &[n], false);
-    let (x, y, _) = ids(&session);
-    let input = ramp(n, -5.0);
-    session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
-    // A quick device may be done before it is asked, but not every time.
-    session.set_timeout(Duration::ZERO);
-    let timed_out = (0..200).any(|_| matches!(session.run(), Err(RunError::Device(DeviceError::Timeout(_)))));
-    assert!(timed_out, "a bound of nothing was never passed");
-    assert!(session.get(y).is_err());
-    // The work goes on; the next call waits for it.
-    session.set_timeout(Duration::from_secs(60));
-    session.run().unwrap();
-    assert_eq!(session.get(y).unwrap().as_slice::<f32>().unwrap()[n - 1], input[n - 1]);
+    for device in GpuDevice::for_tests().into_iter().chain([GpuDevice::noop()]) {
+        let mut session = session(&device, &[4], false);
+        let (x, y, _) = ids(&session);
+        session.set(x, &TensorView::new([4], &[-1f32, 0.0, 2.0, 3.0]).unwrap()).unwrap();
+        session.submit().unwrap();
+        let held = Arc::new(Signal::default());
+        held.set(Mapping::Pending);
+        let download = session.crossings[0].download.as_mut().unwrap();
+        let answer = std::mem::replace(&mut download.signal, Arc::clone(&held));
+        for bound in [Duration::ZERO, Duration::from_millis(20)] {
+            session.set_timeout(bound);
+            let start = std::time::Instant::now();
+            let outcome = session.finish();
+            assert!(matches!(outcome, Err(RunError::Device(DeviceError::Timeout(b))) if b == bound), "{outcome:?}");
+            assert!(start.elapsed() >= bound);
+            assert!(session.get(y).is_err());
+        }
+        // The work went on, and the next call has its result.
+        while answer.get() == Mapping::Pending {
+            device.poll(wgpu::PollType::Poll).unwrap();
+        }
+        held.set(answer.get());
+        session.set_timeout(Duration::MAX);
+        session.finish().unwrap();
+        if device.info().backend != "noop" {
+            close(session.get(y).unwrap(), &[0.0, 0.0, 2.0, 3.0], 0.0);
+        }
+        session.run().unwrap();
+    }
+}
+
+/// A process that ends must not have a thread left that takes the driver down.
+#[test]
+fn the_thread_that_waits_ends_with_its_device() {
+    for _ in 0..20 {
+        let device = GpuDevice::noop();
+        let mut session = session(&device, &[4], false);
+        let (x, ..) = ids(&session);
+        session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
+        pollster::block_on(session.run_async()).unwrap();
+        let alive = device.waits();
+        assert_eq!(alive.strong_count(), 2, "the device's and the thread's");
+        drop((session, device));
+        assert_eq!(alive.strong_count(), 0);
+    }
 }
 
 #[test]

@@ -215,9 +215,12 @@ impl GpuDevice {
         timeout: Duration,
     ) -> Result<(), DeviceError> {
         let settled = || staging.signal.settled(None);
-        let until = std::time::Instant::now() + timeout;
+        // A bound that no clock can name is none.
+        let until = std::time::Instant::now().checked_add(timeout);
         while !settled() {
-            let left = until.saturating_duration_since(std::time::Instant::now());
+            let left = until.map_or(Duration::from_secs(1 << 20), |until| {
+                until.saturating_duration_since(std::time::Instant::now())
+            });
             let poll = wgpu::PollType::Wait { submission_index: Some(submission.clone()), timeout: Some(left) };
             match self.poll(poll) {
                 // It may have been another thread that polled, and is still about to call back.
@@ -253,6 +256,12 @@ impl GpuDevice {
         #[cfg(target_arch = "wasm32")]
         let _ = (submission, asked);
         Poll::Pending
+    }
+
+    /// What the device's thread holds as long as it runs, and the device itself.
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    pub(super) fn waits(&self) -> std::sync::Weak<AtomicBool> {
+        lock(&self.shared().waiter.worker).as_ref().map(|worker| Arc::downgrade(&worker.ends)).unwrap_or_default()
     }
 
     /// Has the device's thread wait for a submission.
