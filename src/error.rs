@@ -1,6 +1,8 @@
 //! The errors of the four steps: loading a model, planning it, running it, and reaching a device.
 
 use crate::graph::NodeError;
+use crate::kernel::ShaderError;
+pub use crate::nearest::nearest;
 use crate::tensor::{ElementType, TensorError};
 
 /// A model could not be read.
@@ -74,8 +76,12 @@ pub enum PlanError {
     /// Nodes would run on the host although the GPU was required; all of them are named at once.
     #[error("{} would run on the host: {}", count(.0.len(), "node"), .0.join("; "))]
     HostNodes(Vec<String>),
-    /// A tensor is larger than what the device can bind.
-    #[error("tensor '{name}' takes {bytes} bytes, but this device binds at most {limit} at once")]
+    /// A tensor is larger than what the device can bind. A [`Device::auto`](crate::Device::auto) takes the CPU for the
+    /// model then, and [`Plan::instead`](crate::Plan::instead) says so.
+    #[error(
+        "tensor '{name}' takes {bytes} bytes, but this device binds at most {limit} at once; \
+         give smaller inputs, or run the model on the CPU (`--backend cpu`, `Device::cpu`)"
+    )]
     TooLarge {
         /// The value's name.
         name: String,
@@ -84,6 +90,9 @@ pub enum PlanError {
         /// Bytes that the device binds.
         limit: u64,
     },
+    /// A shader that the caller put in the place of Rimlight's own cannot be used.
+    #[error(transparent)]
+    Shader(#[from] ShaderError),
     /// The options contradict the model.
     #[error("{0}")]
     Options(String),
@@ -222,6 +231,12 @@ impl From<TensorError> for Error {
     }
 }
 
+impl From<ShaderError> for Error {
+    fn from(error: ShaderError) -> Self {
+        Self::Plan(error.into())
+    }
+}
+
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
@@ -229,25 +244,4 @@ fn count(n: usize, what: &str) -> String {
 /// `; did you mean 'data'?` where a known name is close to the one asked for.
 fn suggestion(name: &str, known: &[String]) -> String {
     nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
-}
-
-/// The known name closest to a misspelt one, if one is close: at most a third of its letters differ.
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distance = |other: &str| {
-        // Levenshtein's distance, a row at a time, letters compared without case.
-        let other: Vec<char> = other.to_lowercase().chars().collect();
-        let mut row: Vec<usize> = (0..=other.len()).collect();
-        for (i, a) in name.to_lowercase().chars().enumerate() {
-            let mut diagonal = row[0];
-            row[0] = i + 1;
-            for (j, &b) in other.iter().enumerate() {
-                let cost = diagonal + usize::from(a != b);
-                diagonal = row[j + 1];
-                row[j + 1] = cost.min(row[j] + 1).min(diagonal + 1);
-            }
-        }
-        row[other.len()]
-    };
-    let limit = (name.chars().count() / 3).max(1);
-    known.into_iter().map(|k| (distance(k), k)).filter(|(d, _)| *d <= limit).min().map(|(_, k)| k)
 }

@@ -10,6 +10,7 @@ pub mod graph;
 pub mod image;
 pub mod kernel;
 mod model;
+mod nearest;
 #[cfg(feature = "onnx")]
 pub mod onnx;
 pub mod ops;

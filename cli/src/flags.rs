@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use rimlight::kernel::DeviceClass;
-use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, Precision};
+use rimlight::kernel::{DeviceClass, Shaders};
+use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, PlanError, Precision};
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::Inputs;
@@ -13,7 +13,7 @@ use crate::known::{self, Known};
 /// The kind of device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum BackendFlag {
-    /// A GPU, the CPU where there is none (never a GPU in software)
+    /// A GPU, the CPU where there is none or the model does not fit it (never a GPU in software)
     Auto,
     /// A GPU, one in software included; it is an error where there is none
     Gpu,
@@ -69,6 +69,10 @@ pub struct PlanFlags {
     /// Leave out a rewrite of the graph, by its name
     #[arg(long, value_name = "REWRITE")]
     pub without: Vec<String>,
+    /// Take the shaders in this folder instead of those of the same path that are built in: DIR/conv/direct.wgsl for
+    /// conv/direct.wgsl
+    #[arg(long, value_name = "DIR", hide_short_help = true, help_heading = "For who writes kernels")]
+    pub shaders: Option<PathBuf>,
 }
 
 /// What goes into the model.
@@ -98,6 +102,16 @@ fn dimension(text: &str) -> Result<(String, usize), String> {
 }
 
 impl DeviceFlags {
+    /// The CPU, with as many threads as were asked for.
+    ///
+    /// # Errors
+    /// None that is known.
+    fn cpu(&self) -> Outcome<Device> {
+        let mut options = DeviceOptions::default();
+        (options.backend, options.threads) = (Backend::Cpu, self.threads);
+        Ok(Device::new(&options)?)
+    }
+
     /// The device, for plans that need a GPU or do not.
     ///
     /// # Errors
@@ -148,9 +162,18 @@ impl Setup {
     /// If any of it cannot be.
     pub fn new(name: &str, device: &DeviceFlags, plan: &PlanFlags, input: &InputFlags) -> Outcome<Self> {
         let (model, known) = known::open(name)?;
-        let inputs = Inputs::gather(&model, known.as_ref(), input, &plan.dim)?;
-        let device = device.device(plan.require_gpu)?;
-        let options = inputs.options(plan);
+        let mut inputs = Inputs::gather(&model, known.as_ref(), input, &plan.dim)?;
+        let options = inputs.options(plan)?;
+        let flags = device;
+        let mut device = flags.device(plan.require_gpu)?;
+        // A model that does not fit the GPU goes to the CPU where no GPU was asked for: that is the device to be named.
+        if device.is_gpu()
+            && plan.precision != PrecisionFlag::F16
+            && let Some(reason) = model.plan(&device, &options)?.instead()
+        {
+            inputs.notes.push(format!("on the CPU: {reason}"));
+            device = flags.cpu()?;
+        }
         let precision = match plan.precision {
             PrecisionFlag::F32 => Precision::F32,
             PrecisionFlag::F16 => Precision::F16,
@@ -187,8 +210,16 @@ fn settle(model: &Model, device: &Device, options: &Options, inputs: &Inputs) ->
 
 impl PlanFlags {
     /// The options that they stand for, shapes and precision aside.
-    pub fn options(&self) -> Options {
+    ///
+    /// # Errors
+    /// If shaders are to be replaced, and cannot be.
+    pub fn options(&self) -> Outcome<Options> {
         let placement = if self.require_gpu { Placement::GpuOnly } else { Placement::Auto };
-        self.without.iter().fold(Options::new().placement(placement), |options, rewrite| options.without(rewrite))
+        let options = Options::new().placement(placement);
+        let options = self.without.iter().fold(options, |options, rewrite| options.without(rewrite));
+        Ok(match &self.shaders {
+            Some(folder) => options.shaders(Shaders::from_folder(folder).map_err(PlanError::from)?),
+            None => options,
+        })
     }
 }

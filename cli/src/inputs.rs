@@ -98,9 +98,12 @@ impl Inputs {
     }
 
     /// The options: the flags', with every input's shape.
-    pub fn options(&self, flags: &PlanFlags) -> Options {
-        let options = self.dims.iter().fold(flags.options(), |options, (name, size)| options.dim(name, *size));
-        self.tensors.iter().fold(options, |options, (name, tensor)| options.shape(name, tensor.shape()))
+    ///
+    /// # Errors
+    /// As [`PlanFlags::options`].
+    pub fn options(&self, flags: &PlanFlags) -> Outcome<Options> {
+        let options = self.dims.iter().fold(flags.options()?, |options, (name, size)| options.dim(name, *size));
+        Ok(self.tensors.iter().fold(options, |options, (name, tensor)| options.shape(name, tensor.shape())))
     }
 
     /// Names and contents, borrowed.

@@ -1,5 +1,7 @@
 //! The program as a user runs it: what it prints, and how it exits.
 
+mod onnx;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -268,31 +270,13 @@ fn a_backend_test_passes_fails_or_is_unsupported() {
     assert!(text.contains("failed: wrong: output 'y': element 1 is 2 instead of 3"), "{text}");
 }
 
-/// A message of Protocol Buffers: fields of bytes (wire type 2) and of small numbers (0).
-fn message_of(fields: &[(u8, &[u8])], numbers: &[(u8, u8)]) -> Vec<u8> {
-    let mut out = vec![];
-    for (number, value) in numbers {
-        out.extend([number << 3, *value]);
-    }
-    for (number, bytes) in fields {
-        out.extend([number << 3 | 2, u8::try_from(bytes.len()).unwrap()]);
-        out.extend(*bytes);
-    }
-    out
-}
-
 /// A `TensorProto` of f32.
 fn tensor(values: &[f32]) -> Vec<u8> {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-    message_of(&[(9, &bytes)], &[(1, u8::try_from(values.len()).unwrap()), (2, 1)])
+    onnx::message(&[(9, &bytes)], &[(1, values.len() as u64), (2, 1)])
 }
 
 /// A model: y = Relu(x), both f32[2].
 fn relu() -> Vec<u8> {
-    let shape = message_of(&[(1, &message_of(&[], &[(1, 2)]))], &[]);
-    let kind = message_of(&[(1, &message_of(&[(2, &shape)], &[(1, 1)]))], &[]);
-    let port = |name: &[u8]| message_of(&[(1, name), (2, &kind)], &[]);
-    let node = message_of(&[(1, b"x"), (2, b"y"), (4, b"Relu")], &[]);
-    let graph = message_of(&[(1, &node), (2, b"g"), (11, &port(b"x")), (12, &port(b"y"))], &[]);
-    message_of(&[(7, &graph), (8, &message_of(&[], &[(2, 17)]))], &[(1, 8)])
+    onnx::model(&[onnx::node("Relu", &["x"], "y")], &[], &[onnx::port("x", &[2])], &[onnx::port("y", &[2])])
 }

@@ -85,7 +85,8 @@ impl GpuDevice {
         let mut first = HashMap::new();
         let missing: Vec<usize> =
             (0..keys.len()).filter(|&i| found[i].is_none() && *first.entry(keys[i]).or_insert(i) == i).collect();
-        for arena in arenas(&missing, constants, self.facts().offset_alignment) {
+        let largest = ARENA.min(self.info().max_buffer_size);
+        for arena in arenas(&missing, constants, self.facts().offset_alignment, largest) {
             for (i, packed) in self.fill(&arena, constants).await? {
                 lock(&self.shared().constants.packed).insert(keys[i], Arc::downgrade(&packed));
                 found[i] = Some(packed);
@@ -146,12 +147,12 @@ struct Arena {
     members: Vec<(usize, Range<u64>)>,
 }
 
-/// Spreads constants over few buffers, in their order.
-fn arenas(indices: &[usize], constants: &[Constant], alignment: u64) -> Vec<Arena> {
+/// Spreads constants over few buffers of at most `largest` bytes, unless one constant is larger, in their order.
+fn arenas(indices: &[usize], constants: &[Constant], alignment: u64, largest: u64) -> Vec<Arena> {
     let mut arenas: Vec<Arena> = vec![];
     for &i in indices {
         let bytes = size(&constants[i]);
-        if arenas.last().is_none_or(|last| last.size.next_multiple_of(alignment).saturating_add(bytes) > ARENA) {
+        if arenas.last().is_none_or(|last| last.size.next_multiple_of(alignment).saturating_add(bytes) > largest) {
             arenas.push(Arena { size: 0, members: vec![] });
         }
         if let Some(arena) = arenas.last_mut() {
@@ -205,7 +206,7 @@ mod tests {
         let large = |units| Constant { units, ..constant(vec![]) };
         // In f16 a unit is 8 bytes.
         let constants = [large(ARENA / 16), large(ARENA / 16 - 64), large(1), large(ARENA)];
-        let sizes: Vec<_> = arenas(&[0, 1, 2, 3], &constants, 256).iter().map(|a| a.members.len()).collect();
+        let sizes: Vec<_> = arenas(&[0, 1, 2, 3], &constants, 256, ARENA).iter().map(|a| a.members.len()).collect();
         assert_eq!(sizes, [3, 1]);
     }
 }

@@ -45,7 +45,7 @@ impl GpuEngine {
     /// As [`GpuEngine::new`].
     pub async fn new_async(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
         device.check()?;
-        let pipelines = device.compile(&schedule.kernels).await?;
+        let pipelines = device.compile(&schedule.kernels, &schedule.shaders).await?;
         device.save_pipelines();
         let constants = device.constants(&schedule.constants).await?;
         for step in &schedule.steps {

@@ -8,8 +8,8 @@ use super::device::lock;
 #[cfg(not(target_arch = "wasm32"))]
 use super::threads;
 use crate::error::DeviceError;
-use crate::kernel::Kernel;
-use crate::kernel::assemble::{Access, Assembled, Buffer, assemble};
+use crate::kernel::assemble::{Access, Assembled, Buffer, assemble_from};
+use crate::kernel::{Kernel, Shaders};
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ type Signature = (bool, Vec<bool>);
 /// The pipelines of a device.
 #[derive(Debug, Default)]
 pub(super) struct Pipelines {
-    compiled: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
+    /// By the shaders' texts, so that two versions of one shader are two pipelines.
+    compiled: Mutex<HashMap<Shaders, HashMap<Kernel, Arc<Pipeline>>>>,
     layouts: Mutex<HashMap<Signature, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
     /// The driver's compiled code, kept between processes where a folder was given.
     pub cache: Mutex<Option<super::pipeline_cache::PipelineCache>>,
@@ -37,32 +38,39 @@ pub(super) struct Pipelines {
 impl GpuDevice {
     /// How many pipelines were compiled on this device so far.
     pub fn pipelines(&self) -> usize {
-        lock(&self.shared().pipelines.compiled).len()
+        lock(&self.shared().pipelines.compiled).values().map(HashMap::len).sum()
     }
 
     /// The pipelines of these kernels, in their order; those that are missing are compiled, on several threads.
     ///
     /// # Errors
     /// With the first kernel that does not compile.
-    pub(super) async fn compile(&self, kernels: &[Kernel]) -> Result<Vec<Arc<Pipeline>>, DeviceError> {
+    pub(super) async fn compile(
+        &self,
+        kernels: &[Kernel],
+        shaders: &Shaders,
+    ) -> Result<Vec<Arc<Pipeline>>, DeviceError> {
         let pipelines = &self.shared().pipelines;
         let missing: Vec<&Kernel> = {
-            let compiled = lock(&pipelines.compiled);
+            let mut compiled = lock(&pipelines.compiled);
+            let compiled = compiled.entry(shaders.clone()).or_default();
             kernels.iter().filter(|k| !compiled.contains_key(*k)).collect()
         };
         let cache = lock(&pipelines.cache).as_ref().map(|c| c.cache.clone());
         // Scopes of errors belong to a thread and are popped there; on native their futures are ready at once.
         #[cfg(not(target_arch = "wasm32"))]
-        let made = threads::map(missing.len(), |i| pollster::block_on(self.pipeline(missing[i], cache.as_ref())));
+        let made =
+            threads::map(missing.len(), |i| pollster::block_on(self.pipeline(missing[i], shaders, cache.as_ref())));
         #[cfg(target_arch = "wasm32")]
         let made = {
             let mut made = vec![];
             for kernel in &missing {
-                made.push(self.pipeline(kernel, cache.as_ref()).await);
+                made.push(self.pipeline(kernel, shaders, cache.as_ref()).await);
             }
             made
         };
         let mut compiled = lock(&pipelines.compiled);
+        let compiled = compiled.entry(shaders.clone()).or_default();
         for (kernel, pipeline) in missing.iter().zip(made) {
             let pipeline = Arc::new(pipeline?);
             compiled.entry((*kernel).clone()).or_insert(pipeline);
@@ -70,10 +78,15 @@ impl GpuDevice {
         Ok(kernels.iter().map(|k| Arc::clone(&compiled[k])).collect())
     }
 
-    async fn pipeline(&self, kernel: &Kernel, cache: Option<&wgpu::PipelineCache>) -> Result<Pipeline, DeviceError> {
+    async fn pipeline(
+        &self,
+        kernel: &Kernel,
+        shaders: &Shaders,
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Result<Pipeline, DeviceError> {
         let what = format!("the kernel {} {:?}", kernel.shader, kernel.defines);
-        let assembled =
-            assemble(kernel).map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
+        let assembled = assemble_from(shaders, kernel)
+            .map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
         let (pipeline, layout) = self
             .guarded(what, || {
                 let (group, layout) = self.layouts(&assembled);

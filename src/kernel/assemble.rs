@@ -21,7 +21,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::{Kernel, Storage, shaders};
+use super::{Kernel, ShaderError, Shaders, Storage};
 
 /// The access of a storage buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,16 +55,8 @@ pub struct Assembled {
     /// The parameters' names, in the order of the uniform buffer's words: first `x_base` (in units) of each bound
     /// buffer, then the shader's own.
     pub params: Vec<String>,
-}
-
-/// Why a shader could not be assembled: a mistake in Rimlight's own sources, found by its tests.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{shader}: {message}")]
-pub struct AssembleError {
-    /// The shader.
-    pub shader: String,
-    /// What is wrong.
-    pub message: String,
+    /// The files in it that are not Rimlight's own.
+    pub replaced: Vec<String>,
 }
 
 /// What stores 16-bit floats; kernels that do import it unasked.
@@ -72,27 +64,47 @@ const HALF: &str = "common/half.wgsl";
 
 struct Assembly<'a> {
     kernel: &'a Kernel,
+    shaders: &'a Shaders,
     imported: BTreeSet<String>,
     body: String,
     buffers: Vec<(String, Access, bool)>,
     params: Vec<(String, String)>,
+    replaced: Vec<String>,
 }
 
-/// Assembles a kernel's WGSL.
+/// Assembles a kernel's WGSL from the shaders that are built in.
+///
+/// # Errors
+/// As [`assemble_from`].
+pub fn assemble(kernel: &Kernel) -> Result<Assembled, ShaderError> {
+    assemble_from(&Shaders::default(), kernel)
+}
+
+/// Assembles a kernel's WGSL from these shaders.
 ///
 /// # Errors
 /// If a file is missing, a directive is malformed, or the kernel's storages do not match the shader's buffers.
-pub fn assemble(kernel: &Kernel) -> Result<Assembled, AssembleError> {
-    let fail = |message: String| AssembleError { shader: kernel.shader.to_owned(), message };
-    let mut assembly =
-        Assembly { kernel, imported: BTreeSet::new(), body: String::new(), buffers: vec![], params: vec![] };
+pub fn assemble_from(shaders: &Shaders, kernel: &Kernel) -> Result<Assembled, ShaderError> {
+    let fail = |message: String| ShaderError { shader: kernel.shader.to_owned(), message };
+    let mut assembly = Assembly {
+        kernel,
+        shaders,
+        imported: BTreeSet::new(),
+        body: String::new(),
+        buffers: vec![],
+        params: vec![],
+        replaced: vec![],
+    };
     assembly.file(kernel.shader).map_err(fail)?;
     assembly.finish().map_err(fail)
 }
 
 impl Assembly<'_> {
     fn file(&mut self, path: &str) -> Result<(), String> {
-        let text = shaders::text(path).ok_or_else(|| format!("there is no shader '{path}'"))?;
+        let text = self.shaders.text(path).ok_or_else(|| format!("there is no shader '{path}'"))?;
+        if self.shaders.is_replaced(path) {
+            self.replaced.push(path.to_owned());
+        }
         // Whether lines are kept, for each `#if` that is open.
         let mut kept: Vec<bool> = vec![];
         let lines: Vec<_> = text.lines().enumerate().map(|(i, line)| (i + 1, line.to_owned())).collect();
@@ -279,7 +291,8 @@ impl Assembly<'_> {
         let declarations = with_fault(declarations, kernel);
         wgsl.push_str(&declarations);
         wgsl.push_str(&self.body);
-        Ok(Assembled { wgsl, buffers, params: params.into_iter().map(|(name, _)| name).collect() })
+        let params = params.into_iter().map(|(name, _)| name).collect();
+        Ok(Assembled { wgsl, buffers, params, replaced: self.replaced })
     }
 }
 
@@ -380,10 +393,12 @@ mod tests {
         let kernel = Kernel::of("none").define("N", 2);
         let assembly = Assembly {
             kernel: &kernel,
+            shaders: &Shaders::default(),
             imported: BTreeSet::new(),
             body: String::new(),
             buffers: vec![],
             params: vec![],
+            replaced: vec![],
         };
         let repeat = |text: &str| {
             let lines = text.lines().map(str::to_owned).enumerate().collect();

@@ -5,6 +5,7 @@
 
 pub mod assemble;
 mod candidate;
+pub mod check;
 mod device;
 mod dispatch;
 mod layout;
@@ -14,3 +15,4 @@ pub use candidate::{Candidate, Candidates, Want};
 pub use device::{DeviceClass, DeviceFacts};
 pub use dispatch::{Binding, Constant, Dispatch, Kernel, Packing, Word};
 pub use layout::{Layout, Storage, pack, units, unpack};
+pub use shaders::{ShaderError, Shaders};

@@ -1,4 +1,11 @@
-//! The shaders' texts, built into the library.
+//! The shaders' texts: built into the library, and perhaps replaced by the caller's own.
+
+use std::collections::BTreeMap;
+#[cfg(not(target_arch = "wasm32"))]
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::nearest::nearest;
 
 /// Pairs every file below `shaders/` with its text. One line a shader.
 macro_rules! shaders {
@@ -64,4 +71,132 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
 /// The text of a shader.
 pub fn text(path: &str) -> Option<&'static str> {
     SHADERS.iter().find(|(p, _)| *p == path).map(|(_, text)| *text)
+}
+
+/// The shaders that kernels are made of: those built in, some perhaps replaced.
+///
+/// For who writes kernels: a shader is changed on the device where it is tried, a phone say, without building the library.
+///
+/// ```no_run
+/// # fn main() -> Result<(), rimlight::Error> {
+/// use rimlight::{Options, kernel::Shaders};
+/// // my-shaders/conv/direct.wgsl, and nothing else, takes the place of Rimlight's own.
+/// let options = Options::new().shaders(Shaders::from_folder("my-shaders")?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Shaders {
+    /// By path. Shared, and compared and hashed by content: it is a part of the keys of compiled pipelines.
+    replaced: Arc<BTreeMap<String, String>>,
+}
+
+/// A shader of the caller's own cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("shader '{shader}': {message}")]
+pub struct ShaderError {
+    /// The shader's path, or the folder's.
+    pub shader: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Shaders {
+    /// Those that are built in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a text in the place of a shader, such as `conv/direct.wgsl` or `common/math.wgsl`.
+    ///
+    /// # Errors
+    /// If there is no shader of this path. The text is checked when a plan uses it.
+    pub fn replace(mut self, path: impl Into<String>, text: impl Into<String>) -> Result<Self, ShaderError> {
+        let path = path.into();
+        if self::text(&path).is_none() {
+            let near = nearest(&path, SHADERS.iter().map(|(path, _)| *path));
+            let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+            return Err(ShaderError { shader: path, message: format!("there is none of this name{near}") });
+        }
+        Arc::make_mut(&mut self.replaced).insert(path, text.into());
+        Ok(self)
+    }
+
+    /// Replaces those that lie in a folder, under the paths that they have in Rimlight's own `shaders/`. Files whose name
+    /// begins with a dot are passed over.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, holds no shader, or a file that is in the place of none.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ShaderError> {
+        let folder = folder.as_ref();
+        let mut shaders = Self::new();
+        for (path, file) in files(folder, "")? {
+            let read = std::fs::read_to_string(&file);
+            let text = read.map_err(|e| ShaderError { shader: path.clone(), message: e.to_string() })?;
+            shaders = shaders.replace(path, text)?;
+        }
+        match shaders.replaced.is_empty() {
+            true => Err(ShaderError {
+                shader: folder.display().to_string(),
+                message: "the folder holds no shader; give each the path that it replaces, such as conv/direct.wgsl"
+                    .to_owned(),
+            }),
+            false => Ok(shaders),
+        }
+    }
+
+    /// The text of a shader.
+    pub fn text(&self, path: &str) -> Option<&str> {
+        self.replaced.get(path).map(String::as_str).or_else(|| text(path))
+    }
+
+    /// Whether a shader was replaced.
+    pub fn is_replaced(&self, path: &str) -> bool {
+        self.replaced.contains_key(path)
+    }
+
+    /// Whether none was replaced.
+    pub fn are_built_in(&self) -> bool {
+        self.replaced.is_empty()
+    }
+}
+
+/// The files of a folder and of the folders in it, with their paths below it. Shaders lie one folder deep.
+#[cfg(not(target_arch = "wasm32"))]
+fn files(folder: &Path, below: &str) -> Result<Vec<(String, PathBuf)>, ShaderError> {
+    let fail = |e: std::io::Error| ShaderError { shader: folder.display().to_string(), message: e.to_string() };
+    let mut found = vec![];
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+        if name.starts_with('.') {
+            continue;
+        }
+        if below.is_empty() && path.is_dir() {
+            found.extend(files(&path, &format!("{name}/"))?);
+        } else {
+            found.push((format!("{below}{name}"), path));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_there_can_be_replaced() {
+        let error = Shaders::new().replace("conv/dirct.wgsl", "").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "shader 'conv/dirct.wgsl': there is none of this name; did you mean 'conv/direct.wgsl'?"
+        );
+        let one = Shaders::new().replace("conv/direct.wgsl", "// mine").unwrap();
+        assert_eq!(one.text("conv/direct.wgsl"), Some("// mine"));
+        assert_eq!(one.text("conv/register.wgsl"), text("conv/register.wgsl"));
+        assert_ne!(one, Shaders::new());
+        assert_eq!(one, Shaders::new().replace("conv/direct.wgsl", "// mine").unwrap());
+    }
 }

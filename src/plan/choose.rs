@@ -143,6 +143,11 @@ impl Chooser<'_> {
                 refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
                 continue;
             }
+            let scratch = candidate.scratch.iter().map(|(units, storage)| units.saturating_mul(storage.unit_bytes()));
+            if let Some(bytes) = scratch.max().filter(|&bytes| bytes > self.limit()) {
+                refused = Some(format!("its kernel needs {bytes} bytes beside, the device binds {}", self.limit()));
+                continue;
+            }
             let dispatches = candidate.dispatches.len() as f64 * overhead(self.device);
             let conversions: f64 = node
                 .inputs
@@ -202,16 +207,24 @@ impl Chooser<'_> {
         };
         let layout = layout.canonical(&shape);
         let units = units(&shape, layout).unwrap_or(u64::MAX);
-        let bytes = units.saturating_mul(storage.unit_bytes());
-        // An index of an element is a u32.
-        let limit = self.device.max_binding_size.min(u64::from(u32::MAX));
-        if bytes > limit {
-            return Err(PlanError::TooLarge { name: info.name.clone(), bytes, limit });
-        }
+        self.check_size(&info.name, units.saturating_mul(storage.unit_bytes()))?;
         self.draft.forms.push(Form { value, shape, layout, storage, units });
         let form = self.draft.forms.len() - 1;
         self.on_device.entry(value).or_default().push(form);
         Ok(form)
+    }
+
+    /// Bytes that a value may take: one binding covers it, in whole 16 bytes, and an index of an element is a u32.
+    fn limit(&self) -> u64 {
+        self.device.max_binding_size.min(self.device.max_buffer_size).min(u64::from(u32::MAX)) / 16 * 16
+    }
+
+    fn check_size(&self, name: &str, bytes: u64) -> Result<(), PlanError> {
+        let limit = self.limit();
+        match bytes > limit {
+            true => Err(PlanError::TooLarge { name: name.to_owned(), bytes, limit }),
+            false => Ok(()),
+        }
     }
 
     fn stage(&mut self, order: (usize, u8), stage: Stage) {
@@ -266,7 +279,7 @@ impl Chooser<'_> {
         for (input, want) in node.inputs.iter().zip(&candidate.inputs) {
             inputs.push(match (input, want) {
                 (Some(value), Want::In(layout)) => Some(match graph.constant(*value) {
-                    Some(tensor) => Source::Constant(Box::new(self.constant(tensor, *layout)?)),
+                    Some(tensor) => Source::Constant(Box::new(self.constant(*value, tensor, *layout)?)),
                     None => Source::Form(self.form(*value, *layout, at)?),
                 }),
                 _ => None,
@@ -274,7 +287,12 @@ impl Chooser<'_> {
         }
         for binding in candidate.dispatches.iter().flat_map(|d| &d.bindings) {
             if let Binding::Constant(constant) = binding {
-                self.check_constant(constant)?;
+                // Packed out of an input, or made up by the operator.
+                let is_source =
+                    |value: &&ValueId| graph.constant(**value).is_some_and(|t| same_bytes(t, &constant.source));
+                let source = node.inputs.iter().flatten().find(is_source);
+                let name = source.map_or(&node.name, |&value| &graph.value(value).name);
+                self.check_size(name, constant.units.saturating_mul(constant.storage.unit_bytes()))?;
             }
         }
         let mut outputs = vec![];
@@ -315,29 +333,20 @@ impl Chooser<'_> {
         Ok(())
     }
 
-    fn constant(&self, tensor: &Tensor, layout: Layout) -> Result<Constant, PlanError> {
+    fn constant(&self, value: ValueId, tensor: &Tensor, layout: Layout) -> Result<Constant, PlanError> {
         let layout = layout.canonical(tensor.shape());
         let storage = Storage::of(tensor.element_type(), self.options.half).ok_or_else(|| {
             PlanError::Options(format!("a constant of {} cannot lie on the device", tensor.element_type()))
         })?;
-        let constant = Constant {
+        let units = units(tensor.shape(), layout).unwrap_or(u64::MAX);
+        self.check_size(&self.graph.value(value).name, units.saturating_mul(storage.unit_bytes()))?;
+        Ok(Constant {
             source: tensor.clone(),
             packing: Packing { name: "layout", pack: pack_layout },
             parameters: vec![layout as usize],
             storage,
-            units: units(tensor.shape(), layout).unwrap_or(u64::MAX),
-        };
-        self.check_constant(&constant)?;
-        Ok(constant)
-    }
-
-    fn check_constant(&self, constant: &Constant) -> Result<(), PlanError> {
-        let bytes = constant.units.saturating_mul(constant.storage.unit_bytes());
-        let limit = self.device.max_binding_size.min(u64::from(u32::MAX));
-        if bytes > limit {
-            return Err(PlanError::TooLarge { name: format!("{:?}", constant.source), bytes, limit });
-        }
-        Ok(())
+            units,
+        })
     }
 
     fn host(&mut self, id: NodeId) -> Result<(), PlanError> {
@@ -380,6 +389,11 @@ fn output_facts(graph: &Graph, node: &Node, inputs: &[Option<&Fact>]) -> Result<
         Some(facts) if !facts.is_empty() => Ok(facts),
         _ => Ok(node.operator.infer(inputs).map_err(|e| NodeError::new(node, e))?),
     }
+}
+
+/// Whether two tensors are one: they share their memory.
+fn same_bytes(a: &Tensor, b: &Tensor) -> bool {
+    std::ptr::eq(a.bytes(), b.bytes())
 }
 
 /// Packs a constant into a layout, which the parameter numbers.

@@ -8,8 +8,9 @@ use super::schedule::{Bound, HostStep, NodePlace, Region, Schedule, ScheduledDis
 use super::share::Sharing;
 use crate::error::PlanError;
 use crate::graph::Graph;
-use crate::kernel::assemble::{Access, Assembled, assemble};
-use crate::kernel::{Binding, Constant, DeviceFacts, Kernel};
+use crate::kernel::assemble::{Access, Assembled, assemble_from};
+use crate::kernel::check::check;
+use crate::kernel::{Binding, Constant, DeviceFacts, Kernel, Shaders};
 
 /// Makes the schedule.
 pub fn emit(
@@ -18,9 +19,11 @@ pub fn emit(
     sharing: &Sharing,
     places: Vec<NodePlace>,
     device: &DeviceFacts,
+    shaders: &Shaders,
 ) -> Result<Schedule, PlanError> {
     let mut emitter = Emitter {
         draft,
+        shaders,
         sharing,
         needs: vec![],
         need_of: vec![None; draft.forms.len()],
@@ -41,6 +44,7 @@ pub fn emit(
 
 struct Emitter<'a> {
     draft: &'a Draft,
+    shaders: &'a Shaders,
     sharing: &'a Sharing,
     needs: Vec<Need>,
     /// For each form that stands for memory, its need.
@@ -138,7 +142,8 @@ impl Emitter<'_> {
                     Binding::Constant(constant) => Part::Constant(self.constant(constant)),
                 });
             }
-            let kernel = self.kernel(run, kernel)?;
+            let params: Vec<&str> = dispatch.params.iter().map(|(name, _)| *name).collect();
+            let kernel = self.kernel(run, kernel, &params)?;
             self.conflict(kernel, &parts);
             let dispatch = ScheduledDispatch {
                 node: run.node,
@@ -159,11 +164,17 @@ impl Emitter<'_> {
         Part::Scratch(self.scratch.len() - 1, bytes.max(16))
     }
 
-    fn kernel(&mut self, run: &Run, kernel: Kernel) -> Result<usize, PlanError> {
+    fn kernel(&mut self, run: &Run, kernel: Kernel, params: &[&str]) -> Result<usize, PlanError> {
         if let Some(&index) = self.kernel_index.get(&kernel) {
             return Ok(index);
         }
-        let assembled = assemble(&kernel).map_err(|e| fault(run, &e.to_string()))?;
+        let assembled = assemble_from(self.shaders, &kernel).map_err(|e| match self.shaders.are_built_in() {
+            true => fault(run, &e.to_string()),
+            false => PlanError::Shader(e),
+        })?;
+        if !assembled.replaced.is_empty() {
+            check(&assembled, params)?;
+        }
         self.kernels.push((kernel.clone(), assembled));
         self.kernel_index.insert(kernel, self.kernels.len() - 1);
         Ok(self.kernels.len() - 1)
@@ -287,6 +298,7 @@ impl Emitter<'_> {
         Schedule {
             graph,
             kernels: self.kernels.into_iter().map(|(kernel, _)| kernel).collect(),
+            shaders: self.shaders.clone(),
             constants: self.constants,
             buffers: assignment.buffers,
             slots,

@@ -19,7 +19,7 @@ pub use text::bytes as readable_bytes;
 
 use crate::error::PlanError;
 use crate::graph::Graph;
-use crate::kernel::DeviceFacts;
+use crate::kernel::{DeviceFacts, Shaders};
 
 /// Where nodes may run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,11 +45,19 @@ pub struct PlanOptions {
     pub in_place: bool,
     /// Parts of a concatenation may be written where they belong.
     pub in_place_concat: bool,
+    /// What the kernels are made of.
+    pub shaders: Shaders,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        Self { placement: Placement::Auto, half: false, in_place: true, in_place_concat: true }
+        Self {
+            placement: Placement::Auto,
+            half: false,
+            in_place: true,
+            in_place_concat: true,
+            shaders: Shaders::default(),
+        }
     }
 }
 
@@ -57,7 +65,8 @@ impl Default for PlanOptions {
 ///
 /// # Errors
 /// [`PlanError::TooLarge`] if a tensor cannot be bound; [`PlanError::HostNodes`] if a node would run on the host and
-/// [`Placement::GpuOnly`] was asked for; [`PlanError::Node`] if a node cannot be right under these shapes.
+/// [`Placement::GpuOnly`] was asked for; [`PlanError::Node`] if a node cannot be right under these shapes;
+/// [`PlanError::Shader`] if a kernel is made of a shader of the caller's own that is not right.
 pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Schedule, PlanError> {
     let (draft, places) = choose::choose(&graph, device, options)?;
     if options.placement == Placement::GpuOnly {
@@ -76,5 +85,5 @@ pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result
         }
     }
     let sharing = share::share(&draft, options.in_place, options.in_place_concat);
-    emit::emit(graph, &draft, &sharing, places, device)
+    emit::emit(graph, &draft, &sharing, places, device, &options.shaders)
 }

@@ -1,7 +1,7 @@
 //! What a plan is made of.
 
 use crate::graph::{Graph, NodeId, ValueId};
-use crate::kernel::{Constant, Kernel, Layout, Storage};
+use crate::kernel::{Constant, Kernel, Layout, Shaders, Storage};
 
 /// A value in one physical form on the device, by its index in [`Schedule::slots`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -134,6 +134,8 @@ pub struct Schedule {
     pub graph: Graph,
     /// The pipelines, each once.
     pub kernels: Vec<Kernel>,
+    /// What they are made of.
+    pub shaders: Shaders,
     /// The constants to pack and upload, each once.
     pub constants: Vec<Constant>,
     /// The sizes of the buffers that values live in, in bytes.

@@ -13,7 +13,8 @@ use crate::kernel::{DeviceClass, DeviceFacts};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Backend {
-    /// A discrete or integrated GPU; the CPU where there is none. Never a GPU in software, which the CPU beats.
+    /// A discrete or integrated GPU; the CPU where there is none, and for a model with a tensor that is too large for the
+    /// GPU. Never a GPU in software, which the CPU beats, unless [`DeviceOptions::adapter`] names one.
     #[default]
     Auto,
     /// A GPU, one in software included; an error where there is none.
@@ -52,6 +53,9 @@ struct Inner {
     gpu: Option<GpuDevice>,
     cpu: crate::cpu::Threads,
     choice: String,
+    /// Whether the CPU may take a model that does not fit the GPU.
+    #[cfg(feature = "gpu")]
+    lenient: bool,
 }
 
 impl Device {
@@ -107,6 +111,7 @@ impl Device {
                         gpu: Some(gpu),
                         cpu: crate::cpu::Threads::new(options.threads),
                         choice: choice.to_string(),
+                        lenient: options.backend == Backend::Auto,
                     })));
                 }
                 Err(error) if options.backend == Backend::Gpu || named => return Err(error),
@@ -130,7 +135,7 @@ impl Device {
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let gpu = GpuDevice::from_wgpu(device, queue, None);
         let choice = format!("{}: given by the application", gpu.info());
-        Self(Arc::new(Inner { gpu: Some(gpu), cpu: crate::cpu::Threads::new(None), choice }))
+        Self(Arc::new(Inner { gpu: Some(gpu), cpu: crate::cpu::Threads::new(None), choice, lenient: false }))
     }
 
     fn of_cpu(options: &DeviceOptions, choice: String) -> Self {
@@ -139,6 +144,8 @@ impl Device {
             gpu: None,
             cpu: crate::cpu::Threads::new(options.threads),
             choice,
+            #[cfg(feature = "gpu")]
+            lenient: false,
         }))
     }
 
@@ -187,6 +194,14 @@ impl Device {
     #[cfg(feature = "gpu")]
     pub fn as_gpu(&self) -> Option<&GpuDevice> {
         self.0.gpu.as_ref()
+    }
+
+    /// Whether the CPU takes a model that does not fit this GPU: nobody asked for a GPU.
+    pub(crate) fn is_lenient(&self) -> bool {
+        #[cfg(feature = "gpu")]
+        return self.0.lenient;
+        #[cfg(not(feature = "gpu"))]
+        false
     }
 
     pub(crate) fn threads(&self) -> &crate::cpu::Threads {

@@ -14,7 +14,7 @@ use crate::model::Model;
 use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
-use crate::plan::{PlanOptions, Schedule};
+use crate::plan::{Placement, PlanOptions, Schedule};
 
 /// Plans that are kept for shapes that may come again.
 const KEPT_PLANS: usize = 16;
@@ -46,6 +46,8 @@ pub(crate) struct Planned {
     pub shapes: Shapes,
     pub graph: Arc<Graph>,
     pub schedule: Option<Arc<Schedule>>,
+    /// Why the CPU runs it although the device is a GPU.
+    instead: Option<String>,
     loaded: OnceLock<Loaded>,
 }
 
@@ -139,27 +141,49 @@ impl Engine {
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]
         let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
-        let planned = |graph, schedule| Planned { shapes: shapes.clone(), graph, schedule, loaded: OnceLock::new() };
+        let planned = |graph, schedule, instead| Planned {
+            shapes: shapes.clone(),
+            graph,
+            schedule,
+            instead,
+            loaded: OnceLock::new(),
+        };
+        // What an automatic choice of the device allows: the CPU for a model that does not fit the GPU.
+        let lenient = inner.device.is_lenient()
+            && inner.options.placement == Placement::Auto
+            && inner.options.precision == Precision::F32
+            && inner.options.shaders.are_built_in();
         match inner.device.facts() {
             Some(facts) => {
                 let options = PlanOptions {
                     placement: inner.options.placement,
                     half: inner.options.precision == Precision::F16,
+                    shaders: inner.options.shaders.clone(),
                     ..PlanOptions::default()
                 };
-                let schedule = crate::plan::plan(graph, facts, &options)?;
+                let spare = lenient.then(|| graph.clone());
+                let schedule = match (crate::plan::plan(graph, facts, &options), spare) {
+                    (Err(error @ PlanError::TooLarge { .. }), Some(graph)) => {
+                        log::warn!("the CPU runs the model: {error}");
+                        return Ok(planned(Arc::new(graph), None, Some(error.to_string())));
+                    }
+                    (schedule, _) => schedule?,
+                };
                 #[cfg(test)]
                 let schedule = super::faults::schedule(schedule, inner.options.fault);
                 let schedule = Arc::new(schedule);
-                Ok(planned(Arc::new(schedule.graph.clone()), Some(schedule)))
+                Ok(planned(Arc::new(schedule.graph.clone()), Some(schedule), None))
             }
-            None if inner.options.placement == crate::plan::Placement::GpuOnly => {
+            None if inner.options.placement == Placement::GpuOnly => {
                 Err(PlanError::HostNodes(vec!["the whole model, since the device is the CPU".to_owned()]))
             }
             None if inner.options.precision == Precision::F16 => {
                 Err(PlanError::Options("16-bit storage is for GPUs; the CPU computes in 32 bits".to_owned()))
             }
-            None => Ok(planned(Arc::new(graph), None)),
+            None if !inner.options.shaders.are_built_in() => {
+                Err(PlanError::Options("shaders were replaced, but the device is the CPU, which runs none".to_owned()))
+            }
+            None => Ok(planned(Arc::new(graph), None, None)),
         }
     }
 
@@ -227,9 +251,15 @@ impl Plan {
         &self.planned.graph
     }
 
-    /// What a GPU does, in order; `None` where the device is the CPU.
+    /// What a GPU does, in order; `None` where the CPU runs the model.
     pub fn schedule(&self) -> Option<&Schedule> {
         self.planned.schedule.as_deref()
+    }
+
+    /// Why the CPU runs the model although the device is a GPU: a tensor is too large for it, and the device was chosen
+    /// automatically.
+    pub fn instead(&self) -> Option<&str> {
+        self.planned.instead.as_deref()
     }
 
     /// Compiles the pipelines and uploads the weights.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::graph::Bindings;
+use crate::kernel::Shaders;
 use crate::plan::Placement;
 
 /// The arithmetic's storage on the device.
@@ -29,6 +30,7 @@ pub struct Options {
     pub(crate) placement: Placement,
     pub(crate) precision: Precision,
     pub(crate) without: Vec<String>,
+    pub(crate) shaders: Shaders,
     /// A fault to plant, for the tests which show that it is found.
     #[cfg(test)]
     pub(crate) fault: Option<super::faults::Fault>,
@@ -73,6 +75,13 @@ impl Options {
     #[must_use]
     pub fn without(mut self, rewrite: impl Into<String>) -> Self {
         self.without.push(rewrite.into());
+        self
+    }
+
+    /// Makes the GPU's kernels of these shaders: for who writes kernels, and tries them on a device.
+    #[must_use]
+    pub fn shaders(mut self, shaders: Shaders) -> Self {
+        self.shaders = shaders;
         self
     }
 }

@@ -63,7 +63,7 @@ impl Inspect {
                     PrecisionFlag::F16 => rimlight::Precision::F16,
                     _ => rimlight::Precision::F32,
                 };
-                let options = inputs.options(&self.plan).precision(precision);
+                let options = inputs.options(&self.plan)?.precision(precision);
                 Ok((model.plan(&device, &options)?, inputs.notes))
             }
             Err(failure) => Err(failure),
@@ -176,6 +176,9 @@ pub fn planned(plan: &Plan, device: &Device, notes: &[String]) -> String {
         let graph = plan.graph();
         let counts: Vec<String> = operators(graph).iter().map(|(name, n)| format!("{name} {n}")).collect();
         let mut table = Table::default();
+        if let Some(reason) = plan.instead() {
+            table.row(["on the CPU", reason]);
+        }
         table.row(["after rewrites", &format!("{} nodes, all on the CPU: {}", graph.nodes.len(), counts.join(", "))]);
         table.row(["work", &operations(work(graph))]);
         return text + &table.to_string();
@@ -255,7 +258,9 @@ fn json(name: &str, model: &Model, device: &Device, plan: &Result<&Plan, &Failur
         Ok(plan) => {
             json["plan"] = match plan.schedule() {
                 Some(schedule) => schedule_json(schedule),
-                None => serde_json::json!({ "nodes": plan.graph().nodes.len(), "work": work(plan.graph()) }),
+                None => serde_json::json!({
+                    "nodes": plan.graph().nodes.len(), "work": work(plan.graph()), "instead": plan.instead(),
+                }),
             };
         }
     }
