@@ -255,22 +255,6 @@ fn a_wait_has_its_bound() {
     }
 }
 
-/// A process that ends must not have a thread left that takes the driver down.
-#[test]
-fn the_thread_that_waits_ends_with_its_device() {
-    for _ in 0..20 {
-        let device = GpuDevice::noop();
-        let mut session = session(&device, &[4], false);
-        let (x, ..) = ids(&session);
-        session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
-        pollster::block_on(session.run_async()).unwrap();
-        let alive = device.waits();
-        assert_eq!(alive.strong_count(), 2, "the device's and the thread's");
-        drop((session, device));
-        assert_eq!(alive.strong_count(), 0);
-    }
-}
-
 #[test]
 fn futures_need_no_runtime_and_may_cross_threads() {
     fn is_send<T: Send>(value: T) -> T {

@@ -258,12 +258,6 @@ impl GpuDevice {
         Poll::Pending
     }
 
-    /// What the device's thread holds as long as it runs, and the device itself.
-    #[cfg(all(test, not(target_arch = "wasm32")))]
-    pub(super) fn waits(&self) -> std::sync::Weak<AtomicBool> {
-        lock(&self.shared().waiter.worker).as_ref().map(|worker| Arc::downgrade(&worker.ends)).unwrap_or_default()
-    }
-
     /// Has the device's thread wait for a submission.
     #[cfg(not(target_arch = "wasm32"))]
     fn ask_waiter(&self, submission: &wgpu::SubmissionIndex) {
