@@ -1,5 +1,32 @@
 //! Rimlight runs neural networks at the edge, on the GPU that is already there.
+//!
+//! It reads a trained network (ONNX), plans it onto few reused buffers, and runs it with compute shaders through wgpu on
+//! Vulkan, Metal, DX12, OpenGL and WebGPU, or on the CPU. Every operator has a reference, against which any run of any
+//! model can be checked, value by value.
+//!
+//! ```
+//! use rimlight::{Device, Model, TensorView};
+//!
+//! let model = Model::open("models/digits.onnx")?;
+//! let device = Device::auto(); // a GPU, or the CPU: `device.choice()` says why
+//! let mut session = model.session(&device)?;
+//!
+//! let pixels = vec![0.0f32; 28 * 28];
+//! let outputs = session.run_with([("image", TensorView::new([1, 1, 28, 28], &pixels)?)])?;
+//! let (name, probabilities) = &outputs[0];
+//! assert_eq!((name.as_str(), probabilities.shape()), ("probabilities", &[1, 10][..]));
+//! # Ok::<(), rimlight::Error>(())
+//! ```
+//!
+//! In a loop, [`Session::set`], [`Session::run`] and [`Session::get`] allocate nothing; [`Session::run_async`]
+//! does not block. What comes before can be had one by one: [`Model::plan`] says, without touching the
+//! GPU, what runs where and why and how much memory it takes; [`Plan::load`] uploads weights and makes pipelines; an
+//! [`Engine`] is shared by the sessions of several threads. [`validate`] compares a device with the references.
+//! An application that owns a wgpu device lends it with [`Device::from_wgpu`].
+//!
+//! Features, all on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for pictures as inputs.
 
+mod builder;
 pub mod cache;
 pub mod cpu;
 pub mod error;
@@ -19,6 +46,7 @@ pub mod plan;
 pub mod session;
 pub mod tensor;
 
+pub use builder::GraphBuilder;
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
 pub use graph::{Dim, Graph};
 pub use model::{Model, Port};

@@ -56,7 +56,7 @@ fn net() -> Model {
     let mut graph = Graph::builder();
     let x = graph.input("x", ElementType::F32, [Dim::Known(1), Dim::Known(3), Dim::symbol("H"), Dim::symbol("W")]);
     let padded = || Definition::new("Conv").attribute("pads", [1, 1, 1, 1]);
-    let clip = |graph: &mut rimlight::graph::GraphBuilder, x| graph.node(&Definition::new("Relu"), &[x]).unwrap();
+    let clip = |graph: &mut rimlight::GraphBuilder, x| graph.node(&Definition::new("Relu"), &[x]).unwrap();
     let w = graph.constant("stem", filled(&[16, 3, 3, 3], 0.3));
     let stem = graph.node(&padded().attribute("strides", [2, 2]), &[x, w]).unwrap();
     let mut x = clip(&mut graph, stem);

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use rimlight::gpu::AdapterInfo;
-use rimlight::graph::{Definition, Graph, GraphBuilder, NodeError, ValueId};
-use rimlight::{Device, ElementType, Model, Options, Precision, Tolerance};
+use rimlight::graph::{Definition, Graph, NodeError, ValueId};
+use rimlight::{Device, ElementType, GraphBuilder, Model, Options, Precision, Tolerance};
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};

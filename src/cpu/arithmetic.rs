@@ -101,7 +101,7 @@ fn repeated(arithmetic: Arithmetic, a: Vec<usize>, b: Vec<usize>, own: &[usize],
     let middle = y[first..end].iter().product();
     let inner = y[end..].iter().product();
     let mut in_place = vec![full];
-    if middle * inner == y.iter().product() && inner == 1 {
+    if middle * inner == y.iter().product::<usize>() && inner == 1 {
         in_place.push(1 - full);
     }
     Some(Repeated { arithmetic, full, middle, inner, in_place })

@@ -2,7 +2,6 @@
 
 mod activation;
 mod attributes;
-mod builder;
 mod dim;
 mod dot;
 mod fact;
@@ -15,7 +14,6 @@ use std::sync::Arc;
 
 pub use activation::Activation;
 pub use attributes::{Attribute, Definition, DefinitionError};
-pub use builder::GraphBuilder;
 pub use dim::{Bindings, Dim, Expression};
 pub use fact::{Fact, ShapeError};
 pub use metadata::Metadata;
@@ -88,11 +86,6 @@ impl NodeError {
 }
 
 impl Graph {
-    /// A builder, for graphs made in code.
-    pub fn builder() -> GraphBuilder {
-        GraphBuilder::default()
-    }
-
     /// A value.
     pub fn value(&self, id: ValueId) -> &ValueInfo {
         &self.values[id.0]

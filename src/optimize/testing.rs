@@ -2,12 +2,12 @@
 
 use super::{REWRITES, Rewrites, optimize};
 use crate::cpu::reference::evaluate;
-use crate::graph::{Definition, Graph, GraphBuilder, Value, ValueId};
+use crate::graph::{Definition, Graph, Value, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
 /// A graph that is being made.
 pub(super) struct TestGraph {
-    builder: GraphBuilder,
+    builder: crate::GraphBuilder,
     inputs: Vec<Tensor>,
     seed: u32,
 }

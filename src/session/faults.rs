@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use super::{Backend, Device, DeviceOptions, Options, Tolerance, validate};
 use crate::graph::{
-    Context, Definition, EvaluateError, Fact, Graph, GraphBuilder, Inputs, NodeError, Operator, ShapeError, Value,
-    ValueId,
+    Context, Definition, EvaluateError, Fact, Graph, Inputs, NodeError, Operator, ShapeError, Value, ValueId,
 };
 use crate::kernel::DeviceClass;
 use crate::model::Model;
@@ -92,7 +91,7 @@ fn ramp(shape: &[usize]) -> Tensor {
 }
 
 struct Net {
-    graph: GraphBuilder,
+    graph: crate::GraphBuilder,
     inputs: Vec<(&'static str, Tensor)>,
     constants: usize,
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Definition, Dim, Fact, Graph, Node, NodeError, Operator, ValueId};
+use crate::graph::{Definition, Dim, Fact, Graph, Node, NodeError, Operator, ValueId};
+use crate::ops;
 use crate::tensor::{ElementType, Tensor};
 
 /// Makes a graph in code, node by node.
@@ -20,6 +21,13 @@ use crate::tensor::{ElementType, Tensor};
 #[derive(Debug, Clone, Default)]
 pub struct GraphBuilder {
     graph: Graph,
+}
+
+impl Graph {
+    /// A builder, for graphs made in code.
+    pub fn builder() -> GraphBuilder {
+        GraphBuilder::default()
+    }
 }
 
 impl GraphBuilder {
@@ -48,7 +56,7 @@ impl GraphBuilder {
         let mut definition = definition.clone();
         definition.inputs = inputs.len();
         let name = format!("{}_{}", definition.op_type, self.graph.nodes.len());
-        let operator = crate::ops::operator(&definition).map_err(|e| NodeError {
+        let operator = ops::operator(&definition).map_err(|e| NodeError {
             node: name,
             operator: definition.op_type.clone(),
             message: e.to_string(),
