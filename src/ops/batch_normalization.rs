@@ -51,13 +51,8 @@ impl BatchNormalization {
     }
 }
 
-fn numbers(t: &Tensor) -> Option<Vec<f64>> {
-    Some(match t.element_type() {
-        ElementType::F32 => t.as_slice::<f32>().ok()?.iter().map(|&v| v.into()).collect(),
-        ElementType::F16 => t.as_slice::<f16>().ok()?.iter().map(|v| v.to_f64()).collect(),
-        ElementType::F64 => t.as_slice::<f64>().ok()?.to_vec(),
-        _ => return None,
-    })
+fn numbers(parameter: &Tensor) -> Option<Vec<f64>> {
+    parameter.element_type().is_float().then(|| parameter.to_f64())
 }
 
 impl Operator for BatchNormalization {

@@ -28,6 +28,7 @@ pub mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
 mod range;
+mod recurrent;
 pub mod reduce;
 mod remap;
 mod reshape;
@@ -93,6 +94,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "GatherElements", 11, gather_elements::from_definition),
     ("", "GatherND", 11, gather_elements::from_definition),
     ("", "Gelu", 20, unary::make),
+    ("", "GRU", 7, recurrent::make),
     ("", "Gemm", 1, matmul::gemm),
     ("", "GlobalAveragePool", 1, pool::global),
     ("", "GlobalLpPool", 2, pool::global),
@@ -105,6 +107,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Identity", 1, identity::from_definition),
     ("", "IsInf", 10, unary::make),
     ("", "IsNaN", 9, unary::make),
+    ("", "LSTM", 7, recurrent::make),
     ("", "LeakyRelu", 1, unary::make),
     ("", "Less", 1, binary::make),
     ("", "LessOrEqual", 12, binary::make),
@@ -126,6 +129,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "PRelu", 1, binary::make),
     ("", "Pad", 1, pad::from_definition),
     ("", "Pow", 1, binary::make),
+    ("", "RNN", 7, recurrent::make),
     ("", "Range", 11, range::from_definition),
     ("", "Reciprocal", 1, unary::make),
     ("", "ReduceL1", 1, reduce::make),

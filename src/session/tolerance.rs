@@ -1,7 +1,7 @@
 //! How near two tensors must be, and how near they are.
 
 use super::Precision;
-use crate::tensor::{ElementType, Tensor, Truth};
+use crate::tensor::Tensor;
 
 /// How near a value must be to the reference's.
 ///
@@ -61,7 +61,8 @@ impl Tolerance {
             result.worst = f32::INFINITY;
             return result;
         }
-        let (got, want) = (numbers(got), numbers(expected));
+        // 64-bit integers beyond 2⁵³ look alike; such are no results of arithmetic on a device.
+        let (got, want) = (got.to_f64(), expected.to_f64());
         let float = expected.element_type().is_float();
         let channels = Channels::of(expected.shape());
         let largest = channels.largest(&want, self.floor);
@@ -111,23 +112,6 @@ pub struct Comparison {
     /// Whether elements that are outside it are no more than rounding errors of steps before, each within the tolerance
     /// by itself, which the network amplified.
     pub amplified: bool,
-}
-
-fn numbers(tensor: &Tensor) -> Vec<f64> {
-    fn all<T: crate::tensor::Element>(tensor: &Tensor, widen: impl Fn(T) -> f64) -> Vec<f64> {
-        tensor.as_slice::<T>().unwrap_or_default().iter().map(|&v| widen(v)).collect()
-    }
-    match tensor.element_type() {
-        ElementType::F32 => all(tensor, |v: f32| v.into()),
-        ElementType::F16 => all(tensor, |v: half::f16| v.to_f64()),
-        ElementType::F64 => all(tensor, |v: f64| v),
-        // Beyond 2⁵³ neighbours look alike here; such integers are no results of arithmetic on a device.
-        ElementType::I64 => all(tensor, |v: i64| v as f64),
-        ElementType::I32 => all(tensor, |v: i32| v.into()),
-        ElementType::I8 => all(tensor, |v: i8| v.into()),
-        ElementType::U8 => all(tensor, |v: u8| v.into()),
-        ElementType::Bool => all(tensor, |v: Truth| f64::from(u8::from(bool::from(v)))),
-    }
 }
 
 /// Which channel an element belongs to.

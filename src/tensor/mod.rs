@@ -2,6 +2,7 @@
 
 mod element;
 mod host;
+mod numbers;
 pub mod shape;
 mod storage;
 

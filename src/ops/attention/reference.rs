@@ -1,33 +1,18 @@
 //! The reference of attention, in f64.
 
-use half::f16;
-
 use super::{Attention, MASK, PAST_KEY, PAST_VALUE, VALID};
 use crate::graph::{EvaluateError, Fact, Inputs, Operator, ShapeError, Value};
 use crate::tensor::shape::broadcast_strides;
-use crate::tensor::{ElementType, Tensor, Truth};
+use crate::tensor::{ElementType, Tensor};
 
-/// A tensor's elements as f64.
-fn widened(tensor: &Tensor) -> Result<Vec<f64>, EvaluateError> {
-    Ok(match tensor.element_type() {
-        ElementType::F32 => tensor.as_slice::<f32>()?.iter().map(|&v| v.into()).collect(),
-        ElementType::F16 => tensor.as_slice::<f16>()?.iter().map(|v| v.to_f64()).collect(),
-        // What is true is kept.
+/// What a mask adds: what is true is kept.
+fn summands(mask: &Tensor) -> Vec<f64> {
+    match mask.element_type() {
         ElementType::Bool => {
-            tensor.as_slice::<Truth>()?.iter().map(|&v| if v.into() { 0.0 } else { f64::NEG_INFINITY }).collect()
+            mask.to_f64().iter().map(|&kept| if kept == 0.0 { f64::NEG_INFINITY } else { 0.0 }).collect()
         }
-        _ => tensor.as_slice::<f64>()?.to_vec(),
-    })
-}
-
-/// A tensor of f64 elements as one of another floating-point type.
-fn narrowed(element_type: ElementType, shape: &[usize], data: Vec<f64>) -> Result<Tensor, EvaluateError> {
-    #[expect(clippy::cast_possible_truncation, reason = "the result has the type of the inputs")]
-    Ok(match element_type {
-        ElementType::F32 => Tensor::new(shape, data.iter().map(|&v| v as f32).collect())?,
-        ElementType::F16 => Tensor::new(shape, data.iter().map(|&v| f16::from_f64(v)).collect())?,
-        _ => Tensor::new(shape, data)?,
-    })
+        _ => mask.to_f64(),
+    }
 }
 
 /// The outputs of one run.
@@ -40,14 +25,14 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
     let s = attention.sizes([q.shape(), k.shape(), v.shape()])?;
     let kv = s.heads / s.group;
     let element_type = q.element_type();
-    let q_values = widened(q)?;
+    let q_values = q.to_f64();
     // Keys and values with those so far before them, [batch, heads, length, size].
     let past = inputs.optional(PAST_KEY).map_or(0, |past| past.shape().get(2).copied().unwrap_or(0));
     let keys = past + s.keys;
     let present = |now: &Tensor, index: usize, size: usize| -> Result<Vec<f64>, EvaluateError> {
-        let now = widened(now)?;
+        let now = now.to_f64();
         let before = match inputs.optional(index) {
-            Some(t) if t.shape() == [s.batch, kv, past, size] => widened(t)?,
+            Some(t) if t.shape() == [s.batch, kv, past, size] => t.to_f64(),
             None if past == 0 => vec![],
             _ => return Err(ShapeError::new("the keys and values so far do not fit").into()),
         };
@@ -72,7 +57,7 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
             if covered > keys || crate::tensor::shape::broadcast(mask.shape(), &to).as_deref() != Some(&to[..]) {
                 return Err(ShapeError::new(format!("the mask is {mask:?}, which does not broadcast to {to:?}")).into());
             }
-            Some((widened(mask)?, broadcast_strides(mask.shape(), &to), covered))
+            Some((summands(mask), broadcast_strides(mask.shape(), &to), covered))
         }
     };
     let valid = match inputs.optional(VALID) {
@@ -130,7 +115,7 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
     let mut outputs = vec![];
     for (i, data) in [y, k_values, v_values].into_iter().enumerate().take(facts.len()) {
         let shape = shape(i).ok_or_else(|| ShapeError::new("a shape overflows"))?;
-        outputs.push(narrowed(element_type, &shape, data)?.into());
+        outputs.push(Tensor::from_f64(element_type, shape, data)?.into());
     }
     Ok(outputs)
 }
