@@ -27,6 +27,7 @@ pub(crate) mod matmul;
 pub mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
+mod quantize;
 mod range;
 mod recurrent;
 pub mod reduce;
@@ -80,6 +81,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Cosh", 9, unary::make),
     ("", "CumSum", 11, cumulative_sum::from_definition),
     ("", "DepthToSpace", 1, depth_to_space::from_definition),
+    ("", "DequantizeLinear", 10, quantize::make),
     ("", "Div", 1, binary::make),
     ("", "Dropout", 1, identity::from_definition),
     ("", "Elu", 1, unary::make),
@@ -129,6 +131,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "PRelu", 1, binary::make),
     ("", "Pad", 1, pad::from_definition),
     ("", "Pow", 1, binary::make),
+    ("", "QuantizeLinear", 10, quantize::make),
     ("", "RNN", 7, recurrent::make),
     ("", "Range", 11, range::from_definition),
     ("", "Reciprocal", 1, unary::make),
