@@ -6,7 +6,7 @@ use super::{Member, member};
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
-use crate::kernel::{Binding, Candidate, Candidates};
+use crate::kernel::{Binding, Candidate, Candidates, Storage, units};
 use crate::ops::broadcast::{self, Operand};
 use crate::tensor::ElementType;
 use crate::tensor::shape::elements;
@@ -84,21 +84,26 @@ impl Operator for Variadic {
         };
         let last =
             if self.mean { format!("({function}) * {:e}", 1.0 / operands.len() as f64) } else { function.to_owned() };
-        let all = broadcast::candidates(request, &first, if rest.is_empty() { &last } else { function })?;
         if rest.is_empty() {
-            return Ok(all);
+            return broadcast::candidates(request, &first, &last);
         }
         let to = request.output_shape(0)?;
         let empty = elements(&to) == Some(0);
+        // What was joined so far is not rounded to 16 bits on the way: it lies in memory of its own until the last step.
+        let wide = request.output_storage(0)? == Storage::F16;
+        let so_far_storage = if wide { Storage::F32 } else { request.output_storage(0)? };
+        let so_far_binding = if wide { Binding::Scratch(0) } else { Binding::Output(0) };
+        let on_the_way = Request { output_storages: &[Some(so_far_storage)], ..*request };
         // Each further tensor is joined to what was written so far, in place.
         let mut chained = vec![];
-        for mut candidate in all {
+        for mut candidate in broadcast::candidates(&on_the_way, &first, function)? {
             candidate.in_place.clear();
             for (i, operand) in rest.iter().enumerate() {
-                let expression = if i + 1 == rest.len() { &last } else { function };
+                let is_last = i + 1 == rest.len();
+                let (expression, request) = if is_last { (&*last, request) } else { (function, &on_the_way) };
                 let so_far = Operand {
-                    binding: Binding::Output(0),
-                    storage: request.output_storage(0)?,
+                    binding: so_far_binding.clone(),
+                    storage: so_far_storage,
                     shape: to.clone(),
                     aligned: to.clone(),
                 };
@@ -107,8 +112,16 @@ impl Operator for Variadic {
                 candidate.inputs[i + 2] = step.inputs[i + 2];
                 candidate.cost += step.cost;
                 for mut dispatch in step.dispatches {
-                    dispatch.kernel.in_place = Some((0, 2));
+                    dispatch.kernel.in_place = (!(wide && is_last)).then_some((0, 2));
                     candidate.dispatches.push(dispatch);
+                }
+            }
+            if wide {
+                let steps = candidate.dispatches.len();
+                candidate.scratch.push((units(&to, candidate.outputs[0]).unwrap_or(1), Storage::F32));
+                for dispatch in candidate.dispatches.iter_mut().take(steps.saturating_sub(1)) {
+                    let written = dispatch.bindings.iter_mut().filter(|b| **b == Binding::Output(0));
+                    written.for_each(|b| *b = Binding::Scratch(0));
                 }
             }
             if empty || candidate.dispatches.len() == rest.len() + 1 {
