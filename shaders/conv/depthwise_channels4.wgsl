@@ -9,7 +9,7 @@
 #import common/index
 #import common/activation
 #read x
-#read w
+#read w exact
 #if RESIDUAL
 #read residual
 #endif
@@ -52,7 +52,7 @@ fn main(
     let left = ox * params.stride_x - params.before_x;
     let group = plane % params.groups;
     var weight = group * params.kernel_y * params.kernel_x;
-    var sum0 = load_w(params.biases + group);
+    var sum0 = exact4_w(params.biases, group);
     var sum1 = sum0;
     for (var ky = 0u; ky < params.kernel_y; ky++) {
         let row = top + ky * params.dilation_y;

@@ -8,7 +8,7 @@
 #import common/index
 #import common/activation
 #read x elements
-#read w elements
+#read w elements exact
 #if RESIDUAL
 #read residual
 #endif
@@ -54,7 +54,7 @@ fn main(
     let top = oy * params.stride_y - params.before_y;
     let left = ox * params.stride_x - params.before_x;
     let weights = o * params.kernel_y * params.kernel_x;
-    let bias = get_w(params.biases + o);
+    let bias = exact_w(params.biases, o);
 #for r in ROWS
     var sum{r} = vec4<f32>(bias);
 #endfor

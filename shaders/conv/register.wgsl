@@ -8,7 +8,7 @@
 #import common/index
 #import common/activation
 #read x
-#read w
+#read w exact
 #if RESIDUAL
 #read residual
 #endif
@@ -62,7 +62,7 @@ fn main(
 #for q in QUADS
     let quad{q} = min(quad + {q}u, params.out_quads - 1u);
     var weight{q} = quad{q} * params.kernel_y * params.kernel_x * steps * 4u;
-    let bias{q} = load_w(params.biases + quad{q});
+    let bias{q} = exact4_w(params.biases, quad{q});
 #for p in PIXELS
     var sum{q}_{p} = bias{q};
 #endfor

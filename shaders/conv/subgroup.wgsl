@@ -9,7 +9,7 @@
 
 #import common/activation
 #read x elements
-#read w
+#read w exact
 #if RESIDUAL
 #read residual
 #endif
@@ -48,7 +48,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let steps = (params.inputs + INPUTS - 1u) / INPUTS;
     var panel = workgroup.y * steps * params.kernel_y * params.kernel_x * BLOCK + lane;
 #for g in GROUPS
-    let b{g} = get_w(params.biases + workgroup.y * BLOCK + {g}u * LANES + lane);
+    let b{g} = exact_w(params.biases, workgroup.y * BLOCK + {g}u * LANES + lane);
 #for s in LANES
     var c{g}_{s} = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
 #endfor

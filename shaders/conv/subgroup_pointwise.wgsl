@@ -9,7 +9,7 @@
 
 #import common/activation
 #read x
-#read w
+#read w exact
 #if RESIDUAL
 #read residual
 #endif
@@ -31,7 +31,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let steps = (params.inputs + 3u) / 4u;
     let panel = workgroup.y * steps * BLOCK + lane;
 #for g in GROUPS
-    let b{g} = get_w(params.biases + workgroup.y * BLOCK + {g}u * LANES + lane);
+    let b{g} = exact_w(params.biases, workgroup.y * BLOCK + {g}u * LANES + lane);
 #for s in LANES
     var c{g}_{s} = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
 #endfor

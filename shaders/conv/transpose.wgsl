@@ -8,7 +8,7 @@
 #import common/index
 #import common/activation
 #read x elements
-#read w elements
+#read w elements exact
 #if BIAS
 #read b elements
 #endif
@@ -98,8 +98,8 @@ fn main(
     sum += vec4<f32>(get_b(o.x), get_b(o.y), get_b(o.z), get_b(o.w));
 #else
     if params.biases != 0u {
-        let b = o + params.biases;
-        sum += vec4<f32>(get_w(b.x), get_w(b.y), get_w(b.z), get_w(b.w));
+        let b = params.biases;
+        sum += vec4<f32>(exact_w(b, o.x), exact_w(b, o.y), exact_w(b, o.z), exact_w(b, o.w));
     }
 #endif
     store_y(u, activate(sum, ACTIVATION, params.alpha, params.beta));

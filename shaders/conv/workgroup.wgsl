@@ -8,7 +8,7 @@
 
 #import common/activation
 #read x
-#read w
+#read w exact
 #if RESIDUAL
 #read residual
 #endif
@@ -51,7 +51,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let own_quad = local / 8u;
     let quad = workgroup.y * 8u * QUADS;
 #for q in QUADS
-    let bias{q} = load_w(params.biases + min(quad + own_quad + {q}u * 8u, params.out_quads - 1u));
+    let bias{q} = exact4_w(params.biases, min(quad + own_quad + {q}u * 8u, params.out_quads - 1u));
 #for p in 4
     var sum{q}_{p} = bias{q};
 #endfor

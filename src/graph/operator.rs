@@ -211,6 +211,13 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
         false
     }
 
+    /// By how much its sums magnify the relative rounding errors of what it reads first, because their terms cancel: the
+    /// root of the mean square of its sums beside that of what is left of them without their mean. 1 where nothing
+    /// cancels, 0 where nobody knows.
+    fn cancellation(&self) -> f32 {
+        0.0
+    }
+
     /// Whether the operator only hands its first input on (Identity, Dropout in inference).
     fn is_identity(&self) -> bool {
         false

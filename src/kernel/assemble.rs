@@ -17,10 +17,16 @@
 //!
 //! whatever its storage. `#read x elements` reads single elements directly, for kernels that mostly call `get_x`
 //! (`load_x` is then four reads). Unit 0 is the value's first: where it lies in the bound buffer is added inside.
+//!
+//! `#read x exact` adds, for constants whose end is a list of 32-bit floats whatever the storage (biases behind weights),
+//! `exact_x(start, i)`: the float of index `i` in the list that begins at element `start`, and `exact4_x(start, u)`: the four
+//! from `4 u` on in the list that begins at unit `start`. In f16 each takes the place of two elements; `start` is then a
+//! multiple of four.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use super::accessors::{accessors, cell, exact_accessors};
 use super::{Kernel, ShaderError, Shaders, Storage};
 
 /// The access of a storage buffer.
@@ -62,12 +68,22 @@ pub struct Assembled {
 /// What stores 16-bit floats; kernels that do import it unasked.
 const HALF: &str = "common/half.wgsl";
 
+/// A buffer as a shader declares it.
+struct Declared {
+    name: String,
+    access: Access,
+    /// Read by single elements.
+    elements: bool,
+    /// Ends with 32-bit floats.
+    exact: bool,
+}
+
 struct Assembly<'a> {
     kernel: &'a Kernel,
     shaders: &'a Shaders,
     imported: BTreeSet<String>,
     body: String,
-    buffers: Vec<(String, Access, bool)>,
+    buffers: Vec<Declared>,
     params: Vec<(String, String)>,
     replaced: Vec<String>,
 }
@@ -141,13 +157,14 @@ impl Assembly<'_> {
                 "#read" | "#write" | "#update" => {
                     let mut words = rest.split_whitespace();
                     let name = words.next().ok_or_else(|| at("a buffer needs a name"))?;
-                    let elements = words.next() == Some("elements");
+                    let flags: Vec<_> = words.collect();
                     let access = match directive {
                         "#read" => Access::Read,
                         "#write" => Access::Write,
                         _ => Access::Update,
                     };
-                    self.buffers.push((name.to_owned(), access, elements));
+                    let (elements, exact) = (flags.contains(&"elements"), flags.contains(&"exact"));
+                    self.buffers.push(Declared { name: name.to_owned(), access, elements, exact });
                 }
                 _ => {
                     self.body
@@ -235,9 +252,8 @@ impl Assembly<'_> {
 
     fn finish(mut self) -> Result<Assembled, String> {
         let kernel = self.kernel;
-        let written = |(buffer, storage): (&(String, Access, bool), &Storage)| {
-            buffer.1 != Access::Read && *storage == Storage::F16
-        };
+        let written =
+            |(buffer, storage): (&Declared, &Storage)| buffer.access != Access::Read && *storage == Storage::F16;
         if self.buffers.iter().zip(&kernel.storages).any(written) && self.imported.insert(HALF.to_owned()) {
             self.file(HALF)?;
         }
@@ -252,10 +268,12 @@ impl Assembly<'_> {
         let mut buffers = vec![];
         let mut declarations = String::new();
         let mut binding = 1;
-        for (i, (name, access, elements)) in self.buffers.iter().enumerate() {
+        for (i, Declared { name, access, elements, exact }) in self.buffers.iter().enumerate() {
             let alias = kernel.in_place.filter(|&(read, _)| read == i).map(|(_, written)| written);
             let source = match alias {
-                Some(written) => self.buffers.get(written).ok_or("in place of a buffer that is not there")?.0.as_str(),
+                Some(written) => {
+                    self.buffers.get(written).ok_or("in place of a buffer that is not there")?.name.as_str()
+                }
                 None => name,
             };
             let written = kernel.in_place.is_some_and(|(_, written)| written == i);
@@ -272,6 +290,9 @@ impl Assembly<'_> {
                 params.push((format!("{name}_base"), "u32".to_owned()));
             }
             accessors(&mut declarations, name, source, storage, *access, elements);
+            if *exact {
+                exact_accessors(&mut declarations, name, storage, elements);
+            }
             let access = if written { Access::Update } else { *access };
             buffers.push(Buffer { name: name.clone(), access, binding: alias.is_none().then_some(binding) });
             binding += u32::from(alias.is_none());
@@ -310,78 +331,6 @@ fn with_fault(declarations: String, kernel: &Kernel) -> String {
         _ => format!("{line}\n"),
     };
     declarations.lines().map(faulty).collect()
-}
-
-/// The type of one cell of a buffer's array.
-const fn cell(storage: Storage, elements: bool) -> &'static str {
-    match (storage, elements) {
-        (Storage::F32, false) => "vec4<f32>",
-        (Storage::F32, true) => "f32",
-        (Storage::I32, false) => "vec4<i32>",
-        (Storage::I32, true) => "i32",
-        (Storage::F16, false) => "vec2<u32>",
-        (Storage::F16, true) | (Storage::I8 | Storage::U8, _) => "u32",
-    }
-}
-
-fn accessors(out: &mut String, name: &str, source: &str, storage: Storage, access: Access, elements: bool) {
-    let element = if storage.is_float() { "f32" } else { "i32" };
-    let _ = writeln!(out, "alias {name}_element = {element};\nalias {name}_unit = vec4<{element}>;");
-    let d = format!("{source}_data");
-    let b = format!("params.{source}_base");
-    if access != Access::Write {
-        let load = match (storage, elements) {
-            (Storage::F32 | Storage::I32, false) => format!("return {d}[{b} + u];"),
-            (Storage::F32 | Storage::I32, true) => {
-                format!("let e = ({b} + u) * 4u; return {name}_unit({d}[e], {d}[e + 1u], {d}[e + 2u], {d}[e + 3u]);")
-            }
-            (Storage::F16, false) => {
-                format!("let w = {d}[{b} + u]; return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));")
-            }
-            (Storage::F16, true) => format!(
-                "let e = ({b} + u) * 2u; return vec4<f32>(unpack2x16float({d}[e]), unpack2x16float({d}[e + 1u]));"
-            ),
-            (Storage::I8, _) => format!("return unpack4xI8({d}[{b} + u]);"),
-            (Storage::U8, _) => format!("return vec4<i32>(unpack4xU8({d}[{b} + u]));"),
-        };
-        let get = match (storage, elements) {
-            (Storage::F32 | Storage::I32, true) => format!("return {d}[{b} * 4u + e];"),
-            (Storage::F16, true) => {
-                format!("return unpack2x16float({d}[{b} * 2u + (e >> 1u)] >> ((e & 1u) * 16u)).x;")
-            }
-            (Storage::F16, false) => format!(
-                "let w = {d}[{b} + (e >> 2u)]; return unpack2x16float(select(w.x, w.y, (e & 2u) != 0u) >> ((e & 1u) * 16u)).x;"
-            ),
-            (Storage::F32 | Storage::I32, false) => format!("return {d}[{b} + (e >> 2u)][e & 3u];"),
-            (Storage::I8, _) => {
-                format!("return extractBits(bitcast<i32>({d}[{b} + (e >> 2u)]), (e & 3u) * 8u, 8u);")
-            }
-            (Storage::U8, _) => {
-                format!("return i32(extractBits({d}[{b} + (e >> 2u)], (e & 3u) * 8u, 8u));")
-            }
-        };
-        let _ = writeln!(out, "fn load_{name}(u: u32) -> {name}_unit {{ {load} }}");
-        let _ = writeln!(out, "fn get_{name}(e: u32) -> {name}_element {{ {get} }}");
-    }
-    if access != Access::Read {
-        let store = match (storage, elements) {
-            (Storage::F32 | Storage::I32, false) => format!("{d}[{b} + u] = v;"),
-            (Storage::F32 | Storage::I32, true) => {
-                format!(
-                    "let e = ({b} + u) * 4u; {d}[e] = v.x; {d}[e + 1u] = v.y; {d}[e + 2u] = v.z; {d}[e + 3u] = v.w;"
-                )
-            }
-            (Storage::F16, false) => {
-                format!("{d}[{b} + u] = vec2<u32>(pack_half(v.xy), pack_half(v.zw));")
-            }
-            (Storage::F16, true) => {
-                format!("let e = ({b} + u) * 2u; {d}[e] = pack_half(v.xy); {d}[e + 1u] = pack_half(v.zw);")
-            }
-            (Storage::I8, _) => format!("{d}[{b} + u] = pack4xI8(v);"),
-            (Storage::U8, _) => format!("{d}[{b} + u] = pack4xU8(vec4<u32>(v));"),
-        };
-        let _ = writeln!(out, "fn store_{name}(u: u32, v: {name}_unit) {{ {store} }}");
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Nothing here knows of wgpu. An operator describes the ways to run it as [`Candidate`]s; the planner chooses among
 //! them; the GPU backend turns the chosen [`Dispatch`]es into pipelines and bind groups.
 
+mod accessors;
 pub mod assemble;
 mod candidate;
 pub mod check;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use half::f16;
 
-use super::conv::{FLAT, activated, given, groups};
+use super::conv::{FLAT, activated, constant, given, groups};
 use super::window::{AutoPad, Axis, Window, sizes, three};
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
     Value,
 };
-use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Want, units};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want, units};
 use crate::tensor::{ElementType, Tensor, shape};
 
 /// A transposed convolution.
@@ -264,15 +264,10 @@ fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<Candidate, 
     let mut biases = 0;
     match (&weights.constant, bits) {
         (Some(source), Some(bias)) if source.element_type() != ElementType::F64 => {
-            biases = if bias.is_empty() { 0 } else { count };
-            let constant = Constant {
-                source: source.clone(),
-                packing: FLAT,
-                parameters: bias.iter().map(|v| v.to_bits() as usize).collect(),
-                storage: request.storage(1)?,
-                units: (count + bias.len()).div_ceil(4) as u64,
-            };
-            dispatch = dispatch.bind(Binding::Constant(Box::new(constant)), request.storage(1)?);
+            let bits: Vec<usize> = bias.iter().map(|v| v.to_bits() as usize).collect();
+            let packed = constant(source, FLAT, &[], (count, bits.len()), &bits, request.storage(1)?);
+            biases = if bits.is_empty() { 0 } else { packed.biases };
+            dispatch = dispatch.bind(packed.binding, packed.storage);
         }
         _ => {
             candidate.inputs[1] = Want::In(Layout::Linear);

@@ -32,7 +32,7 @@ mod range;
 mod recurrent;
 pub mod reduce;
 mod remap;
-mod reshape;
+pub(crate) mod reshape;
 pub(crate) mod resize;
 pub mod select;
 mod shape;

@@ -2,7 +2,8 @@
 //! a BatchNormalization, and Mul, Div, Add and Sub with a constant for each channel.
 //!
 //! `a · (Σ w x + b) + c = Σ (a w) x + (a b + c)`, with `a = scale / √(variance + ε)` and `c = shift − a · mean` for a
-//! BatchNormalization. Computed in 64 bits, rounded once.
+//! BatchNormalization. Computed in 64 bits, rounded once. What the statistics say of the sums that they were taken of is
+//! kept: the planner asks for it ([`Operator::cancellation`]).
 
 use std::sync::Arc;
 
@@ -45,29 +46,33 @@ pub(super) fn apply(graph: &mut Graph) {
 struct Affine {
     scale: Vec<f64>,
     shift: Vec<f64>,
+    /// The mean of each channel before, and its variance, where a BatchNormalization knows them.
+    statistics: Option<(Vec<f32>, Vec<f32>)>,
 }
 
 /// What the node does to each channel (axis 1) of the value that it reads, if that is all it does.
 fn affine(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
     let id = |i: usize| node.inputs.get(i).copied().flatten();
     if let Some(norm) = node.operator.downcast::<BatchNormalization>() {
-        let (scale, shift) = norm.affine(&graph.input_facts(node)?)?;
-        return Some((id(0)?, Affine { scale, shift }));
+        let facts = graph.input_facts(node)?;
+        let (scale, shift) = norm.affine(&facts)?;
+        let floats = |i: usize| facts.get(i).copied().flatten().and_then(Fact::floats);
+        return Some((id(0)?, Affine { scale, shift, statistics: floats(3).zip(floats(4)) }));
     }
     let (a, b) = (id(0)?, id(1)?);
     let (x, constant, first) = if graph.constant(b).is_some() { (a, b, true) } else { (b, a, false) };
     let channels = graph.fact(x)?.shape.get(1)?.size()?;
     let values = per_channel(graph.fact(x)?, graph.fact(constant)?, channels)?;
     let (ones, zeros) = (vec![1.0; channels], vec![0.0; channels]);
-    let affine = match (node.operator.name(), first) {
-        ("Mul", _) => Affine { scale: values, shift: zeros },
-        ("Div", true) => Affine { scale: values.iter().map(|v| v.recip()).collect(), shift: zeros },
-        ("Add", _) => Affine { scale: ones, shift: values },
-        ("Sub", true) => Affine { scale: ones, shift: values.iter().map(|v| -v).collect() },
-        ("Sub", false) => Affine { scale: vec![-1.0; channels], shift: values },
+    let (scale, shift) = match (node.operator.name(), first) {
+        ("Mul", _) => (values, zeros),
+        ("Div", true) => (values.iter().map(|v| v.recip()).collect(), zeros),
+        ("Add", _) => (ones, values),
+        ("Sub", true) => (ones, values.iter().map(|v| -v).collect()),
+        ("Sub", false) => (vec![-1.0; channels], values),
         _ => return None,
     };
-    Some((x, affine))
+    Some((x, Affine { scale, shift, statistics: None }))
 }
 
 /// The constant's number for each channel of x, if it has one for each or one for all.
@@ -93,12 +98,16 @@ struct Folded {
 fn fold(graph: &Graph, node: &Node, affine: &Affine) -> Option<Folded> {
     let weights = graph.constant(node.inputs.get(1).copied().flatten()?)?;
     let shape = weights.shape();
-    let target = target(node.operator.as_ref(), shape)?;
+    let mut target = target(node.operator.as_ref(), shape)?;
     let channels = affine.scale.len();
     let bias = match node.inputs.get(2).copied().flatten() {
         None => vec![0.0; channels],
         Some(id) => bias(graph.fact(id)?, channels)?,
     };
+    if let (Some(conv), Some(statistics)) = (target.operator.downcast::<Conv>(), &affine.statistics) {
+        let cancellation = cancellation(statistics, &bias);
+        target.operator = Arc::new(Conv { cancellation, ..conv.clone() });
+    }
     let bias = bias.iter().zip(&affine.scale).zip(&affine.shift);
     let bias: Vec<f64> = bias.map(|((b, scale), shift)| target.factor * scale * b + shift).collect();
     let scaled = Fact::constant(weights.clone()).floats()?.into_iter().enumerate();
@@ -117,6 +126,18 @@ fn fold(graph: &Graph, node: &Node, affine: &Affine) -> Option<Folded> {
         weights: rounded(element_type, shape, &scaled)?,
         bias: rounded(element_type, &[channels], &bias)?,
     })
+}
+
+/// By how much the sums of a convolution without its bias are larger than what varies in them, as the root of the mean
+/// square over the channels.
+#[expect(clippy::cast_possible_truncation, reason = "an estimate")]
+fn cancellation((means, variances): &(Vec<f32>, Vec<f32>), bias: &[f64]) -> f32 {
+    let squares = means.iter().zip(variances).zip(bias).map(|((&mean, &variance), bias)| {
+        let (mean, variance) = (f64::from(mean) - bias, f64::from(variance));
+        // A channel that hardly varies at all says nothing in any precision.
+        (mean * mean + variance) / (variance + 1e-5)
+    });
+    (squares.sum::<f64>() / bias.len().max(1) as f64).sqrt() as f32
 }
 
 /// An operator whose weights can take a factor for each channel.

@@ -1,9 +1,12 @@
 //! Where each node runs, and in which layouts: a walk over the nodes that takes the cheapest candidate of each, the
 //! conversions that it needs counted in.
 
+mod forms;
+
 use std::collections::{HashMap, HashSet};
 
 use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
+use super::precision::Precision;
 use super::schedule::{NodePlace, Place};
 use super::{Placement, PlanOptions};
 use crate::error::PlanError;
@@ -35,6 +38,7 @@ struct Chooser<'a> {
     places: Vec<NodePlace>,
     /// 64-bit integers that are proven to fit 32 bits: indices that go to the host and into no other kernel.
     narrow: HashSet<ValueId>,
+    precision: Precision,
 }
 
 /// Chooses for the whole graph.
@@ -53,6 +57,7 @@ pub fn choose(
         on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
         places: vec![],
         narrow: narrow(graph),
+        precision: Precision::of(graph, options.half),
     };
     for id in graph.node_ids() {
         chooser.node(id)?;
@@ -113,7 +118,6 @@ impl Chooser<'_> {
 
     /// The cheapest way to run a node on the device, or why there is none.
     fn candidate(&self, node: &Node, facts: &[Option<&Fact>], outputs: &[Fact]) -> Result<Candidate, String> {
-        let half = self.options.half;
         let operands: Vec<Option<Operand<'_>>> = node
             .inputs
             .iter()
@@ -122,7 +126,7 @@ impl Chooser<'_> {
                 id.zip(*fact).map(|(id, fact)| Operand {
                     fact,
                     layout: self.layout(id),
-                    storage: Storage::of(fact.element_type, half),
+                    storage: self.operand_storage(node, id, fact),
                 })
             })
             .collect();
@@ -153,8 +157,13 @@ impl Chooser<'_> {
                 .inputs
                 .iter()
                 .zip(&candidate.inputs)
-                .filter_map(|(id, want)| match want {
-                    Want::In(layout) => id.map(|id| self.conversion_cost(id, *layout)),
+                .enumerate()
+                .filter_map(|(i, (id, want))| match want {
+                    Want::In(layout) => {
+                        // A view's input must be stored as its output is.
+                        let storage = storages.first().copied().flatten().filter(|_| candidate.view_of == Some(i));
+                        id.map(|id| self.conversion_cost(id, *layout, storage))
+                    }
                     Want::Nothing => None,
                 })
                 .sum();
@@ -167,110 +176,6 @@ impl Chooser<'_> {
             .ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))
     }
 
-    /// What a node's output is stored as on the device.
-    fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
-        match value {
-            Some(value) if self.narrow.contains(&value) => Some(Storage::I32),
-            _ => Storage::of(fact.element_type, self.options.half),
-        }
-    }
-
-    /// The layout in which a value lies on the device first; linear if it does not.
-    fn layout(&self, id: ValueId) -> Layout {
-        self.on_device
-            .get(&id)
-            .and_then(|forms| forms.first())
-            .map_or(Layout::Linear, |&form| self.draft.forms[form].layout)
-    }
-
-    fn conversion_cost(&self, id: ValueId, layout: Layout) -> f64 {
-        if self.graph.constant(id).is_some() {
-            return 0.0;
-        }
-        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
-        let layout = layout.canonical(&shape);
-        let forms = self.on_device.get(&id).map_or(&[][..], Vec::as_slice);
-        if forms.iter().any(|&f| self.draft.forms[f].layout == layout) {
-            return 0.0;
-        }
-        let bytes = units(&shape, layout).unwrap_or(u64::MAX) as f64 * 16.0;
-        let move_it = overhead(self.device) + bytes * 2.0 / 10.0;
-        if forms.is_empty() && layout != Layout::Linear { 2.0 * move_it } else { move_it }
-    }
-
-    fn add_form(&mut self, value: ValueId, layout: Layout) -> Result<FormId, PlanError> {
-        let graph = self.graph;
-        let info = graph.value(value);
-        let known = info.fact.as_ref().and_then(|f| Some((f.concrete()?, self.storage(Some(value), f)?)));
-        let Some((shape, storage)) = known else {
-            return Err(PlanError::Options(format!("value '{}' cannot lie on the device", info.name)));
-        };
-        let layout = layout.canonical(&shape);
-        let units = units(&shape, layout).unwrap_or(u64::MAX);
-        self.check_size(&info.name, units.saturating_mul(storage.unit_bytes()))?;
-        self.draft.forms.push(Form { value, shape, layout, storage, units });
-        let form = self.draft.forms.len() - 1;
-        self.on_device.entry(value).or_default().push(form);
-        Ok(form)
-    }
-
-    /// Bytes that a value may take: one binding covers it, in whole 16 bytes, and an index of an element is a u32.
-    fn limit(&self) -> u64 {
-        self.device.max_binding_size.min(self.device.max_buffer_size).min(u64::from(u32::MAX)) / 16 * 16
-    }
-
-    fn check_size(&self, name: &str, bytes: u64) -> Result<(), PlanError> {
-        let limit = self.limit();
-        match bytes > limit {
-            true => Err(PlanError::TooLarge { name: name.to_owned(), bytes, limit }),
-            false => Ok(()),
-        }
-    }
-
-    fn stage(&mut self, order: (usize, u8), stage: Stage) {
-        self.order.push(order);
-        self.draft.stages.push(stage);
-    }
-
-    /// The form of a value in a layout, uploaded or converted if need be, before the node at `at`.
-    fn form(&mut self, id: ValueId, layout: Layout, at: usize) -> Result<FormId, PlanError> {
-        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
-        let layout = layout.canonical(&shape);
-        let find = |forms: &[FormId], draft: &Draft| forms.iter().copied().find(|&f| draft.forms[f].layout == layout);
-        if let Some(form) = self.on_device.get(&id).and_then(|forms| find(forms, &self.draft)) {
-            return Ok(form);
-        }
-        if !self.on_device.contains_key(&id) {
-            // What is written to a queue arrives before everything that is submitted after it: so an upload stands
-            // directly behind the host node that computed the value, never among dispatches that may use its memory.
-            let from = self.on_host.get(&id).copied().unwrap_or(0);
-            let form = self.add_form(id, Layout::Linear)?;
-            self.stage((from, 2), Stage::Upload(form));
-            if layout == Layout::Linear {
-                return Ok(form);
-            }
-        }
-        let from = self.on_device[&id][0];
-        let (name, source) = (self.graph.value(id).name.clone(), self.draft.forms[from].clone());
-        let to = self.add_form(id, layout)?;
-        let dispatch =
-            convert::convert(&source.shape, source.layout, layout, source.storage, source.storage, self.device)
-                .map_err(PlanError::Options)?;
-        let run = Run {
-            node: None,
-            label: format!("{name}: {} to {layout}", source.layout),
-            inputs: vec![Some(Source::Form(from))],
-            outputs: vec![Target::Form(to)],
-            scratch: vec![],
-            dispatches: if source.units == 0 { vec![] } else { vec![dispatch] },
-            may_overwrite: vec![],
-            view_of: None,
-            concat: None,
-        };
-        self.stage((at, 0), Stage::Run(run));
-        Ok(to)
-    }
-
     fn run(&mut self, id: NodeId, candidate: Candidate, facts: &[Fact]) -> Result<(), PlanError> {
         let graph = self.graph;
         let node = graph.node(id);
@@ -279,8 +184,17 @@ impl Chooser<'_> {
         for (input, want) in node.inputs.iter().zip(&candidate.inputs) {
             inputs.push(match (input, want) {
                 (Some(value), Want::In(layout)) => Some(match graph.constant(*value) {
-                    Some(tensor) => Source::Constant(Box::new(self.constant(*value, tensor, *layout)?)),
-                    None => Source::Form(self.form(*value, *layout, at)?),
+                    Some(tensor) => {
+                        let storage = graph.fact(*value).and_then(|f| self.precision.constant(graph, node, f));
+                        Source::Constant(Box::new(self.constant(*value, tensor, *layout, storage)?))
+                    }
+                    None => {
+                        // A view is stored as what it is a view of.
+                        let output = node.outputs.first().copied().flatten();
+                        let like = output.filter(|_| candidate.view_of == Some(inputs.len()));
+                        let storage = self.own_storage(like.unwrap_or(*value))?;
+                        Source::Form(self.form(*value, *layout, storage, at)?)
+                    }
                 }),
                 _ => None,
             });
@@ -298,7 +212,7 @@ impl Chooser<'_> {
         let mut outputs = vec![];
         for (i, layout) in candidate.outputs.iter().enumerate() {
             outputs.push(match node.outputs.get(i).copied().flatten() {
-                Some(value) => Target::Form(self.add_form(value, *layout)?),
+                Some(value) => Target::Form(self.add_form(value, *layout, self.own_storage(value)?)?),
                 None => {
                     let fact = facts.get(i);
                     let shape = fact.and_then(Fact::concrete).unwrap_or_default();
@@ -313,7 +227,11 @@ impl Chooser<'_> {
         if let (Some(input), None, Some(&Target::Form(form))) = (candidate.view_of, view_of, outputs.first()) {
             let Form { units, storage, .. } = self.draft.forms[form];
             let flat = [usize::try_from(units.saturating_mul(4)).unwrap_or(usize::MAX)];
-            let mut copy = convert::convert(&flat, Layout::Linear, Layout::Linear, storage, storage, self.device)
+            let from = match inputs.get(input) {
+                Some(Some(Source::Constant(constant))) => constant.storage,
+                _ => storage,
+            };
+            let mut copy = convert::convert(&flat, Layout::Linear, Layout::Linear, from, storage, self.device)
                 .map_err(PlanError::Options)?;
             copy.bindings[0] = Binding::Input(input);
             dispatches = if units == 0 { vec![] } else { vec![copy] };
@@ -333,9 +251,15 @@ impl Chooser<'_> {
         Ok(())
     }
 
-    fn constant(&self, value: ValueId, tensor: &Tensor, layout: Layout) -> Result<Constant, PlanError> {
+    fn constant(
+        &self,
+        value: ValueId,
+        tensor: &Tensor,
+        layout: Layout,
+        storage: Option<Storage>,
+    ) -> Result<Constant, PlanError> {
         let layout = layout.canonical(tensor.shape());
-        let storage = Storage::of(tensor.element_type(), self.options.half).ok_or_else(|| {
+        let storage = storage.ok_or_else(|| {
             PlanError::Options(format!("a constant of {} cannot lie on the device", tensor.element_type()))
         })?;
         let units = units(tensor.shape(), layout).unwrap_or(u64::MAX);
@@ -367,7 +291,7 @@ impl Chooser<'_> {
         if self.graph.constant(value).is_some() || self.on_host.contains_key(&value) {
             return Ok(());
         }
-        let form = self.form(value, Layout::Linear, at)?;
+        let form = self.form(value, Layout::Linear, self.own_storage(value)?, at)?;
         self.stage((at, when), Stage::Download(form));
         self.on_host.insert(value, at);
         Ok(())

@@ -20,6 +20,7 @@ pub fn emit(
     places: Vec<NodePlace>,
     device: &DeviceFacts,
     shaders: &Shaders,
+    half: bool,
 ) -> Result<Schedule, PlanError> {
     let mut emitter = Emitter {
         draft,
@@ -39,7 +40,7 @@ pub fn emit(
     for at in 0..draft.stages.len() {
         emitter.stage(at)?;
     }
-    Ok(emitter.finish(graph, places, device))
+    Ok(emitter.finish(graph, places, device, half))
 }
 
 struct Emitter<'a> {
@@ -222,7 +223,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn finish(mut self, graph: Graph, places: Vec<NodePlace>, device: &DeviceFacts) -> Schedule {
+    fn finish(mut self, graph: Graph, places: Vec<NodePlace>, device: &DeviceFacts, half: bool) -> Schedule {
         let alignment = device.offset_alignment.max(256);
         let assignment = memory::assign(&self.needs, &self.conflicts, alignment, device.max_buffer_size);
         let lower_bound_bytes = memory::lower_bound(&self.needs);
@@ -297,6 +298,7 @@ impl Emitter<'_> {
         };
         Schedule {
             graph,
+            half,
             kernels: self.kernels.into_iter().map(|(kernel, _)| kernel).collect(),
             shaders: self.shaders.clone(),
             constants: self.constants,

@@ -8,6 +8,7 @@ mod choose;
 mod draft;
 mod emit;
 mod memory;
+mod precision;
 mod schedule;
 mod share;
 mod text;
@@ -39,7 +40,7 @@ pub enum Placement {
 pub struct PlanOptions {
     /// Where nodes may run.
     pub placement: Placement,
-    /// 32-bit floats are stored as 16-bit ones on the device.
+    /// 32-bit floats are stored as 16-bit ones on the device, but for those that the rules of `precision` keep.
     pub half: bool,
     /// Results may be written over what they were computed from.
     pub in_place: bool,
@@ -85,5 +86,5 @@ pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result
         }
     }
     let sharing = share::share(&draft, options.in_place, options.in_place_concat);
-    emit::emit(graph, &draft, &sharing, places, device, &options.shaders)
+    emit::emit(graph, &draft, &sharing, places, device, &options.shaders, options.half)
 }

@@ -132,6 +132,8 @@ pub struct Summary {
 pub struct Schedule {
     /// The graph that it runs: optimized, all dimensions numbers.
     pub graph: Graph,
+    /// Whether 32-bit floats are stored as 16-bit ones, but for those whose slots say otherwise.
+    pub half: bool,
     /// The pipelines, each once.
     pub kernels: Vec<Kernel>,
     /// What they are made of.

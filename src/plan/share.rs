@@ -121,7 +121,7 @@ impl Sharing {
             if !contiguous || (!last && !elements.is_multiple_of(4)) || form.layout != draft.forms[output].layout {
                 return;
             }
-            let bytes = form.units * form.storage.unit_bytes();
+            let bytes = form.units * draft.forms[output].storage.unit_bytes();
             let group = self.group[part];
             let uploaded = draft.stages.iter().any(|s| matches!(s, Stage::Upload(f) if self.group[*f] == group));
             if form.units > 0

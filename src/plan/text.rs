@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::schedule::{Bound, Region, Schedule, Step};
+use crate::kernel::Storage;
 
 /// Bytes as people read them.
 pub fn bytes(n: u64) -> String {
@@ -61,7 +62,12 @@ impl fmt::Display for Schedule {
                         match bound {
                             Bound::Slot(id) => {
                                 let slot = &self.slots[id.0];
-                                write!(f, "{}:", slot.layout)?;
+                                write!(f, "{}", slot.layout)?;
+                                // In a plan of 16 bits, what is not.
+                                if self.half && slot.storage == Storage::F32 {
+                                    f.write_str("/f32")?;
+                                }
+                                f.write_str(":")?;
                                 place(f, slot.region)?;
                             }
                             Bound::Scratch(region) => {

@@ -76,15 +76,14 @@ impl Adapter {
         candidate: &Candidate,
         inputs: &[Input],
         outputs: &[Value],
-        storages: &[Option<Storage>],
+        (input_storages, storages): (&[Option<Storage>], &[Option<Storage>]),
         in_place: Option<usize>,
-        half: bool,
     ) -> Result<Vec<Tensor>, String> {
         let mut input_buffers = vec![];
-        for (input, want) in inputs.iter().zip(&candidate.inputs) {
+        for (i, (input, want)) in inputs.iter().zip(&candidate.inputs).enumerate() {
             input_buffers.push(match (input.tensor(), want) {
                 (Some(tensor), Want::In(layout)) => {
-                    let storage = Storage::of(tensor.element_type(), half).ok_or("an input that no kernel can hold")?;
+                    let storage = input_storages[i].ok_or("an input that no kernel can hold")?;
                     Some(self.buffer(&stored(&with_padding(tensor, *layout)?, storage)?))
                 }
                 _ => None,

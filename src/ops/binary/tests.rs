@@ -176,7 +176,8 @@ fn sixteen_bits_round_to_infinity_and_spare_the_neighbour() {
     let inputs = [a, b].map(|v| Input::Run(Tensor::vector(v.to_vec())));
     for candidate in &operator("Mul").candidates(&request).unwrap() {
         let expected = expected.clone();
-        let got = adapter.run(candidate, &inputs, &[expected.clone().into()], &[Some(Storage::F16)], None, true);
+        let storages = (&[Some(Storage::F16); 2][..], &[Some(Storage::F16)][..]);
+        let got = adapter.run(candidate, &inputs, &[expected.clone().into()], storages, None);
         Tolerance::EXACT.compare(&got.unwrap()[0], &expected, None).unwrap();
     }
 }

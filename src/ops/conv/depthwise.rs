@@ -41,16 +41,17 @@ fn rows(problem: &Problem<'_>) -> Option<Candidate> {
             .define("IN_ROWS", ((rows - 1) * h.stride + h.kernel) as i64);
     }
     let count = problem.outputs * h.kernel * w.kernel;
-    let (binding, storage) = problem.constant(weights, pack::BIASED, &[], (count + problem.outputs).div_ceil(4))?;
-    let dispatch =
-        Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
+    let packed = problem.constant(weights, pack::FLAT, &[], (count, problem.outputs))?;
+    let dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), problem.request.storage(0).ok()?)
+        .bind(packed.binding, packed.storage);
     let planes = problem.samples * problem.outputs;
     let dispatch = problem
         .tail(dispatch)?
         .param("planes", planes)
         .param("outputs", problem.outputs)
         .param("multiplier", problem.group_outputs())
-        .param("biases", count);
+        .param("biases", packed.biases);
     let invocations = planes * h.output.div_ceil(rows) * w.output.div_ceil(4);
     let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
     let slowness = slowness(problem, 1.8, 3.0) * if written_out { 1.0 } else { 2.0 };
@@ -71,9 +72,10 @@ fn channels4(problem: &Problem<'_>) -> Option<Candidate> {
     }
     let groups = problem.outputs.div_ceil(4);
     let count = groups * h.kernel * w.kernel;
-    let (binding, storage) = problem.constant(weights, pack::DEPTHWISE4, &[], count + groups)?;
-    let dispatch =
-        Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
+    let packed = problem.constant(weights, pack::DEPTHWISE4, &[], (count * 4, groups * 4))?;
+    let dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), problem.request.storage(0).ok()?)
+        .bind(packed.binding, packed.storage);
     let planes = problem.samples * groups;
     let dispatch = problem.tail(dispatch)?.param("planes", planes).param("groups", groups).param("biases", count);
     let invocations = planes * h.output * w.output.div_ceil(2);

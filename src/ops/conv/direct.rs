@@ -16,10 +16,13 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let mut candidate = problem.candidate("direct", Layout::Linear);
     let kernel = Kernel::of("conv/direct.wgsl").define("WORKGROUP", WORKGROUP);
     let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?);
+    // Where the biases begin in the packed constant; 0 for none.
+    let mut biases = 0;
     if let Some(weights) = problem.weights {
-        let biases = if problem.biased { problem.outputs } else { 0 };
-        let (binding, storage) = problem.constant(weights, pack::FLAT, &[], (count + biases).div_ceil(4))?;
-        dispatch = dispatch.bind(binding, storage);
+        let listed = if problem.biased { problem.outputs } else { 0 };
+        let packed = problem.constant(weights, pack::FLAT, &[], (count, listed))?;
+        biases = if problem.biased { packed.biases } else { 0 };
+        dispatch = dispatch.bind(packed.binding, packed.storage);
     } else {
         candidate.inputs[1] = Want::In(Layout::Linear);
         dispatch = dispatch.bind(Binding::Input(1), problem.request.storage(1).ok()?);
@@ -37,8 +40,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .param("group_inputs", problem.group_inputs())
         .param("group_outputs", problem.group_outputs())
         .param("channels", problem.inputs)
-        // Where the biases begin in the packed constant; 0 for none.
-        .param("biases", if problem.biased && problem.weights.is_some() { count } else { 0 })
+        .param("biases", biases)
         .param("elements", problem.y_shape.iter().product::<usize>());
     for (axis, names) in problem.axes.into_iter().zip(AXIS_PARAMS) {
         let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];

@@ -24,7 +24,7 @@ mod tests;
 mod workgroup;
 
 pub(super) use direct::AXIS_PARAMS;
-pub(super) use pack::FLAT;
+pub(super) use pack::{FLAT, constant};
 pub(super) use problem::activated;
 
 /// A convolution, with what rewrites fuse into it.
@@ -41,6 +41,8 @@ pub(crate) struct Conv {
     pub activation: Activation,
     /// Whether input 3 is added before the activation.
     pub residual: bool,
+    /// See [`Operator::cancellation`]; set where a batch norm is folded in.
+    pub cancellation: f32,
 }
 
 /// Makes a Conv from its definition.
@@ -154,6 +156,10 @@ impl Operator for Conv {
             return Err("no kernel fits this device's limits".to_owned());
         }
         Ok(candidates)
+    }
+
+    fn cancellation(&self) -> f32 {
+        self.cancellation
     }
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {

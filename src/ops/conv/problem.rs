@@ -1,8 +1,9 @@
 //! A convolution in numbers: what the candidates of all kernel families start from.
 
 use super::Conv;
+use super::pack::{self, Packed};
 use crate::graph::{Activation, Request};
-use crate::kernel::{Binding, Candidate, Constant, DeviceFacts, Dispatch, Layout, Packing, Storage, Want, units};
+use crate::kernel::{Binding, Candidate, DeviceFacts, Dispatch, Layout, Packing, Want, units};
 use crate::ops::window::{Axis, three};
 use crate::tensor::{ElementType, Tensor, shape};
 
@@ -116,19 +117,16 @@ impl<'a> Problem<'a> {
         Candidate::new(name, wants, vec![layout.canonical(&self.y_shape)])
     }
 
-    /// The weights and the bias in one constant, packed by `packing` into so many units. Its parameters are those
-    /// given and then the bits of the bias: one buffer fewer, so that the residual still fits the floor of four.
+    /// The weights, packed by `packing` into so many elements, and so many biases in one constant.
     pub fn constant(
         &self,
         weights: &Tensor,
         packing: Packing,
         parameters: &[usize],
-        units: usize,
-    ) -> Option<(Binding, Storage)> {
+        (elements, biases): (usize, usize),
+    ) -> Option<Packed> {
         let storage = self.request.storage(1).ok()?;
-        let parameters = [parameters, &self.bias].concat();
-        let constant = Constant { source: weights.clone(), packing, parameters, storage, units: units as u64 };
-        Some((Binding::Constant(Box::new(constant)), storage))
+        Some(pack::constant(weights, packing, parameters, (elements, biases), &self.bias, storage))
     }
 
     /// Binds the residual, if there is one, and the output, and sets the parameters of the tail.

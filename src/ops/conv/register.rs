@@ -31,9 +31,10 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .define("WORKGROUP", WORKGROUP)
         .define("PIXELS", PIXELS as i64)
         .define("QUADS", quads as i64);
-    let (binding, storage) = problem.constant(weights, pack::QUADS, &[], count + out_quads)?;
-    let dispatch =
-        Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
+    let packed = problem.constant(weights, pack::QUADS, &[], (count * 4, out_quads * 4))?;
+    let dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), problem.request.storage(0).ok()?)
+        .bind(packed.binding, packed.storage);
     let invocations = problem.samples * out_quads.div_ceil(quads) * h.output * w.output.div_ceil(PIXELS);
     let dispatch = problem
         .tail(dispatch)?

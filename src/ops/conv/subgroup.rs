@@ -62,15 +62,16 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
             .define("UNITS_BEFORE", units_before as i64);
     }
     let run = if rows { w.kernel } else { h.kernel * w.kernel };
-    let (binding, storage) =
-        problem.constant(weights, pack::PANELS, &[block, inputs, run], count + (blocks * block).div_ceil(4))?;
-    let dispatch =
-        Dispatch::of(kernel).bind(Binding::Input(0), problem.request.storage(0).ok()?).bind(binding, storage);
+    let packed = problem.constant(weights, pack::PANELS, &[block, inputs, run], (count * 4, blocks * block))?;
+    let dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), problem.request.storage(0).ok()?)
+        .bind(packed.binding, packed.storage);
     let mut dispatch = problem.tail(dispatch)?;
     if pointwise {
         dispatch = dispatch.param("units", units);
     }
-    dispatch = dispatch.param("inputs", problem.inputs).param("outputs", problem.outputs).param("biases", count * 4);
+    dispatch =
+        dispatch.param("inputs", problem.inputs).param("outputs", problem.outputs).param("biases", packed.biases);
     if !pointwise {
         dispatch = axis_params(dispatch, [h, w]);
     }

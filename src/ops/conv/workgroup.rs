@@ -33,10 +33,10 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     }
     let steps = problem.inputs.div_ceil(4);
     let count = out_quads * h.kernel * w.kernel * steps * 4;
-    let (binding, storage) = problem.constant(weights, pack::QUADS, &[], count + out_quads)?;
+    let packed = problem.constant(weights, pack::QUADS, &[], (count * 4, out_quads * 4))?;
     let dispatch = Dispatch::of(Kernel::of("conv/workgroup.wgsl").define("QUADS", quads as i64))
         .bind(Binding::Input(0), problem.request.storage(0).ok()?)
-        .bind(binding, storage);
+        .bind(packed.binding, packed.storage);
     let dispatch =
         problem.tail(dispatch)?.param("inputs", problem.inputs).param("out_quads", out_quads).param("biases", count);
     let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= problem.device.max_workgroups);

@@ -201,9 +201,8 @@ mod tests {
                         candidate,
                         &[Input::Run(x.clone())],
                         &[expected.clone().into()],
-                        &[Some(Storage::I32)],
+                        (&[Some(Storage::F32)], &[Some(Storage::I32)]),
                         None,
-                        false,
                     );
                     Tolerance::EXACT.compare(&got.unwrap()[0], &expected, None).unwrap();
                 }

@@ -1,0 +1,137 @@
+//! The forms of values on the device: what they are stored as, where they lie already, and what brings them there.
+
+use super::super::draft::{Form, FormId, Run, Source, Stage, Target};
+use super::{Chooser, overhead};
+use crate::error::PlanError;
+use crate::graph::{Fact, Node, ValueId};
+use crate::kernel::{Layout, Storage, units};
+use crate::ops::convert;
+
+impl Chooser<'_> {
+    /// What a node's output is stored as on the device.
+    pub(super) fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
+        match value {
+            Some(value) if self.narrow.contains(&value) => Some(Storage::I32),
+            Some(value) => self.precision.value(value, fact),
+            None => Storage::of(fact.element_type, self.options.half),
+        }
+    }
+
+    /// What a node's input is stored as on the device.
+    pub(super) fn operand_storage(&self, node: &Node, id: ValueId, fact: &Fact) -> Option<Storage> {
+        match self.graph.constant(id) {
+            Some(_) => self.precision.constant(self.graph, node, fact),
+            None => self.precision.value(id, fact),
+        }
+    }
+
+    /// The layout in which a value lies on the device first; linear if it does not.
+    pub(super) fn layout(&self, id: ValueId) -> Layout {
+        self.on_device
+            .get(&id)
+            .and_then(|forms| forms.first())
+            .map_or(Layout::Linear, |&form| self.draft.forms[form].layout)
+    }
+
+    /// What it costs to have a value in a layout, and in another storage than its own if one is named.
+    pub(super) fn conversion_cost(&self, id: ValueId, layout: Layout, storage: Option<Storage>) -> f64 {
+        if self.graph.constant(id).is_some() {
+            return 0.0;
+        }
+        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
+        let layout = layout.canonical(&shape);
+        let forms = self.on_device.get(&id).map_or(&[][..], Vec::as_slice);
+        let fits = |form: &Form| form.layout == layout && storage.is_none_or(|s| s == form.storage);
+        if forms.iter().any(|&f| fits(&self.draft.forms[f])) {
+            return 0.0;
+        }
+        let bytes = units(&shape, layout).unwrap_or(u64::MAX) as f64 * 16.0;
+        let move_it = overhead(self.device) + bytes * 2.0 / 10.0;
+        if forms.is_empty() && layout != Layout::Linear { 2.0 * move_it } else { move_it }
+    }
+
+    /// A value's own storage on the device.
+    pub(super) fn own_storage(&self, value: ValueId) -> Result<Storage, PlanError> {
+        let info = self.graph.value(value);
+        let storage = info.fact.as_ref().and_then(|f| self.storage(Some(value), f));
+        storage.ok_or_else(|| PlanError::Options(format!("value '{}' cannot lie on the device", info.name)))
+    }
+
+    pub(super) fn add_form(&mut self, value: ValueId, layout: Layout, storage: Storage) -> Result<FormId, PlanError> {
+        let info = self.graph.value(value);
+        let Some(shape) = info.fact.as_ref().and_then(Fact::concrete) else {
+            return Err(PlanError::Options(format!("value '{}' cannot lie on the device", info.name)));
+        };
+        let layout = layout.canonical(&shape);
+        let units = units(&shape, layout).unwrap_or(u64::MAX);
+        self.check_size(&info.name, units.saturating_mul(storage.unit_bytes()))?;
+        self.draft.forms.push(Form { value, shape, layout, storage, units });
+        let form = self.draft.forms.len() - 1;
+        self.on_device.entry(value).or_default().push(form);
+        Ok(form)
+    }
+
+    /// Bytes that a value may take: one binding covers it, in whole 16 bytes, and an index of an element is a u32.
+    pub(super) fn limit(&self) -> u64 {
+        self.device.max_binding_size.min(self.device.max_buffer_size).min(u64::from(u32::MAX)) / 16 * 16
+    }
+
+    pub(super) fn check_size(&self, name: &str, bytes: u64) -> Result<(), PlanError> {
+        let limit = self.limit();
+        match bytes > limit {
+            true => Err(PlanError::TooLarge { name: name.to_owned(), bytes, limit }),
+            false => Ok(()),
+        }
+    }
+
+    pub(super) fn stage(&mut self, order: (usize, u8), stage: Stage) {
+        self.order.push(order);
+        self.draft.stages.push(stage);
+    }
+
+    /// The form of a value in a layout and a storage, uploaded or converted if need be, before the node at `at`.
+    pub(super) fn form(
+        &mut self,
+        id: ValueId,
+        layout: Layout,
+        storage: Storage,
+        at: usize,
+    ) -> Result<FormId, PlanError> {
+        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
+        let layout = layout.canonical(&shape);
+        let fits = |form: &Form| form.layout == layout && form.storage == storage;
+        let mut forms = self.on_device.get(&id).into_iter().flatten();
+        if let Some(&form) = forms.find(|&&f| fits(&self.draft.forms[f])) {
+            return Ok(form);
+        }
+        if !self.on_device.contains_key(&id) {
+            // What is written to a queue arrives before everything that is submitted after it: so an upload stands
+            // directly behind the host node that computed the value, never among dispatches that may use its memory.
+            let from = self.on_host.get(&id).copied().unwrap_or(0);
+            let own = self.own_storage(id)?;
+            let form = self.add_form(id, Layout::Linear, own)?;
+            self.stage((from, 2), Stage::Upload(form));
+            if layout == Layout::Linear && storage == own {
+                return Ok(form);
+            }
+        }
+        let from = self.on_device[&id][0];
+        let (name, source) = (self.graph.value(id).name.clone(), self.draft.forms[from].clone());
+        let to = self.add_form(id, layout, storage)?;
+        let dispatch = convert::convert(&source.shape, source.layout, layout, source.storage, storage, self.device)
+            .map_err(PlanError::Options)?;
+        let run = Run {
+            node: None,
+            label: format!("{name}: {} to {layout}", source.layout),
+            inputs: vec![Some(Source::Form(from))],
+            outputs: vec![Target::Form(to)],
+            scratch: vec![],
+            dispatches: if source.units == 0 { vec![] } else { vec![dispatch] },
+            may_overwrite: vec![],
+            view_of: None,
+            concat: None,
+        };
+        self.stage((at, 0), Stage::Run(run));
+        Ok(to)
+    }
+}
