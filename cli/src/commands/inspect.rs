@@ -1,9 +1,10 @@
 //! `rimlight inspect`: what a model is and what a run of it does, before it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
+use rimlight::kernel::Storage;
 use rimlight::plan::{Place, Schedule, readable_bytes};
 use rimlight::{Device, Graph, Model, Plan};
 
@@ -192,10 +193,34 @@ pub fn planned(plan: &Plan, device: &Device, notes: &[String]) -> String {
     let activations = readable_bytes(s.activation_bytes);
     table.row(["activations", &format!("{activations}, lower bound {}", readable_bytes(s.lower_bound_bytes))]);
     table.row(["constants", &readable_bytes(s.constant_bytes)]);
+    if schedule.half {
+        let (names, bytes) = single(schedule);
+        let all: BTreeSet<_> = schedule.slots.iter().map(|slot| slot.value).collect();
+        let count = format!(
+            "{} of {} values, {} (--steps and --json name them)",
+            names.len(),
+            all.len(),
+            readable_bytes(bytes)
+        );
+        table.row(["kept in 32 bits", &count]);
+    }
     table.row(["memory", &timeline::line(schedule, 60)]);
     text.push_str(&table.to_string());
     text.push_str(&places(schedule));
     text
+}
+
+/// The values that a plan of 16 bits stores in 32, in the order in which they come up, and their bytes.
+fn single(schedule: &Schedule) -> (Vec<&str>, u64) {
+    let mut values = vec![];
+    let mut bytes = 0;
+    for slot in schedule.slots.iter().filter(|slot| schedule.half && slot.storage == Storage::F32) {
+        if !values.contains(&slot.value) {
+            values.push(slot.value);
+            bytes += slot.region.size;
+        }
+    }
+    (values.into_iter().map(|value| schedule.graph.value(value).name.as_str()).collect(), bytes)
 }
 
 /// Where each operator runs: the kinds of kernel with how often, and every node that is on the host.
@@ -288,6 +313,8 @@ fn schedule_json(schedule: &Schedule) -> serde_json::Value {
         "conversions": s.conversions,
         "pipelines": s.pipelines,
         "host_nodes": s.host_nodes,
+        "half": schedule.half,
+        "single_precision_values": single(schedule).0,
         "work": s.work,
         "live_bytes": timeline::live(schedule),
         "nodes": schedule.places.iter().map(place).collect::<Vec<_>>(),
