@@ -34,11 +34,13 @@ pub mod reduce;
 mod remap;
 pub(crate) mod reshape;
 pub(crate) mod resize;
+mod scatter;
 pub mod select;
 mod shape;
 pub(crate) mod slice;
 mod split;
 pub(crate) mod strided;
+mod top_k;
 pub(crate) mod transpose;
 pub mod unary;
 pub(crate) mod window;
@@ -149,6 +151,9 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Reshape", 1, reshape::from_definition),
     ("", "Resize", 10, resize::from_definition),
     ("", "Round", 11, unary::make),
+    ("", "Scatter", 9, scatter::from_definition),
+    ("", "ScatterElements", 11, scatter::from_definition),
+    ("", "ScatterND", 11, scatter::from_definition),
     ("", "Selu", 1, unary::make),
     ("", "Shape", 1, shape::from_definition),
     ("", "Sigmoid", 1, unary::make),
@@ -171,6 +176,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "Tanh", 1, unary::make),
     ("", "ThresholdedRelu", 10, unary::make),
     ("", "Tile", 6, expand::from_definition),
+    ("", "TopK", 1, top_k::from_definition),
     ("", "Transpose", 1, transpose::from_definition),
     ("", "Trilu", 14, mask::from_definition),
     ("", "Unsqueeze", 1, reshape::from_definition),

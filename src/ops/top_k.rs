@@ -1,0 +1,147 @@
+//! TopK (ONNX opsets 1, 10, 11, 24): the largest or smallest elements along an axis, and where they stand. On the host.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::graph::{
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+};
+use crate::tensor::shape::axis;
+use crate::tensor::{ElementType, Tensor};
+
+/// The first `k` elements along an axis by size. Equal ones keep their order; NaN is taken for the largest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TopK {
+    axis: i64,
+    largest: bool,
+    /// The number, where it is an attribute (before operator set 10); else it is input 1.
+    k: Option<i64>,
+}
+
+pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    let k = match d.opset {
+        ..10 => Some(d.int("k")?.ok_or(DefinitionError::Missing("k"))?),
+        _ => None,
+    };
+    // Results that need not be sorted may be.
+    Ok(Arc::new(TopK { axis: d.int("axis")?.unwrap_or(-1), largest: d.flag("largest", true)?, k }))
+}
+
+impl TopK {
+    /// The axis, and the number if it can be had of that many elements.
+    fn fit(&self, x: &[usize], k: i64) -> Result<(usize, usize), ShapeError> {
+        let at = axis(self.axis, x.len()).ok_or_else(|| ShapeError::new("its axis is out of range"))?;
+        let count = usize::try_from(k).ok().filter(|&k| k <= x[at]);
+        let wrong = || ShapeError::new(format!("there are no {k} elements along axis {at} of {x:?}"));
+        count.map(|k| (at, k)).ok_or_else(wrong)
+    }
+}
+
+impl Operator for TopK {
+    fn name(&self) -> &str {
+        "TopK"
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let x = Fact::at(inputs, 0)?;
+        let at =
+            axis(self.axis, x.rank()).ok_or_else(|| ShapeError::new(format!("its axis is out of range for {x}")))?;
+        if x.element_type == ElementType::Bool {
+            return Err(ShapeError::new("truth values have no order"));
+        }
+        let k = match self.k {
+            Some(k) => Some(k),
+            None => Fact::at(inputs, 1)?.integers().and_then(|k| k.first().copied()),
+        };
+        if let (Some(k), Some(x)) = (k, x.concrete()) {
+            self.fit(&x, k)?;
+        }
+        let mut shape = x.shape.clone();
+        shape[at] = match k {
+            Some(k) => Dim::from(usize::try_from(k).map_err(|_| ShapeError::new(format!("k is {k}")))?),
+            None => Dim::Unknown,
+        };
+        let values = x.with_shape(shape);
+        let places = values.with_type(ElementType::I64);
+        Ok(vec![values, places])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let x = inputs.tensor(0)?;
+        let k = match self.k {
+            Some(k) => Some(k),
+            None => inputs.integers(1)?.and_then(|k| k.first().copied()),
+        };
+        let (at, k) = self.fit(x.shape(), k.ok_or_else(|| ShapeError::new("k is missing"))?)?;
+        let (n, inner) = (x.shape()[at], x.shape()[at + 1..].iter().product::<usize>());
+        let mut shape = x.shape().to_vec();
+        shape[at] = k;
+        let count = Tensor::bounded(ElementType::I64, &shape)?;
+        // 64-bit integers are compared as such.
+        let integers = x.integers();
+        let numbers = if integers.is_some() { vec![] } else { x.to_f64() };
+        let order = |a: usize, b: usize| match &integers {
+            Some(v) => v[a].cmp(&v[b]),
+            None => match (numbers[a].is_nan(), numbers[b].is_nan()) {
+                (false, false) => numbers[a].partial_cmp(&numbers[b]).unwrap_or(Ordering::Equal),
+                (a, b) => a.cmp(&b),
+            },
+        };
+        let (mut from, mut places) = (vec![0usize; count], vec![0i64; count]);
+        let mut line: Vec<usize> = Vec::with_capacity(n);
+        let lanes = if count == 0 { 0 } else { count / k };
+        for lane in 0..lanes {
+            let (outer, lane) = (lane / inner, lane % inner);
+            line.clear();
+            line.extend(0..n);
+            let element = |i: usize| (outer * n + i) * inner + lane;
+            line.sort_by(|&a, &b| {
+                let order = order(element(a), element(b));
+                if self.largest { order.reverse() } else { order }
+            });
+            for (i, &place) in line.iter().take(k).enumerate() {
+                let to = (outer * k + i) * inner + lane;
+                from[to] = element(place);
+                places[to] = i64::try_from(place).unwrap_or(i64::MAX);
+            }
+        }
+        let size = x.element_type().size();
+        let bytes: Vec<u8> = from.iter().flat_map(|&e| &x.bytes()[e * size..(e + 1) * size]).copied().collect();
+        Ok(vec![
+            Tensor::from_bytes(x.element_type(), shape.clone(), bytes.into())?.into(),
+            Tensor::new(shape, places)?.into(),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(d: &Definition, x: Tensor, k: i64) -> Result<(Tensor, Tensor), String> {
+        let inputs = [x, Tensor::vector(vec![k])].map(Value::Tensor);
+        let operator = from_definition(d).map_err(|e| e.to_string())?;
+        let result = operator.evaluate(&mut Context::default(), Inputs(&inputs.each_ref().map(Some)));
+        let mut result = result.map_err(|e| e.to_string())?;
+        let (Value::Tensor(places), Value::Tensor(values)) = (result.remove(1), result.remove(0));
+        Ok((values, places))
+    }
+
+    #[test]
+    fn the_first_by_size_and_where_they_stand() {
+        let x = Tensor::new([2, 4], vec![3f32, 1.0, 3.0, 2.0, f32::NAN, -1.0, 5.0, f32::NEG_INFINITY]).unwrap();
+        let (values, places) = run(&Definition::new("TopK"), x.clone(), 2).unwrap();
+        assert_eq!(places.as_slice::<i64>().unwrap(), [0, 2, 0, 2]);
+        let values = values.as_slice::<f32>().unwrap();
+        assert_eq!((&values[..2], values[3]), (&[3.0, 3.0][..], 5.0));
+        assert!(values[2].is_nan());
+        let least = Definition::new("TopK").attribute("largest", 0i64).attribute("axis", 0i64);
+        let (_, places) = run(&least, x.clone(), 1).unwrap();
+        assert_eq!(places.as_slice::<i64>().unwrap(), [0, 1, 0, 1]);
+        assert_eq!(run(&least, x.clone(), 0).unwrap().0.shape(), [0, 4]);
+        assert!(run(&least, x.clone(), 3).is_err());
+        assert!(run(&least, x, -1).is_err());
+        let large = Tensor::vector(vec![i64::MAX - 1, i64::MAX]);
+        assert_eq!(run(&Definition::new("TopK"), large, 1).unwrap().1.as_slice::<i64>().unwrap(), [1]);
+    }
+}
