@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
-use super::simd::{dispatch, each_vector, load};
+use super::simd::{dispatch, each_vector, load, select};
 use super::tasks;
 use crate::graph::{EvaluateError, Fact, Operator};
 use crate::ops::binary::Binary;
@@ -26,6 +26,13 @@ enum Arithmetic {
 }
 
 impl Arithmetic {
+    /// Of `a` and `b`, or of `b` and `a` if they are swapped.
+    #[inline(always)]
+    fn ordered<S: Simd>(self, simd: S, swapped: bool, a: S::f32s, b: S::f32s) -> S::f32s {
+        let (a, b) = if swapped { (b, a) } else { (a, b) };
+        self.apply(simd, a, b)
+    }
+
     #[inline(always)]
     fn apply<S: Simd>(self, simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
         match self {
@@ -35,14 +42,14 @@ impl Arithmetic {
             Self::Div => simd.div_f32s(a, b),
             // A NaN is not equal to itself; it stays, whichever operand it is.
             Self::Max => {
-                let larger = simd.select_f32s(simd.less_than_f32s(b, a), a, b);
-                simd.select_f32s(simd.equal_f32s(a, a), larger, a)
+                let larger = select(simd, simd.less_than_f32s(b, a), a, b);
+                select(simd, simd.equal_f32s(a, a), larger, a)
             }
             Self::Min => {
-                let smaller = simd.select_f32s(simd.less_than_f32s(a, b), a, b);
-                simd.select_f32s(simd.equal_f32s(a, a), smaller, a)
+                let smaller = select(simd, simd.less_than_f32s(a, b), a, b);
+                select(simd, simd.equal_f32s(a, a), smaller, a)
             }
-            Self::PRelu => simd.select_f32s(simd.less_than_f32s(a, simd.splat_f32s(0.0)), simd.mul_f32s(a, b), a),
+            Self::PRelu => select(simd, simd.less_than_f32s(a, simd.splat_f32s(0.0)), simd.mul_f32s(a, b), a),
         }
     }
 }
@@ -148,10 +155,6 @@ impl WithSimd for Combine<'_> {
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { binary, swapped, y, first, other } = self;
         let &Repeated { arithmetic, middle, inner, .. } = binary;
-        let combine = |y: S::f32s, x: S::f32s| {
-            let (a, b) = if swapped { (x, y) } else { (y, x) };
-            arithmetic.apply(simd, a, b)
-        };
         // Stretches over which `other` is either one number or a run of neighbours.
         let stretch = if inner > 1 { inner } else { middle };
         let mut done = 0;
@@ -162,10 +165,12 @@ impl WithSimd for Combine<'_> {
             done += length;
             if inner > 1 || middle == 1 {
                 let x = simd.splat_f32s(other[at / inner % middle]);
-                each_vector(simd, y, |y, _| combine(y, x));
+                each_vector(simd, y, |y, _| arithmetic.ordered(simd, swapped, y, x));
             } else {
                 let x = &other[at % middle..][..length];
-                each_vector(simd, y, |y, i| combine(y, load(simd, &x[i..(i + S::F32_LANES).min(length)])));
+                each_vector(simd, y, |y, i| {
+                    arithmetic.ordered(simd, swapped, y, load(simd, &x[i..(i + S::F32_LANES).min(length)]))
+                });
             }
         }
     }

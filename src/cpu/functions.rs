@@ -5,7 +5,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
-use super::simd::{activate, dispatch, each_vector, exp};
+use super::simd::{activate, dispatch, exp, load, magnitude, negated, select, store};
 use super::tasks;
 use crate::graph::{Activation, EvaluateError, Fact, Operator};
 use crate::ops::binary::Binary;
@@ -70,14 +70,14 @@ impl Function {
         let splat = |v: f32| simd.splat_f32s(v);
         match self {
             Self::Activation(activation) => activate(simd, x, activation),
-            Self::Abs => simd.abs_f32s(x),
+            Self::Abs => magnitude(simd, x),
             Self::Exp => {
                 // Near the end of f32's range e · eˣ⁻¹, and beyond it what `exp` gives is replaced.
                 let large = simd.less_than_f32s(splat(80.0), x);
-                let y = exp(simd, simd.select_f32s(large, simd.sub_f32s(x, splat(1.0)), x));
-                let y = simd.select_f32s(large, simd.mul_f32s(y, splat(std::f32::consts::E)), y);
-                let y = simd.select_f32s(simd.less_than_f32s(x, splat(-86.0)), splat(0.0), y);
-                simd.select_f32s(simd.less_than_f32s(splat(88.722_84), x), splat(f32::INFINITY), y)
+                let y = exp(simd, select(simd, large, simd.sub_f32s(x, splat(1.0)), x));
+                let y = select(simd, large, simd.mul_f32s(y, splat(std::f32::consts::E)), y);
+                let y = select(simd, simd.less_than_f32s(x, splat(-86.0)), splat(0.0), y);
+                select(simd, simd.less_than_f32s(splat(88.722_84), x), splat(f32::INFINITY), y)
             }
             Self::Erf => erf(simd, x),
             Self::Gelu => {
@@ -92,7 +92,7 @@ impl Function {
                 let half = simd.mul_f32s(x, splat(0.5));
                 simd.mul_add_e_f32s(half, tanh(simd, simd.mul_f32s(x, inner)), half)
             }
-            Self::Neg => simd.neg_f32s(x),
+            Self::Neg => negated(simd, x),
             Self::Reciprocal => simd.div_f32s(splat(1.0), x),
             Self::Sqrt => simd.sqrt_f32s(x),
             Self::Square => simd.mul_f32s(x, x),
@@ -103,30 +103,33 @@ impl Function {
 /// `c₀ + c₁z + c₂z² + …`
 #[inline(always)]
 fn polynomial<S: Simd>(simd: S, z: S::f32s, coefficients: &[f32]) -> S::f32s {
-    let sum = simd.splat_f32s(0.0);
-    coefficients.iter().rev().fold(sum, |sum, c| simd.mul_add_e_f32s(sum, z, simd.splat_f32s(*c)))
+    let mut sum = simd.splat_f32s(0.0);
+    for c in coefficients.iter().rev() {
+        sum = simd.mul_add_e_f32s(sum, z, simd.splat_f32s(*c));
+    }
+    sum
 }
 
 /// tanh x to within 3 units in the last place.
 #[inline(always)]
 pub(super) fn tanh<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v: f32| simd.splat_f32s(v);
-    let size = simd.abs_f32s(x);
+    let size = magnitude(simd, x);
     // Up to 0.7: x times a polynomial of x².
     let near = [1.0, -0.333_331_3, 0.133_284_15, -0.053_526_01, 0.020_024_453, -0.005_088_331];
     let near = simd.mul_f32s(x, polynomial(simd, simd.mul_f32s(x, x), &near));
     // Beyond: 1 − 2 / (e²ˣ + 1), with the sign of x.
     let e = exp(simd, simd.add_f32s(size, size));
     let far = simd.sub_f32s(splat(1.0), simd.div_f32s(splat(2.0), simd.add_f32s(e, splat(1.0))));
-    let far = simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), simd.neg_f32s(far), far);
-    simd.select_f32s(simd.less_than_f32s(size, splat(0.7)), near, far)
+    let far = select(simd, simd.less_than_f32s(x, splat(0.0)), negated(simd, far), far);
+    select(simd, simd.less_than_f32s(size, splat(0.7)), near, far)
 }
 
 /// erf x to within 4 units in the last place.
 #[inline(always)]
 fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v: f32| simd.splat_f32s(v);
-    let size = simd.abs_f32s(x);
+    let size = magnitude(simd, x);
     let square = simd.mul_f32s(x, x);
     // Up to 0.9: x times a polynomial of x².
     let near = [
@@ -139,13 +142,13 @@ fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     ];
     let near = simd.mul_f32s(x, polynomial(simd, square, &near));
     // Beyond: 1 − e^(−x²) · p(t) with t = 1 / (1 + x/2), with the sign of x; from 4 on that is 1.
-    let size = simd.select_f32s(simd.less_than_f32s(splat(4.0), size), splat(4.0), size);
+    let size = select(simd, simd.less_than_f32s(splat(4.0), size), splat(4.0), size);
     let t = simd.div_f32s(splat(1.0), simd.mul_add_e_f32s(size, splat(0.5), splat(1.0)));
     let far = [0.000_631_853_2, 0.273_260_1, 0.332_908_07, 0.095_000_17, 0.414_363_07, -0.066_619_35, -0.050_182_213];
-    let tail = simd.mul_f32s(exp(simd, simd.neg_f32s(simd.mul_f32s(size, size))), polynomial(simd, t, &far));
+    let tail = simd.mul_f32s(exp(simd, negated(simd, simd.mul_f32s(size, size))), polynomial(simd, t, &far));
     let far = simd.sub_f32s(splat(1.0), tail);
-    let far = simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), simd.neg_f32s(far), far);
-    simd.select_f32s(simd.less_than_f32s(simd.abs_f32s(x), splat(0.9)), near, far)
+    let far = select(simd, simd.less_than_f32s(x, splat(0.0)), negated(simd, far), far);
+    select(simd, simd.less_than_f32s(magnitude(simd, x), splat(0.9)), near, far)
 }
 
 /// The kernel of an operator that applies such a function to each element.
@@ -162,7 +165,14 @@ impl WithSimd for Apply<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        each_vector(simd, self.0, |v, _| self.1.apply(simd, v));
+        let (vectors, rest) = S::as_mut_simd_f32s(self.0);
+        for v in vectors {
+            *v = self.1.apply(simd, *v);
+        }
+        if !rest.is_empty() {
+            let v = self.1.apply(simd, load(simd, rest));
+            store(simd, rest, v);
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
-use super::simd::{dispatch, load, store};
+use super::simd::{dispatch, load, magnitude, select, store};
 use super::tasks;
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::pool::Kind;
@@ -124,22 +124,22 @@ impl WithSimd for Lanes<'_> {
         match self.function {
             Function::Sum => walk(simd, self, 0.0, itself, add, |all| all),
             Function::Mean => walk(simd, self, 0.0, itself, add, |all| all / count),
-            Function::L1 => walk(simd, self, 0.0, |x| simd.abs_f32s(x), add, |all| all),
+            Function::L1 => walk(simd, self, 0.0, |x| magnitude(simd, x), add, |all| all),
             Function::L2 => walk(simd, self, 0.0, square, add, f32::sqrt),
             Function::SumSquare => walk(simd, self, 0.0, square, add, |all| all),
             Function::Max => {
-                let join = |a, b| simd.select_f32s(simd.less_than_f32s(a, b), b, a);
+                let join = |a, b| select(simd, simd.less_than_f32s(a, b), b, a);
                 walk(simd, self, f32::NEG_INFINITY, itself, join, |all| all);
             }
             Function::Min => {
-                let join = |a, b| simd.select_f32s(simd.less_than_f32s(b, a), b, a);
+                let join = |a, b| select(simd, simd.less_than_f32s(b, a), b, a);
                 walk(simd, self, f32::INFINITY, itself, join, |all| all);
             }
             Function::PoolMax => {
-                let larger = |a, b| simd.select_f32s(simd.less_than_f32s(a, b), b, a);
+                let larger = |a, b| select(simd, simd.less_than_f32s(a, b), b, a);
                 // A NaN is not equal to itself.
-                let join = |a, b| simd.select_f32s(simd.equal_f32s(b, b), larger(a, b), b);
-                let join = |a, b| simd.select_f32s(simd.equal_f32s(a, a), join(a, b), a);
+                let join = |a, b| select(simd, simd.equal_f32s(b, b), larger(a, b), b);
+                let join = |a, b| select(simd, simd.equal_f32s(a, a), join(a, b), a);
                 walk(simd, self, f32::MIN, itself, join, |all| all);
             }
         }

@@ -94,6 +94,26 @@ pub(super) fn store<S: Simd>(_: S, to: &mut [f32], v: S::f32s) {
     to.copy_from_slice(&bytemuck::cast_slice(&[v])[..length]);
 }
 
+/// The elements of `a` where the mask is set, else those of `b`. This and the next two are here because pulp's own are not
+/// always inlined, and are then compiled without the vectors that their caller may use.
+#[inline(always)]
+pub(super) fn select<S: Simd>(simd: S, mask: S::m32s, a: S::f32s, b: S::f32s) -> S::f32s {
+    let bits = simd.select_u32s(mask, simd.transmute_u32s_f32s(a), simd.transmute_u32s_f32s(b));
+    simd.transmute_f32s_u32s(bits)
+}
+
+/// Each element with the other sign.
+#[inline(always)]
+pub(super) fn negated<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    simd.xor_f32s(simd.splat_f32s(-0.0), x)
+}
+
+/// Each element without its sign.
+#[inline(always)]
+pub(super) fn magnitude<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    simd.and_f32s(simd.splat_f32s(f32::from_bits(0x7FFF_FFFF)), x)
+}
+
 /// e to the power of each element, to within 2 units in the last place; arguments beyond f32's range are clamped.
 #[inline(always)]
 pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
@@ -126,14 +146,14 @@ pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> 
         Activation::Relu => simd.max_f32s(splat(0.0), x),
         Activation::Clip(low, high) => simd.min_f32s(splat(high), simd.max_f32s(splat(low), x)),
         Activation::LeakyRelu(alpha) => {
-            simd.select_f32s(simd.less_than_f32s(x, splat(0.0)), simd.mul_f32s(splat(alpha), x), x)
+            select(simd, simd.less_than_f32s(x, splat(0.0)), simd.mul_f32s(splat(alpha), x), x)
         }
         Activation::Sigmoid => {
-            let e = exp(simd, simd.neg_f32s(x));
+            let e = exp(simd, negated(simd, x));
             simd.div_f32s(splat(1.0), simd.add_f32s(splat(1.0), e))
         }
         Activation::Silu => {
-            let e = exp(simd, simd.neg_f32s(x));
+            let e = exp(simd, negated(simd, x));
             simd.div_f32s(x, simd.add_f32s(splat(1.0), e))
         }
         Activation::HardSigmoid(alpha, beta) => {
@@ -151,20 +171,25 @@ pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> 
 /// [`activate`] over a slice.
 #[inline(always)]
 pub(super) fn activate_slice<S: Simd>(simd: S, values: &mut [f32], activation: Activation) {
-    each_vector(simd, values, |v, _| activate(simd, v, activation));
+    let (vectors, rest) = S::as_mut_simd_f32s(values);
+    for v in vectors {
+        *v = activate(simd, *v, activation);
+    }
+    if !rest.is_empty() {
+        let v = activate(simd, load(simd, rest), activation);
+        store(simd, rest, v);
+    }
 }
 
 /// Replaces each vector of a slice by a function of it and of where it begins.
+///
+/// The function stands in one place of the loop alone: a closure that is called from two and is not small is compiled by
+/// itself, and then without the vectors that its caller may use.
 #[inline(always)]
 pub(super) fn each_vector<S: Simd>(simd: S, y: &mut [f32], f: impl Fn(S::f32s, usize) -> S::f32s) {
-    let (vectors, rest) = S::as_mut_simd_f32s(y);
-    let whole = vectors.len() * S::F32_LANES;
-    for (i, v) in vectors.iter_mut().enumerate() {
-        *v = f(*v, i * S::F32_LANES);
-    }
-    if !rest.is_empty() {
-        let v = f(load(simd, rest), whole);
-        store(simd, rest, v);
+    for (i, y) in y.chunks_mut(S::F32_LANES).enumerate() {
+        let v = f(load(simd, y), i * S::F32_LANES);
+        store(simd, y, v);
     }
 }
 

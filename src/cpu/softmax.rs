@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
-use super::simd::{dispatch, each_vector, exp, load, store};
+use super::simd::{dispatch, each_vector, exp, load, select, store};
 use super::tasks;
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::norm::softmax::Softmax;
@@ -72,7 +72,7 @@ impl WithSimd for Blocks<'_> {
 /// eˣ for x ≤ 0; what is too small for it is 0.
 #[inline(always)]
 fn falling_exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    simd.select_f32s(simd.less_than_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(0.0), exp(simd, x))
+    select(simd, simd.less_than_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(0.0), exp(simd, x))
 }
 
 /// A lane of neighbours.
@@ -80,7 +80,7 @@ fn falling_exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 fn row<S: Simd>(simd: S, y: &mut [f32], log: bool) {
     let (vectors, rest) = S::as_simd_f32s(y);
     let lowest = simd.splat_f32s(f32::NEG_INFINITY);
-    let larger = |a, b| simd.select_f32s(simd.less_than_f32s(a, b), b, a);
+    let larger = |a, b| select(simd, simd.less_than_f32s(a, b), b, a);
     let most = [vectors.iter().fold(lowest, |most, v| larger(most, *v))];
     let most: &[f32] = bytemuck::cast_slice(&most);
     let most = simd.splat_f32s(most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max));
@@ -91,10 +91,13 @@ fn row<S: Simd>(simd: S, y: &mut [f32], log: bool) {
     let mut sum = 0.0;
     for part in y.chunks(64 * S::F32_LANES) {
         let (vectors, rest) = S::as_simd_f32s(part);
-        let value = |v: S::f32s| if log { falling_exp(simd, simd.sub_f32s(v, most)) } else { v };
-        let mut sums = vectors.iter().fold(simd.splat_f32s(0.0), |sum, v| simd.add_f32s(sum, value(*v)));
+        let mut sums = simd.splat_f32s(0.0);
+        for v in vectors {
+            sums = simd.add_f32s(sums, if log { falling_exp(simd, simd.sub_f32s(*v, most)) } else { *v });
+        }
         if !rest.is_empty() {
-            let mut last = [value(load(simd, rest))];
+            let v = load(simd, rest);
+            let mut last = [if log { falling_exp(simd, simd.sub_f32s(v, most)) } else { v }];
             bytemuck::cast_slice_mut::<S::f32s, f32>(&mut last)[rest.len()..].fill(0.0);
             sums = simd.add_f32s(sums, last[0]);
         }
@@ -116,7 +119,7 @@ fn columns<S: Simd>(simd: S, y: &mut [f32], inner: usize, width: usize, log: boo
     let mut most = simd.splat_f32s(f32::NEG_INFINITY);
     for y in y.chunks(inner) {
         let v = load(simd, &y[..width]);
-        most = simd.select_f32s(simd.less_than_f32s(most, v), v, most);
+        most = select(simd, simd.less_than_f32s(most, v), v, most);
     }
     let mut sum = simd.splat_f32s(0.0);
     for y in y.chunks_mut(inner) {

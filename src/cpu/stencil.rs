@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
-use super::simd::{activate_slice, dispatch};
+use super::simd::{activate_slice, dispatch, select};
 use super::tasks;
 use super::windows::Windows;
 use crate::graph::{Activation, EvaluateError, Fact};
@@ -221,5 +221,5 @@ walk_taps!(weighted, "The weighted sum of each window.", [weights: &[f32], bias:
 });
 walk_taps!(added, "The sum of each window.", [], 0.0, |simd, sum, x, _t| simd.add_f32s(sum, x));
 walk_taps!(largest, "The largest of each window; a NaN stays.", [], f32::MIN, |simd, sum, x, _t| {
-    simd.select_f32s(simd.equal_f32s(sum, sum), simd.max_f32s(sum, x), sum)
+    select(simd, simd.equal_f32s(sum, sum), simd.max_f32s(sum, x), sum)
 });
