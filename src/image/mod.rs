@@ -12,6 +12,7 @@
 //! # Ok::<(), rimlight::image::ImageError>(())
 //! ```
 
+mod classes;
 mod digit;
 mod fit;
 mod preprocess;
@@ -22,6 +23,7 @@ use std::io::Cursor;
 
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+pub use classes::classes;
 pub use fit::Resize;
 pub use preprocess::{Channels, PixelLayout, Preprocessing};
 
