@@ -26,6 +26,19 @@
 //!
 //! Features, all on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for pictures as inputs.
 
+// No file and no input may end the application.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
+
 mod builder;
 pub mod cache;
 pub mod cpu;

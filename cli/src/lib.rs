@@ -2,6 +2,19 @@
 //!
 //! Each command is a file in `commands/`; what they share stands beside it.
 
+// What goes wrong is said, and is an exit status.
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable
+    )
+)]
+
 pub mod arrays;
 mod commands;
 pub mod failure;

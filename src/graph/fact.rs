@@ -122,6 +122,19 @@ impl Fact {
         }
     }
 
+    /// How many integers a parameter holds that is a list or a single number (a shape, axes), if that is known.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn count(&self) -> Result<Option<usize>, ShapeError> {
+        match self.shape.as_slice() {
+            [] => Ok(Some(1)),
+            // What nobody would write, nobody need follow.
+            [count] => Ok(count.size().filter(|n| *n <= KNOWN_LIMIT)),
+            _ => Err(ShapeError::new(format!("a list was expected, not {self}"))),
+        }
+    }
+
     /// The floats of a constant input (scales, a slope), if it is one.
     pub fn floats(&self) -> Option<Vec<f32>> {
         let tensor = self.constant.as_ref()?;

@@ -74,6 +74,19 @@ impl<'a> Inputs<'a> {
         }
     }
 
+    /// [`Inputs::integers`] of a parameter that is a list or a single number: a shape, axes, starts.
+    ///
+    /// # Errors
+    /// If it is anything else.
+    pub fn list(&self, index: usize) -> Result<Option<Vec<i64>>, EvaluateError> {
+        match self.optional(index) {
+            Some(tensor) if tensor.rank() > 1 => {
+                Err(ShapeError::new(format!("input {index} should be a list, not of rank {}", tensor.rank())).into())
+            }
+            _ => self.integers(index),
+        }
+    }
+
     /// The number of places, given or left out.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -68,10 +68,11 @@ impl Operator for ConstantOfShape {
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let fact = Fact::at(inputs, 0)?;
+        let count = fact.count()?;
         let shape = match (&fact.known, fact.integers()) {
             (Some(known), _) => known.clone(),
             (None, Some(integers)) => integers.into_iter().map(Dim::Known).collect(),
-            (None, None) => match fact.shape.first().and_then(Dim::size).filter(|n| *n <= 64) {
+            (None, None) => match count {
                 Some(rank) => vec![Dim::Unknown; rank],
                 None => return Ok(vec![]),
             },
@@ -83,7 +84,7 @@ impl Operator for ConstantOfShape {
     }
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
-        let dims = inputs.integers(0)?.ok_or_else(|| ShapeError::new("its shape is missing"))?;
+        let dims = inputs.list(0)?.ok_or_else(|| ShapeError::new("its shape is missing"))?;
         let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
         let shape = shape.ok_or_else(|| ShapeError::new("a dimension is negative"))?;
         let length = Tensor::bounded(self.0.element_type(), &shape)?;

@@ -63,7 +63,7 @@ impl Operator for CumulativeSum {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
-        let at = inputs.integers(1)?.and_then(|v| v.first().copied());
+        let at = inputs.list(1)?.and_then(|v| v.first().copied());
         let at = at.and_then(|at| axis(at, x.rank())).ok_or_else(|| ShapeError::new("its axis is out of range"))?;
         #[expect(clippy::cast_possible_truncation, reason = "sums are rounded to the elements' type")]
         let y = match x.element_type() {

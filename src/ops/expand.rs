@@ -83,10 +83,10 @@ impl Operator for Expand {
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let (x, by) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
+        let count = by.count()?;
         let numbers: Option<Vec<Dim>> =
             by.known.clone().or_else(|| Some(by.integers()?.into_iter().map(Dim::Known).collect()));
         let Some(numbers) = numbers else {
-            let count = by.shape.first().and_then(Dim::size).filter(|n| *n <= 64);
             let rank = match self {
                 Self::Tile => Some(x.rank()),
                 Self::Broadcast => count.map(|n| n.max(x.rank())),
@@ -117,7 +117,7 @@ impl Operator for Expand {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
-        let numbers = inputs.integers(1)?.ok_or_else(|| ShapeError::new("input 1 is missing"))?;
+        let numbers = inputs.list(1)?.ok_or_else(|| ShapeError::new("input 1 is missing"))?;
         let (shape, strided) = self.strided(x.shape(), x.shape(), &numbers)?;
         if Tensor::bounded(x.element_type(), &shape)? == 0 {
             return Ok(vec![Tensor::zeros(x.element_type(), shape)?.into()]);

@@ -193,7 +193,7 @@ impl Operator for Pad {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
-        let pairs = self.pairs(x.rank(), inputs.integers(1)?, inputs.integers(3)?)?;
+        let pairs = self.pairs(x.rank(), inputs.list(1)?, inputs.list(3)?)?;
         // Before any table is made: a few bytes of pads must not ask for all of the memory.
         let padded = x.shape().iter().zip(&pairs).map(|(&n, (before, after))| {
             usize::try_from(i64::try_from(n).ok()?.checked_add(*before)?.checked_add(*after)?).ok()

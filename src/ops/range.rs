@@ -42,6 +42,11 @@ impl Operator for Range {
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let facts = [Fact::at(inputs, 0)?, Fact::at(inputs, 1)?, Fact::at(inputs, 2)?];
+        let element_type = facts[0].element_type;
+        let counts = element_type.is_float() || matches!(element_type, ElementType::I64 | ElementType::I32);
+        if !counts || facts.iter().any(|fact| fact.element_type != element_type) {
+            return Err(ShapeError::new("its inputs should be three numbers of one type"));
+        }
         let known = |i: usize| facts[i].known.as_ref().and_then(|v| v.first());
         let dim = match (known(0), known(1), known(2)) {
             (Some(Dim::Known(start)), Some(Dim::Known(limit)), Some(Dim::Known(delta))) => {
@@ -53,7 +58,7 @@ impl Operator for Range {
             }
             _ => Dim::Unknown,
         };
-        Ok(vec![Fact::new(facts[0].element_type, [dim])])
+        Ok(vec![Fact::new(element_type, [dim])])
     }
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {

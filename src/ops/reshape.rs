@@ -153,6 +153,9 @@ fn squeeze(shape: &[Dim], axes: Option<&[i64]>) -> Result<Option<Vec<Dim>>, Shap
     for &a in axes {
         let at = axis(a, shape.len())
             .ok_or_else(|| ShapeError::new(format!("axis {a} is out of range for {} dimensions", shape.len())))?;
+        if gone[at] {
+            return Err(ShapeError::new(format!("axis {a} is there twice")));
+        }
         if shape[at].known().is_some_and(|n| n != 1) {
             return Err(ShapeError::new(format!("dimension {a} is {}, not 1", shape[at])));
         }
@@ -189,13 +192,12 @@ impl Operator for Reshape {
         let numbers = |v: Vec<i64>| v.into_iter().map(Dim::Known).collect::<Vec<_>>();
         let parameter = match (self.attribute(), Fact::optional(inputs, 1)) {
             (Some(attribute), _) => Some(numbers(attribute.clone())),
-            (None, Some(fact)) => match (&fact.known, fact.integers()) {
+            (None, Some(fact)) => match (&fact.known, fact.integers().filter(|_| fact.rank() < 2)) {
                 (Some(known), _) => Some(known.clone()),
                 (None, Some(integers)) => Some(numbers(integers)),
                 // Computed when it runs: only the rank of the result can be known.
                 (None, None) => {
-                    let count = fact.shape.first().and_then(Dim::size).filter(|n| *n <= 64);
-                    let rank = count.and_then(|n| match self {
+                    let rank = fact.count()?.and_then(|n| match self {
                         Self::To { .. } => Some(n),
                         Self::Squeeze(_) => x.rank().checked_sub(n),
                         Self::Unsqueeze(_) => Some(x.rank() + n),
@@ -221,7 +223,7 @@ impl Operator for Reshape {
         let dims: Vec<Dim> = x.shape().iter().map(|&d| Dim::from(d)).collect();
         let parameter = match self.attribute() {
             Some(attribute) => Some(attribute.clone()),
-            None => inputs.integers(1)?,
+            None => inputs.list(1)?,
         };
         let parameter: Option<Vec<Dim>> = parameter.map(|v| v.into_iter().map(Dim::Known).collect());
         let shape = self.apply(&dims, parameter.as_deref())?;

@@ -246,7 +246,7 @@ impl Operator for Slice {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
-        let parameters = [inputs.integers(1)?, inputs.integers(2)?, inputs.integers(3)?, inputs.integers(4)?];
+        let parameters = [inputs.list(1)?, inputs.list(2)?, inputs.list(3)?, inputs.list(4)?];
         let ranges = self.ranges(x.shape(), parameters)?;
         let strided = part(x.shape(), &ranges, (Layout::Linear, Layout::Linear))
             .ok_or_else(|| ShapeError::new("a step is too large"))?;

@@ -107,7 +107,7 @@ impl Operator for Split {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
-        let ranges = self.ranges(x.shape(), inputs.integers(1)?)?;
+        let ranges = self.ranges(x.shape(), inputs.list(1)?)?;
         let parts = ranges.iter().filter_map(|ranges| part(x.shape(), ranges, (Layout::Linear, Layout::Linear)));
         parts.map(|strided| Ok(strided.gather(x, &strided.dims)?.into())).collect()
     }

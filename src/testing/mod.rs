@@ -2,6 +2,7 @@
 
 mod adapter;
 mod compare;
+mod fuzz;
 
 use std::collections::BTreeSet;
 

@@ -110,6 +110,10 @@ impl Operator for MatMul {
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let (a, b) = (operand(inputs, 0)?, operand(inputs, 1)?);
+        // The kernels would take it for a Gemm's C.
+        if inputs.iter().skip(2).any(Option::is_some) {
+            return Err(ShapeError::new("it multiplies two matrices, not more"));
+        }
         let element_type = check_types([a, b])?;
         let (a_batch, m, a_k) = split(&a.shape, true)?;
         let (b_batch, n, b_k) = split(&b.shape, false)?;

@@ -144,7 +144,9 @@ fn joined(dims: &[usize], reduced: &[bool], wanted: bool) -> Vec<(usize, usize)>
     let mut all: Vec<(usize, usize)> = vec![];
     for i in (0..dims.len()).rev().filter(|&i| reduced[i] == wanted && dims[i] != 1) {
         match all.last_mut() {
-            Some((size, stride)) if size.checked_mul(*stride) == Some(strides[i]) => *size *= dims[i],
+            Some((size, stride)) if size.checked_mul(*stride) == Some(strides[i]) => {
+                *size = size.saturating_mul(dims[i])
+            }
             _ => all.push((dims[i], strides[i])),
         }
     }

@@ -121,7 +121,7 @@ impl Operator for Reduce {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
-        let given = if self.axes.is_some() { None } else { inputs.integers(1)? };
+        let given = if self.axes.is_some() { None } else { inputs.list(1)? };
         let axes = self.axes.clone().or(given).unwrap_or_default();
         let Some(reduced) = self.reduced(&axes, x.rank())? else { return Ok(vec![x.clone().into()]) };
         let to = self.kept(x.shape(), &reduced, &1);
