@@ -331,4 +331,28 @@ mod tests {
         graph.output("y", y);
         assert_eq!(graph.rewritten(&APPLIED).nodes.len(), 2);
     }
+
+    #[test]
+    fn what_the_statistics_say_of_cancellation_is_kept() {
+        let near = |statistics: [&[f32]; 2], bias: &[f64], expected: f32| {
+            let got = super::cancellation(&(statistics[0].to_vec(), statistics[1].to_vec()), bias);
+            assert!((got - expected).abs() < 1e-3, "{got} is not {expected}");
+        };
+        near([&[3.0, 0.0], &[1.0, 1.0]], &[0.0, 0.0], 5.5f32.sqrt());
+        // A bias is no part of the sums.
+        near([&[3.0], &[1.0]], &[3.0], 1.0);
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 4, 2, 2]);
+        let w = graph.random("w", &[4, 4, 1, 1]);
+        let conv = graph.node("Conv", &[x, w]);
+        let [scale, shift] = ["scale", "shift"].map(|name| graph.random(name, &[4]));
+        let mean = graph.constant("mean", &[4], &[8.0; 4]);
+        let variance = graph.constant("variance", &[4], &[4.0; 4]);
+        let normed = graph.node("BatchNormalization", &[conv, scale, shift, mean, variance]);
+        graph.output("y", normed);
+        let graph = graph.rewritten(&APPLIED);
+        let cancellations: Vec<f32> = graph.nodes.iter().map(|node| node.operator.cancellation()).collect();
+        assert_eq!(cancellations.len(), 1);
+        assert!((cancellations[0] - 17f32.sqrt()).abs() < 1e-3, "{cancellations:?}");
+    }
 }

@@ -113,14 +113,15 @@ pub fn try_check_by_precision(
 enum Stored {
     Single,
     Half,
-    /// Every other input in 16 bits, beginning with the first or the second; the outputs as the second.
-    Mixed(usize),
+    /// Every other input in 16 bits, beginning with the first or the second, and perhaps the outputs.
+    Mixed(usize, bool),
 }
 
 impl Stored {
-    /// Both kinds come up among tensors of different sizes.
+    /// All four kinds come up among tensors of different sizes.
     fn mixed(inputs: &[Input]) -> Self {
-        Self::Mixed(inputs.iter().filter_map(Input::tensor).map(Tensor::len).sum::<usize>() % 2)
+        let elements: usize = inputs.iter().filter_map(Input::tensor).map(Tensor::len).sum();
+        Self::Mixed(elements % 2, elements / 2 % 2 == 1)
     }
 
     /// Whether an input is in 16 bits.
@@ -128,13 +129,13 @@ impl Stored {
         match self {
             Self::Single => false,
             Self::Half => true,
-            Self::Mixed(first) => index % 2 == first,
+            Self::Mixed(first, _) => index % 2 == first,
         }
     }
 
     /// Whether the outputs are.
     const fn outputs(self) -> bool {
-        self.input(1)
+        matches!(self, Self::Half | Self::Mixed(_, true))
     }
 }
 

@@ -128,3 +128,29 @@ pub(super) const QUADS: Packing = Packing {
         })
     },
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn biases_keep_their_32_bits_behind_weights_in_16() {
+        let weights = Tensor::new([3, 1, 1, 1], vec![0.5f32, -0.1, 2.0]).unwrap();
+        let biases = [0.1f32, -4.6];
+        let bits = biases.map(|b| b.to_bits() as usize);
+        let packed = constant(&weights, FLAT, &[], (3, 3), &bits, Storage::F16);
+        let Binding::Constant(half) = packed.binding else { panic!("no constant") };
+        let made = (half.packing.pack)(&half.source, &half.parameters);
+        assert_eq!((made.len() as u64, packed.biases), (half.units * 4, 4));
+        let halves = made.as_slice::<f16>().unwrap();
+        assert_eq!(halves[..4], [0.5, -0.1, 2.0, 0.0].map(f16::from_f32));
+        let list: Vec<f32> = bytemuck::pod_collect_to_vec(&halves[4..10]);
+        assert_eq!(list, [0.1, -4.6, 0.0]);
+        // In 32 bits they follow at once.
+        let packed = constant(&weights, FLAT, &[], (3, 3), &bits, Storage::F32);
+        let Binding::Constant(single) = packed.binding else { panic!("no constant") };
+        let made = (single.packing.pack)(&single.source, &single.parameters);
+        assert_eq!(packed.biases, 3);
+        assert_eq!(made.as_slice::<f32>().unwrap(), [0.5, -0.1, 2.0, 0.1, -4.6, 0.0, 0.0, 0.0]);
+    }
+}
