@@ -1,19 +1,29 @@
-// Walking the lanes of a tensor that consists of whole units: rows along the innermost dimension (a unit holds four
-// neighbours of a row), or COLUMNS along another one (a unit holds neighbours of four columns).
+// Walking the lanes of a tensor. Where it consists of whole units: rows along the innermost dimension (a unit holds four
+// neighbours of a row), or COLUMNS along another one (a unit holds neighbours of four columns). Where lanes share units:
+// columns of SINGLE elements, each of them taken as four that are equal.
 //
-// A group is one row, or four columns. Its units lie `stride` apart, `steps` of them.
+// A group is one row, four columns or one SINGLE one. Its steps, units or elements, lie `stride` apart.
 
 #param groups: u32
 #param steps: u32
 #param stride: u32
 #param length: u32      // elements of a lane; a row's last unit may have more
 
-// The first unit of a group.
+// The first step of a group.
 fn group_base(group: u32) -> u32 {
     return (group / params.stride) * (params.steps * params.stride) + group % params.stride;
 }
 
-// Which elements of a group's unit belong to it.
+// What a group's step holds.
+fn lane_value(base: u32, step: u32) -> x_unit {
+#if SINGLE
+    return x_unit(get_x(base + step * params.stride));
+#else
+    return load_x(base + step * params.stride);
+#endif
+}
+
+// Which elements of it belong to the group.
 fn inside(step: u32) -> vec4<bool> {
 #if COLUMNS
     return vec4<bool>(true);

@@ -7,30 +7,13 @@
 //         not dilated, a stride of STRIDE) it reads each of the SPAN pixels that they see in a row once.
 
 #import common/index
-#import common/activation
 #read x
 #read w exact
-#if RESIDUAL
-#read residual
-#endif
-#write y
-#param alpha: f32
-#param beta: f32
+#import conv/output
 #param planes: u32     // N · groups of four channels
 #param groups: u32     // of four channels
 #param biases: u32     // where they begin in w, in units
-#param input_y: u32
-#param output_y: u32
-#param kernel_y: u32
-#param stride_y: u32
-#param dilation_y: u32
-#param before_y: u32
-#param input_x: u32
-#param output_x: u32
-#param kernel_x: u32
-#param stride_x: u32
-#param dilation_x: u32
-#param before_x: u32
+#import conv/window
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -89,10 +72,7 @@ fn main(
     let at = (plane * params.output_y + oy) * params.output_x + ox;
 #for j in 2
     if ox + {j}u < params.output_x {
-#if RESIDUAL
-        sum{j} += load_residual(at + {j}u);
-#endif
-        store_y(at + {j}u, activate(sum{j}, ACTIVATION, params.alpha, params.beta));
+        finish(at + {j}u, sum{j});
     }
 #endfor
 }

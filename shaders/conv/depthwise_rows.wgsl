@@ -6,31 +6,14 @@
 //         not dilated) it reads the pixels that they see once: IN_ROWS rows of SPAN pixels. Otherwise ROWS is 1.
 
 #import common/index
-#import common/activation
 #read x elements
 #read w elements exact
-#if RESIDUAL
-#read residual
-#endif
-#write y
-#param alpha: f32
-#param beta: f32
+#import conv/output
 #param planes: u32     // N · output channels
 #param outputs: u32    // channels of y
 #param multiplier: u32 // m
 #param biases: u32     // where they begin in w
-#param input_y: u32
-#param output_y: u32
-#param kernel_y: u32
-#param stride_y: u32
-#param dilation_y: u32
-#param before_y: u32
-#param input_x: u32
-#param output_x: u32
-#param kernel_x: u32
-#param stride_x: u32
-#param dilation_x: u32
-#param before_x: u32
+#import conv/window
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -99,10 +82,7 @@ fn main(
 #for r in ROWS
     if oy + {r}u < params.output_y {
         let at = (plane * params.output_y + oy + {r}u) * pitch + ox / 4u;
-#if RESIDUAL
-        sum{r} += load_residual(at);
-#endif
-        store_y(at, activate(sum{r}, ACTIVATION, params.alpha, params.beta));
+        finish(at, sum{r});
     }
 #endfor
 }

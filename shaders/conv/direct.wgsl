@@ -2,47 +2,11 @@
 //
 // The convolution over up to three axes, with groups, strides and dilations, that runs wherever nothing faster does.
 //
-// Layout  x, w, residual, y: linear. The biases follow the weights, or are a buffer of their own (BIAS).
+// Layout  x, w, residual, y: linear; see conv/elements.
 // Work    one invocation computes one unit: four neighbouring elements of y, each from scratch, tap by tap.
 
 #import common/index
-#import common/activation
-#read x elements
-#read w elements exact
-#if BIAS
-#read b elements
-#endif
-#if RESIDUAL
-#read residual
-#endif
-#write y
-#param alpha: f32
-#param beta: f32
-#param units: u32
-#param outputs: u32
-#param group_inputs: u32
-#param group_outputs: u32
-#param channels: u32
-#param biases: u32
-#param elements: u32
-#param input_z: u32
-#param output_z: u32
-#param kernel_z: u32
-#param stride_z: u32
-#param dilation_z: u32
-#param before_z: u32
-#param input_y: u32
-#param output_y: u32
-#param kernel_y: u32
-#param stride_y: u32
-#param dilation_y: u32
-#param before_y: u32
-#param input_x: u32
-#param output_x: u32
-#param kernel_x: u32
-#param stride_x: u32
-#param dilation_x: u32
-#param before_x: u32
+#import conv/elements
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -54,49 +18,21 @@ fn main(
     if u >= params.units {
         return;
     }
-    // The four outputs' places; beyond the last element the last one is computed again.
-    let e = min(vec4<u32>(u * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(params.elements - 1u));
-    let plane = e / (params.output_x * params.output_y);
-    let channel = plane / params.output_z;
-    let n = channel / params.outputs;
-    let o = channel % params.outputs;
+    let own = places(u);
     // Where their windows begin; before the input these wrap around and so lie beyond it.
-    let left = e % params.output_x * params.stride_x - params.before_x;
-    let top = e / params.output_x % params.output_y * params.stride_y - params.before_y;
-    let front = plane % params.output_z * params.stride_z - params.before_z;
-    let volume = params.input_z * params.input_y * params.input_x;
-    let first = (n * params.channels + o / params.group_outputs * params.group_inputs) * volume;
-    let taps = params.kernel_z * params.kernel_y * params.kernel_x;
+    let left = own.x * params.stride_x - params.before_x;
+    let top = own.y * params.stride_y - params.before_y;
+    let front = own.z * params.stride_z - params.before_z;
     var sum = vec4<f32>(0.0);
-    for (var tap = 0u; tap < taps; tap++) {
-        let x = left + tap % params.kernel_x * params.dilation_x;
-        let y = top + tap / params.kernel_x % params.kernel_y * params.dilation_y;
-        let z = front + tap / (params.kernel_x * params.kernel_y) * params.dilation_z;
+    for (var tap = 0u; tap < taps(); tap++) {
+        let place = tap_place(tap);
+        let x = left + place.z * params.dilation_x;
+        let y = top + place.y * params.dilation_y;
+        let z = front + place.x * params.dilation_z;
         let in_plane = (x < vec4<u32>(params.input_x)) & (y < vec4<u32>(params.input_y));
         let inside = in_plane & (z < vec4<u32>(params.input_z));
-        let none = vec4<u32>(0u);
-        var at = select(none, first + (z * params.input_y + y) * params.input_x + x, inside);
-        let step = select(none, vec4<u32>(volume), inside);
-        var weight = o * params.group_inputs * taps + tap;
-        var part = vec4<f32>(0.0);
-        for (var i = 0u; i < params.group_inputs; i++) {
-            let v = vec4<f32>(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
-            part += v * vec4<f32>(get_w(weight.x), get_w(weight.y), get_w(weight.z), get_w(weight.w));
-            at += step;
-            weight += taps;
-        }
-        sum += select(vec4<f32>(0.0), part, inside);
+        let weight = own.o * params.group_inputs * taps() + tap;
+        sum += channels_sum(own.first, z, y, x, inside, weight, taps());
     }
-#if BIAS
-    sum += vec4<f32>(get_b(o.x), get_b(o.y), get_b(o.z), get_b(o.w));
-#else
-    if params.biases != 0u {
-        let b = params.biases;
-        sum += vec4<f32>(exact_w(b, o.x), exact_w(b, o.y), exact_w(b, o.z), exact_w(b, o.w));
-    }
-#endif
-#if RESIDUAL
-    sum += load_residual(u);
-#endif
-    store_y(u, activate(sum, ACTIVATION, params.alpha, params.beta));
+    finish(u, sum + biases(own.o));
 }

@@ -6,33 +6,16 @@
 //         shared, so that it runs on any device. Where the convolution is 1×1 the plane is one long row.
 
 #import common/index
-#import common/activation
 #read x
 #read w exact
-#if RESIDUAL
-#read residual
-#endif
-#write y
-#param alpha: f32
-#param beta: f32
+#import conv/output
 #param invocations: u32
 #param in_quads: u32      // of x
 #param out_quads: u32     // of y
 #param group_inputs: u32  // channels of x that an output sees
 #param group_quads: u32   // quads of y in a group
 #param biases: u32        // where they begin in w, in units
-#param input_y: u32
-#param output_y: u32
-#param kernel_y: u32
-#param stride_y: u32
-#param dilation_y: u32
-#param before_y: u32
-#param input_x: u32
-#param output_x: u32
-#param kernel_x: u32
-#param stride_x: u32
-#param dilation_x: u32
-#param before_x: u32
+#import conv/window
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -103,10 +86,7 @@ fn main(
         let at = ((n * params.out_quads + quad + {q}u) * params.output_y + oy) * params.output_x + ox;
 #for p in PIXELS
         if ox + {p}u < params.output_x {
-#if RESIDUAL
-            sum{q}_{p} += load_residual(at + {p}u);
-#endif
-            store_y(at + {p}u, activate(sum{q}_{p}, ACTIVATION, params.alpha, params.beta));
+            finish(at + {p}u, sum{q}_{p});
         }
 #endfor
     }

@@ -1,36 +1,26 @@
 // y[n, o, py, px] = activate(Σ_{i, ky, kx} w[o, i, ky, kx] · x[n, i, py·s − p + ky·d, px·s − p + kx·d] + bias[o] + residual)
 //
-// Layout  x, residual, y: rows padded to whole units.
-//         w: blocks of BLOCK output channels; in a block, for each INPUTS (at most four) input channels and each tap, a
-//         unit for each output channel; then the biases.
+// Layout  x, residual, y: rows padded to whole units. Where the convolution is 1×1 the plane is one long row.
+//         w: blocks of BLOCK output channels; in a block, for each TAPS taps of a row of the kernel, each INPUTS (at most
+//         four) input channels and each of these taps, a unit for each output channel; then the biases.
 // Work    a workgroup is one subgroup. Each invocation owns one unit (four pixels of a row) × BLOCK output channels. Its
 //         lanes read different weights and share them by broadcast: reads are what costs on a CPU, and so one read of a
 //         weight serves 4 · LANES pixels. BLOCK = GROUPS · LANES.
+//         With KERNEL = TAPS, a row's taps are written out (not dilated, a stride of STRIDE, a padding of BEFORE): the
+//         SPAN pixels that the unit's windows see in a row of x are read once, in whole units, from the element OFFSET of
+//         the first of UNITS. Otherwise TAPS is 1. PADDED tells whether a window can reach beyond x.
 
-#import common/activation
+#if KERNEL
+#read x
+#else
 #read x elements
-#read w exact
-#if RESIDUAL
-#read residual
 #endif
-#write y
-#param alpha: f32
-#param beta: f32
+#read w exact
+#import conv/output
 #param inputs: u32  // channels of x
 #param outputs: u32 // channels of y
 #param biases: u32  // where they begin in w
-#param input_y: u32
-#param output_y: u32
-#param kernel_y: u32
-#param stride_y: u32
-#param dilation_y: u32
-#param before_y: u32
-#param input_x: u32
-#param output_x: u32
-#param kernel_x: u32
-#param stride_x: u32
-#param dilation_x: u32
-#param before_x: u32
+#import conv/window
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
@@ -39,42 +29,78 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let own = workgroup.x * LANES + lane;
     // Lanes beyond the plane take part in the broadcasts, with the last unit, and store nothing.
     let u = min(own, units - 1u);
+    let oy = u / pitch;
+    let ox = u - oy * pitch;
     // Where the window of the first of the four pixels begins; before the plane it wraps around and so lies beyond it.
-    let top = u / pitch * params.stride_y - params.before_y;
-    let left = u % pitch * 4u * params.stride_x - params.before_x;
-    let row_length = (params.input_x + 3u) / 4u * 4u;
-    let plane = params.input_y * row_length;
+    let top = oy * params.stride_y - params.before_y;
+    let left = ox * 4u * params.stride_x - params.before_x;
+    let in_pitch = (params.input_x + 3u) / 4u;
+#if KERNEL
+#for j in UNITS
+    // Units before or beyond the row are read from within it, and not used.
+    let unit{j} = min(max(ox * STRIDE + {j}u, UNITS_BEFORE) - UNITS_BEFORE, in_pitch - 1u);
+#endfor
+#for j in SPAN
+    let in{j} = left + {j}u < params.input_x;
+#endfor
+#endif
+    let plane = params.input_y * in_pitch;
     let first = workgroup.z * params.inputs * plane;
     let steps = (params.inputs + INPUTS - 1u) / INPUTS;
-    var panel = workgroup.y * steps * params.kernel_y * params.kernel_x * BLOCK + lane;
+    let runs = params.kernel_y * params.kernel_x / TAPS;
+    var panel = workgroup.y * runs * steps * TAPS * BLOCK + lane;
 #for g in GROUPS
     let b{g} = exact_w(params.biases, workgroup.y * BLOCK + {g}u * LANES + lane);
 #for s in LANES
     var c{g}_{s} = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
 #endfor
 #endfor
-    for (var k = 0u; k < steps; k++) {
-        // Beyond the last channel the weights are 0.
+    for (var run = 0u; run < runs; run++) {
+        let ky = run * TAPS / params.kernel_x;
+        let row = top + ky * params.dilation_y;
+        let in_row = row < params.input_y;
+        let start = first + select(0u, row, in_row) * in_pitch;
+#if !KERNEL
+        let kx = run - ky * params.kernel_x;
+        let column = left + kx * params.dilation_x + vec4<u32>(0u, 1u, 2u, 3u) * params.stride_x;
+        let inside = (column < vec4<u32>(params.input_x)) & vec4<bool>(in_row);
+        let at = select(vec4<u32>(0u), column, inside);
+#endif
+        for (var k = 0u; k < steps; k++) {
 #for q in INPUTS
-        let plane{q} = first + min(k * INPUTS + {q}u, params.inputs - 1u) * plane;
+            // Beyond the last channel the weights are 0.
+            let start{q} = start + min(k * INPUTS + {q}u, params.inputs - 1u) * plane;
+#if KERNEL
+            var units{q}: array<vec4<f32>, UNITS>;
+#for j in UNITS
+            units{q}[{j}] = load_x(start{q} + unit{j});
 #endfor
-        for (var ky = 0u; ky < params.kernel_y; ky++) {
-            let row = top + ky * params.dilation_y;
-            let in_row = row < params.input_y;
-            let start = select(0u, row, in_row) * row_length;
-            for (var kx = 0u; kx < params.kernel_x; kx++) {
-                let at = left + kx * params.dilation_x + vec4<u32>(0u, 1u, 2u, 3u) * params.stride_x;
-                let inside = (at < vec4<u32>(params.input_x)) & vec4<bool>(in_row);
-                let e = start + select(vec4<u32>(0u), at, inside);
+            var seen{q}: array<f32, SPAN>;
+#for j in SPAN
+#if PADDED
+            seen{q}[{j}] = select(0.0, units{q}[(OFFSET + {j}) / 4][(OFFSET + {j}) % 4], in_row && in{j});
+#else
+            seen{q}[{j}] = units{q}[(OFFSET + {j}) / 4][(OFFSET + {j}) % 4];
+#endif
+#endfor
+#else
+            let e{q} = start{q} * 4u + at;
+            let seen{q} = select(vec4<f32>(0.0), vec4<f32>(get_x(e{q}.x), get_x(e{q}.y), get_x(e{q}.z), get_x(e{q}.w)), inside);
+#endif
+#endfor
+#for t in TAPS
+            {
+#for q in INPUTS
+#if KERNEL
+                let x{q} = vec4<f32>(
+                    seen{q}[{t}], seen{q}[{t} + STRIDE], seen{q}[{t} + 2 * STRIDE], seen{q}[{t} + 3 * STRIDE],
+                );
+#else
+                let x{q} = seen{q};
+#endif
+#endfor
 #for g in GROUPS
                 let w{g} = load_w(panel + {g}u * LANES);
-#endfor
-                panel += BLOCK;
-#for q in INPUTS
-                let r{q} = vec4<f32>(get_x(plane{q} + e.x), get_x(plane{q} + e.y), get_x(plane{q} + e.z), get_x(plane{q} + e.w));
-                let x{q} = select(vec4<f32>(0.0), r{q}, inside);
-#endfor
-#for g in GROUPS
 #for s in LANES
                 {
                     let a = subgroupBroadcast(w{g}, {s}u);
@@ -84,7 +110,9 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 }
 #endfor
 #endfor
+                panel += BLOCK;
             }
+#endfor
         }
     }
     if own >= units {
@@ -95,11 +123,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #for g in GROUPS
 #for s in LANES
     if o + {g}u * LANES + {s}u < params.outputs {
-        let at{g}_{s} = at + ({g}u * LANES + {s}u) * units;
-#if RESIDUAL
-        c{g}_{s} += load_residual(at{g}_{s});
-#endif
-        store_y(at{g}_{s}, activate(c{g}_{s}, ACTIVATION, params.alpha, params.beta));
+        finish(at + ({g}u * LANES + {s}u) * units, c{g}_{s});
     }
 #endfor
 #endfor

@@ -6,30 +6,13 @@
 //         and each four quads of inputs it brings the pixels and the weights that it needs into workgroup memory, once
 //         for all; each invocation then computes four pixels × QUADS quads from there.
 
-#import common/activation
 #read x
 #read w exact
-#if RESIDUAL
-#read residual
-#endif
-#write y
-#param alpha: f32
-#param beta: f32
+#import conv/output
 #param inputs: u32    // channels of x
 #param out_quads: u32 // of y
 #param biases: u32    // where they begin in w, in units
-#param input_y: u32
-#param output_y: u32
-#param kernel_y: u32
-#param stride_y: u32
-#param dilation_y: u32
-#param before_y: u32
-#param input_x: u32
-#param output_x: u32
-#param kernel_x: u32
-#param stride_x: u32
-#param dilation_x: u32
-#param before_x: u32
+#import conv/window
 
 var<workgroup> pixels: array<vec4<f32>, 128>;          // [quad of inputs][pixel]
 var<workgroup> weights: array<vec4<f32>, 128 * QUADS>; // [quad of outputs][quad of inputs][input]
@@ -109,10 +92,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         {
             let pixel = workgroup.x * 32u + own_pixel + {p}u * 8u;
             if pixel < area {
-#if RESIDUAL
-                sum{q}_{p} += load_residual(start + pixel);
-#endif
-                store_y(start + pixel, activate(sum{q}_{p}, ACTIVATION, params.alpha, params.beta));
+                finish(start + pixel, sum{q}_{p});
             }
         }
 #endfor

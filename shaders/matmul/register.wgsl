@@ -6,17 +6,7 @@
 //         ROWS units of a and four of b. Neighbouring invocations take neighbouring columns. Rows and columns beyond
 //         the matrix are clamped on reading and not stored; what a's padding holds is never read.
 
-#param m: u32
-#param k: u32
-#param n4: u32
-#read a
-#read b
-#if BIAS
-#read c
-#endif
-#write y
-#import matmul/finish
-#import matmul/batch
+#import matmul/operands
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

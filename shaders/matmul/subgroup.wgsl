@@ -9,19 +9,7 @@
 //         subgroupBroadcast at constant lanes hands a's units round. Rows and columns beyond the matrix are clamped on
 //         reading and not stored.
 
-#param m: u32
-#param k: u32
-#param n4: u32
-#param b_panel: u32
-#param b_step: u32
-#read a
-#read b
-#if BIAS
-#read c
-#endif
-#write y
-#import matmul/finish
-#import matmul/batch
+#import matmul/operands
 
 @compute @workgroup_size(LANES)
 fn main(

@@ -5,17 +5,7 @@
 // Work    one workgroup of 64 owns 8 units of columns and ROWS rows. Invocations side by side take neighbouring columns
 //         of b; 8 slices walk along k, 8 units of it apart, and are summed in workgroup memory at the end.
 
-#param m: u32
-#param k: u32
-#param n4: u32
-#read a
-#read b
-#if BIAS
-#read c
-#endif
-#write y
-#import matmul/finish
-#import matmul/batch
+#import matmul/operands
 
 const COLUMNS = 8u;
 const SLICES = 8u;

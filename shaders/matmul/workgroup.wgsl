@@ -5,17 +5,7 @@
 //         2 units (8 apart). Four units of k at a time are brought into workgroup memory (8 KiB), zeros where the
 //         matrix ends: a's own padding may hold anything.
 
-#param m: u32
-#param k: u32
-#param n4: u32
-#read a
-#read b
-#if BIAS
-#read c
-#endif
-#write y
-#import matmul/finish
-#import matmul/batch
+#import matmul/operands
 
 // [unit of k][row], and [row of b][unit of columns]
 var<workgroup> a_tile: array<vec4<f32>, 256>;

@@ -4,23 +4,26 @@
 //   MODE 2   m = 0, f = 1 / Σ|x|, and 0 where that is 0              L1
 //   MODE 3   m = 0, f = 1 / √Σx², and 0 where that is 0              L2
 //
-// Layout  x, y: lanes of whole units, see common/lanes.
+// or, where lanes share units (SINGLE), only m and f, for norm/apply.
+//
+// Layout  x, y: lanes of whole units, see common/lanes; SINGLE: y is a unit (m, f, 0, 0) for each lane.
 //         AFFINE 1: scale and shift have an element for each of a row.   2: for each channel, of which there are
 //         `channels` rows (or units of four columns) one after another.
-// Work    one invocation takes a group (a row, or four columns), or one workgroup does (COOPERATIVE). The mean is taken
+// Work    one invocation takes a group (a row, or columns), or one workgroup does (COOPERATIVE). The mean is taken
 //         before the squares, so that nothing cancels; sums are made of sums of 64, so that roundings do not add up.
 
-#import common/index
-#import common/math
-#import common/lanes
-#if COOPERATIVE
-#import common/workgroup
-#endif
 #param epsilon: f32
 #if AFFINE == 2
 #param channels: u32
 #endif
+#import common/turn
+#import common/lanes
+#import common/workgroup
+#if SINGLE
+#read x elements
+#else
 #read x
+#endif
 #if AFFINE
 #read scale
 #if SHIFT
@@ -29,15 +32,15 @@
 #endif
 #write y
 
-// Σ of what f is made of, by this invocation.
-fn summed(base: u32, first: u32, advance: u32, centre: vec4<f32>, spread: bool) -> vec4<f32> {
+// Σ of what f is made of, by all that work on the lane.
+fn summed(base: u32, local: u32, centre: vec4<f32>, spread: bool) -> vec4<f32> {
     var all = vec4<f32>(0.0);
-    var begin = first;
+    var begin = first_step(local);
     while begin < params.steps {
-        let end = min(begin + 64u * advance, params.steps);
+        let end = min(begin + 64u * ADVANCE, params.steps);
         var some = vec4<f32>(0.0);
-        for (var i = begin; i < end; i += advance) {
-            let v = load_x(base + i * params.stride) - centre;
+        for (var i = begin; i < end; i += ADVANCE) {
+            let v = lane_value(base, i) - centre;
 #if MODE == 2
             let term = abs(v);
 #else
@@ -46,9 +49,9 @@ fn summed(base: u32, first: u32, advance: u32, centre: vec4<f32>, spread: bool) 
             some += select(vec4<f32>(0.0), term, inside(i));
         }
         all += some;
-        begin += 64u * advance;
+        begin += 64u * ADVANCE;
     }
-    return all;
+    return lane_sum(workgroup_sum(all, local));
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -57,15 +60,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-#if COOPERATIVE
-    let group = workgroup.x + workgroup.y * workgroups.x;
-    let first = local;
-    let advance = u32(WORKGROUP);
-#else
-    let group = linear_index(workgroup, workgroups, local, WORKGROUP);
-    let first = 0u;
-    let advance = 1u;
-#endif
+    let group = own_lane(workgroup, workgroups, local);
     if group >= params.groups {
         return;
     }
@@ -73,17 +68,9 @@ fn main(
     let length = f32(params.length);
     var centre = vec4<f32>(0.0);
 #if MODE == 0
-    centre = summed(base, first, advance, centre, false);
-#if COOPERATIVE
-    centre = workgroup_sum(centre, local);
+    centre = summed(base, local, centre, false) / length;
 #endif
-    centre = lane_sum(centre) / length;
-#endif
-    var sum = summed(base, first, advance, centre, true);
-#if COOPERATIVE
-    sum = workgroup_sum(sum, local);
-#endif
-    sum = lane_sum(sum);
+    let sum = summed(base, local, centre, true);
 #if MODE == 2
     let factor = select(1.0 / sum, vec4<f32>(0.0), sum == vec4<f32>(0.0));
 #else
@@ -93,6 +80,11 @@ fn main(
     let factor = 1.0 / sqrt(sum / length + params.epsilon);
 #endif
 #endif
+#if SINGLE
+    if first_step(local) == 0u {
+        store_y(group, vec4<f32>(centre.x, factor.x, 0.0, 0.0));
+    }
+#else
 #if AFFINE == 2
 #if COLUMNS
     let gain = load_scale(group % params.channels);
@@ -102,7 +94,7 @@ fn main(
     let offset = vec4<f32>(get_shift(group % params.channels));
 #endif
 #endif
-    for (var i = first; i < params.steps; i += advance) {
+    for (var i = first_step(local); i < params.steps; i += ADVANCE) {
         let at = base + i * params.stride;
         var v = (load_x(at) - centre) * factor;
 #if AFFINE == 1
@@ -116,4 +108,5 @@ fn main(
 #endif
         store_y(at, v);
     }
+#endif
 }

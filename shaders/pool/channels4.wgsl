@@ -5,12 +5,9 @@
 
 #import common/index
 #import pool/window
+#import pool/join
 #read x
 #write y
-
-#if MAX
-const LOWEST = x_unit(#paste lowest);
-#endif
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -25,20 +22,11 @@ fn main(
     let tx = taps_x(u % params.output_x);
     let ty = taps_y((u / params.output_x) % params.output_y);
     let first = u / (params.output_x * params.output_y) * params.input_y;
-#if MAX
-    var value = LOWEST;
-#else
-    var value = x_unit(0);
-#endif
+    var value = x_unit(NEUTRAL);
     for (var ky = 0u; ky < ty.end - ty.first; ky++) {
         let row = (first + ty.position + ky * params.dilation_y) * params.input_x + tx.position;
         for (var kx = 0u; kx < tx.end - tx.first; kx++) {
-            let v = load_x(row + kx * params.dilation_x);
-#if MAX
-            value = max(value, v);
-#else
-            value += v;
-#endif
+            value = join(value, load_x(row + kx * params.dilation_x));
         }
     }
 #if !MAX

@@ -5,12 +5,9 @@
 
 #import common/index
 #import pool/window
+#import pool/join
 #read x elements
 #write y
-
-#if MAX
-const LOWEST = x_element(#paste lowest);
-#endif
 
 // One output, by its index in y.
 fn output(element: u32) -> x_element {
@@ -19,22 +16,13 @@ fn output(element: u32) -> x_element {
     let ty = taps_y((element / params.output_x) % params.output_y);
     let tz = taps_z(plane % params.output_z);
     let first = plane / params.output_z * params.input_z;
-#if MAX
-    var value = LOWEST;
-#else
-    var value = x_element(0);
-#endif
+    var value = NEUTRAL;
     for (var kz = 0u; kz < tz.end - tz.first; kz++) {
         for (var ky = 0u; ky < ty.end - ty.first; ky++) {
             let z = first + tz.position + kz * params.dilation_z;
             let row = (z * params.input_y + ty.position + ky * params.dilation_y) * params.input_x;
             for (var kx = 0u; kx < tx.end - tx.first; kx++) {
-                let v = get_x(row + tx.position + kx * params.dilation_x);
-#if MAX
-                value = max(value, v);
-#else
-                value += v;
-#endif
+                value = join1(value, get_x(row + tx.position + kx * params.dilation_x));
             }
         }
     }

@@ -1,11 +1,17 @@
 // y[n, c] = the maximum or the mean of all positions of x[n, c].
 //
-// Layout  x: planes of `rows` rows, `pitch` elements apart (linear, or rows padded to whole units); y: linear.
-// Work    a workgroup computes one unit of y: four planes, one after the other; its invocations share the rows' elements
-//         and join what they found in workgroup memory.
+// Layout  x: planes of `rows` rows of `width`, `pitch` elements apart (linear, or rows padded to whole units); y: linear.
+//         CHANNELS4: x and y in groups of four channels, `rows` is 1.
+// Work    a workgroup computes one unit of y: four channels; its invocations share the positions and join what they found
+//         in workgroup memory.
 
 #import common/index
+#import pool/join
+#if CHANNELS4
+#read x
+#else
 #read x elements
+#endif
 #write y
 #param units: u32
 #param planes: u32
@@ -13,21 +19,7 @@
 #param width: u32
 #param pitch: u32
 
-#if MAX
-const NEUTRAL = x_element(#paste lowest);
-#else
-const NEUTRAL = x_element(0);
-#endif
-
 var<workgroup> found: array<x_unit, WORKGROUP>;
-
-fn join(a: x_element, b: x_element) -> x_element {
-#if MAX
-    return max(a, b);
-#else
-    return a + b;
-#endif
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -36,27 +28,32 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let u = linear_index(workgroup, workgroups, 0u, 1u);
-    let positions = params.rows * params.width;
-    var value = x_unit(NEUTRAL);
     // The same for a whole workgroup: none of it reaches the barrier.
     if u >= params.units {
         return;
     }
-#for j in 4
-    {
-        let plane = min(u * 4u + {j}u, params.planes - 1u) * params.rows;
-        for (var p = local; p < positions; p += WORKGROUP) {
-            let row = p / params.width;
-            value[{j}] = join(value[{j}], get_x((plane + row) * params.pitch + p - row * params.width));
-        }
+    let positions = params.rows * params.width;
+    var value = x_unit(NEUTRAL);
+#if CHANNELS4
+    for (var p = local; p < positions; p += WORKGROUP) {
+        value = join(value, load_x(u * positions + p));
     }
+#else
+    let size = params.rows * params.pitch;
+#for j in 4
+    let plane{j} = min(u * 4u + {j}u, params.planes - 1u) * size;
 #endfor
+    for (var p = local; p < positions; p += WORKGROUP) {
+        let row = p / params.width;
+        let at = row * params.pitch + p - row * params.width;
+        value = join(value, x_unit(get_x(plane0 + at), get_x(plane1 + at), get_x(plane2 + at), get_x(plane3 + at)));
+    }
+#endif
     found[local] = value;
     workgroupBarrier();
     if local == 0u {
         for (var i = 1u; i < WORKGROUP; i++) {
-            let other = found[i];
-            value = x_unit(join(value.x, other.x), join(value.y, other.y), join(value.z, other.z), join(value.w, other.w));
+            value = join(value, found[i]);
         }
 #if !MAX
         value /= x_unit(x_element(positions));

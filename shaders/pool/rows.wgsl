@@ -6,20 +6,9 @@
 
 #import common/index
 #import pool/window
+#import pool/join
 #read x elements
 #write y
-
-#if MAX
-const LOWEST = x_element(#paste lowest);
-#endif
-
-fn join(a: x_element, b: x_element) -> x_element {
-#if MAX
-    return max(a, b);
-#else
-    return a + b;
-#endif
-}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -37,12 +26,7 @@ fn main(
     let plane = u / (pitch * params.output_y);
     let row_length = (params.input_x + 3u) / 4u * 4u;
     let ty = taps_y(oy);
-#if MAX
-    const neutral = LOWEST;
-#else
-    const neutral = x_element(0);
-#endif
-    var value = x_unit(neutral);
+    var value = x_unit(NEUTRAL);
 #if KERNEL
     // Columns of x that the four outputs see; those before the row wrap around and so lie beyond it.
     let column = ox * STRIDE - params.before_x;
@@ -57,18 +41,16 @@ fn main(
 #if KERNEL
         var seen: array<x_element, SPAN>;
 #for i in SPAN
-        seen[{i}] = select(neutral, get_x(row + at{i}), in{i});
+        seen[{i}] = select(NEUTRAL, get_x(row + at{i}), in{i});
 #endfor
-#for j in 4
 #for k in KERNEL
-        value[{j}] = join(value[{j}], seen[{j} * STRIDE + {k}]);
-#endfor
+        value = join(value, x_unit(seen[{k}], seen[{k} + STRIDE], seen[{k} + 2 * STRIDE], seen[{k} + 3 * STRIDE]));
 #endfor
 #else
         for (var j = 0u; j < 4u; j++) {
             let tx = taps_x(min(ox + j, params.output_x - 1u));
             for (var kx = 0u; kx < tx.end - tx.first; kx++) {
-                value[j] = join(value[j], get_x(row + tx.position + kx * params.dilation_x));
+                value[j] = join1(value[j], get_x(row + tx.position + kx * params.dilation_x));
             }
         }
 #endif

@@ -6,9 +6,12 @@
 // Work    one invocation takes one unit of y: four rows one after another, or four columns at once;
 //         or one workgroup does (COOPERATIVE). Long sums are made of sums of 64, so that roundings do not add up.
 
-#import common/index
+#import common/turn
 #import common/math
 #import common/lanes
+#if LOG_SUM_EXP
+#import common/workgroup
+#endif
 #param count: f32
 #read x
 #write y
@@ -37,16 +40,16 @@ fn combine_all(v: Values, local: u32) -> Values {
 }
 #endif
 
-// What a group's units come to, by units `first`, `first + advance`, …
-fn gathered(base: u32, first: u32, advance: u32, top: Values) -> Values {
+// What a group's units come to, by this invocation.
+fn gathered(base: u32, local: u32, top: Values) -> Values {
     let nothing = Values(#paste START);
     var all = nothing;
-    var begin = first;
+    var begin = first_step(local);
     while begin < params.steps {
-        let end = min(begin + 64u * advance, params.steps);
+        let end = min(begin + 64u * ADVANCE, params.steps);
         var some = nothing;
-        for (var i = begin; i < end; i += advance) {
-            let v = load_x(base + i * params.stride);
+        for (var i = begin; i < end; i += ADVANCE) {
+            let v = lane_value(base, i);
 #if LOG_SUM_EXP
             let mapped = exp4(v - top);
 #else
@@ -55,50 +58,24 @@ fn gathered(base: u32, first: u32, advance: u32, top: Values) -> Values {
             some = combine(some, select(nothing, mapped, inside(i)));
         }
         all = combine(all, some);
-        begin = begin + 64u * advance;
+        begin += 64u * ADVANCE;
     }
     return all;
 }
 
-#if LOG_SUM_EXP
-fn highest(base: u32, first: u32, advance: u32) -> Values {
-    let lowest = Values(-3.40282347e+38);
-    var top = lowest;
-    for (var i = first; i < params.steps; i += advance) {
-        top = max(top, select(lowest, load_x(base + i * params.stride), inside(i)));
-    }
-    return top;
-}
-#endif
-
 // The result of a group: in every place for a row, for each of four columns otherwise.
 fn reduced(group: u32, local: u32) -> Values {
-#if COOPERATIVE
-    let first = local;
-    let advance = u32(WORKGROUP);
-#else
-    let first = 0u;
-    let advance = 1u;
-#endif
     let base = group_base(group);
     var top = Values();
 #if LOG_SUM_EXP
-    top = highest(base, first, advance);
-#if COOPERATIVE
-    partial[local] = top;
-    workgroupBarrier();
-    for (var half = WORKGROUP / 2u; half > 0u; half >>= 1u) {
-        if local < half {
-            partial[local] = max(partial[local], partial[local + half]);
-        }
-        workgroupBarrier();
+    let lowest = Values(-3.40282347e+38);
+    top = lowest;
+    for (var i = first_step(local); i < params.steps; i += ADVANCE) {
+        top = max(top, select(lowest, lane_value(base, i), inside(i)));
     }
-    top = partial[0];
-    workgroupBarrier();
+    top = lane_max(workgroup_max(top, local));
 #endif
-    top = lane_max(top);
-#endif
-    var all = gathered(base, first, advance, top);
+    var all = gathered(base, local, top);
 #if COOPERATIVE
     all = combine_all(all, local);
 #endif
@@ -115,11 +92,7 @@ fn main(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-#if COOPERATIVE
-    let u = workgroup.x + workgroup.y * workgroups.x;
-#else
-    let u = linear_index(workgroup, workgroups, local, WORKGROUP);
-#endif
+    let u = own_lane(workgroup, workgroups, local);
 #if COLUMNS
     if u >= params.groups {
         return;
@@ -134,11 +107,7 @@ fn main(
         result[j] = reduced(min(u * 4u + j, params.groups - 1u), local).x;
     }
 #endif
-#if COOPERATIVE
-    if local == 0u {
+    if first_step(local) == 0u {
         store_y(u, result);
     }
-#else
-    store_y(u, result);
-#endif
 }

@@ -289,16 +289,10 @@ fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<Candidate, 
         // Where the biases begin in the packed constant; 0 for none.
         .param("biases", biases)
         .param("elements", y.iter().product::<usize>());
-    for (axis, names) in axes.into_iter().zip(super::conv::AXIS_PARAMS) {
-        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
-        for (name, value) in names.into_iter().zip(values) {
-            dispatch = dispatch.param(name, value);
-        }
-    }
     let facts: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact)).collect();
     let elements = [&x, &y].map(|s| s.iter().map(|&d| d as f64).product::<f64>()).iter().sum::<f64>();
     let operations = operator.work(&facts, request.outputs);
-    let dispatch = dispatch.linear(units, WORKGROUP, request.device);
+    let dispatch = super::conv::axis_params(dispatch, &axes).linear(units, WORKGROUP, request.device);
     Ok(candidate.dispatch(dispatch).cost(operations * 10.0, 4.0 * elements))
 }
 

@@ -87,6 +87,11 @@ impl Axis {
     pub const fn is_pointwise(&self) -> bool {
         self.kernel == 1 && self.stride == 1 && self.before == 0 && self.after == 0
     }
+
+    /// Whether a window can reach beyond the input.
+    pub const fn is_padded(&self) -> bool {
+        self.before > 0 || self.output.saturating_sub(1) * self.stride + (self.kernel - 1) * self.dilation >= self.input
+    }
 }
 
 /// Sizes from an attribute: none below `least`, none above [`LIMIT`].

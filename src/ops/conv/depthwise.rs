@@ -1,8 +1,8 @@
 //! Convolutions whose output channels see one input channel each: a planar kernel, and one over groups of four channels.
 
+use super::direct::axis_params;
 use super::pack;
 use super::problem::Problem;
-use super::subgroup::axis_params;
 use crate::kernel::{Binding, Candidate, DeviceClass, Dispatch, Kernel, Layout};
 
 const WORKGROUP: u32 = 64;
@@ -53,7 +53,7 @@ fn rows(problem: &Problem<'_>) -> Option<Candidate> {
         .param("multiplier", problem.group_outputs())
         .param("biases", packed.biases);
     let invocations = planes * h.output.div_ceil(rows) * w.output.div_ceil(4);
-    let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
+    let dispatch = axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.device);
     let slowness = slowness(problem, 1.8, 3.0) * if written_out { 1.0 } else { 2.0 };
     let candidate = problem.candidate("depthwise rows", Layout::Rows).dispatch(dispatch);
     Some(candidate.cost(problem.operations() * slowness, problem.bytes()))
@@ -79,7 +79,7 @@ fn channels4(problem: &Problem<'_>) -> Option<Candidate> {
     let planes = problem.samples * groups;
     let dispatch = problem.tail(dispatch)?.param("planes", planes).param("groups", groups).param("biases", count);
     let invocations = planes * h.output * w.output.div_ceil(2);
-    let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
+    let dispatch = axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.device);
     let slowness = slowness(problem, 3.5, 1.0) * if written_out { 1.0 } else { 1.5 };
     let candidate = problem.candidate("depthwise channels", Layout::Channels4).dispatch(dispatch);
     Some(candidate.cost(problem.operations() * slowness, problem.bytes()))

@@ -3,6 +3,7 @@
 use super::pack;
 use super::problem::Problem;
 use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout, Want, units};
+use crate::ops::window::Axis;
 
 const WORKGROUP: u32 = 64;
 /// Time in that of 10 GFLOP/s: two cores of lavapipe do 1 at most, bound by its reads of single elements.
@@ -33,7 +34,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         }
     }
     let units = units(&problem.y_shape, Layout::Linear)?;
-    let mut dispatch = problem
+    let dispatch = problem
         .tail(dispatch)?
         .param("units", u32::try_from(units).ok()?)
         .param("outputs", problem.outputs)
@@ -42,18 +43,23 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .param("channels", problem.inputs)
         .param("biases", biases)
         .param("elements", problem.y_shape.iter().product::<usize>());
-    for (axis, names) in problem.axes.into_iter().zip(AXIS_PARAMS) {
-        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
-        for (name, value) in names.into_iter().zip(values) {
-            dispatch = dispatch.param(name, value);
-        }
-    }
-    let dispatch = dispatch.linear(units, WORKGROUP, problem.device);
+    let dispatch = axis_params(dispatch, &problem.axes).linear(units, WORKGROUP, problem.device);
     Some(candidate.dispatch(dispatch).cost(problem.operations() * SLOWNESS, problem.bytes()))
 }
 
+/// Sets the parameters of the last axes.
+pub(in crate::ops) fn axis_params(mut dispatch: Dispatch, axes: &[Axis]) -> Dispatch {
+    for (axis, names) in axes.iter().rev().zip(AXIS_PARAMS.iter().rev()).rev() {
+        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
+        for (name, value) in names.iter().zip(values) {
+            dispatch = dispatch.param(name, value);
+        }
+    }
+    dispatch
+}
+
 /// The names of an axis' parameters: input, output, kernel, stride, dilation, padding before.
-pub(in crate::ops) const AXIS_PARAMS: [[&str; 6]; 3] = [
+const AXIS_PARAMS: [[&str; 6]; 3] = [
     ["input_z", "output_z", "kernel_z", "stride_z", "dilation_z", "before_z"],
     ["input_y", "output_y", "kernel_y", "stride_y", "dilation_y", "before_y"],
     ["input_x", "output_x", "kernel_x", "stride_x", "dilation_x", "before_x"],

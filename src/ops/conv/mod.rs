@@ -23,7 +23,7 @@ mod subgroup;
 mod tests;
 mod workgroup;
 
-pub(super) use direct::AXIS_PARAMS;
+pub(super) use direct::axis_params;
 pub(super) use pack::{FLAT, constant};
 pub(super) use problem::activated;
 

@@ -1,8 +1,8 @@
 //! The family for any device: channels in groups of four, a block of outputs in each invocation's registers.
 
+use super::direct::axis_params;
 use super::pack;
 use super::problem::Problem;
-use super::subgroup::axis_params;
 use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout};
 use crate::ops::window::Axis;
 
@@ -44,7 +44,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .param("group_inputs", problem.group_inputs())
         .param("group_quads", group_quads)
         .param("biases", count);
-    let dispatch = axis_params(dispatch, [h, w]).linear(invocations as u64, WORKGROUP, problem.device);
+    let dispatch = axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.device);
     // Pixels beyond the row and channels beyond the last are computed too.
     let waste = (w.output.next_multiple_of(PIXELS) as f64 / w.output as f64)
         * ((out_quads * 4) as f64 / problem.outputs as f64)

@@ -1,6 +1,6 @@
 //! The family for software adapters: planar pixels, weights shared by a subgroup's broadcasts.
 
-use super::direct::AXIS_PARAMS;
+use super::direct::axis_params;
 use super::pack;
 use super::problem::Problem;
 use crate::kernel::{Binding, Candidate, DeviceClass, Dispatch, Kernel, Layout};
@@ -21,78 +21,59 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         return None;
     }
     let [_, h, w] = problem.axes;
-    let pointwise = h.is_pointwise() && w.is_pointwise();
+    let pixels = h.output * w.output;
+    let [h, w] = if h.is_pointwise() && w.is_pointwise() {
+        let row = h.output * w.output.next_multiple_of(4);
+        [Axis::ONE, Axis { input: row, output: row, ..Axis::ONE }]
+    } else {
+        [h, w]
+    };
     let block = block(problem, lanes);
     // Weights of four input channels lie in a unit; a first layer's one to three are not padded to four.
-    let inputs = if pointwise { 4 } else { problem.inputs.min(4) };
+    let inputs = problem.inputs.min(4);
     let steps = problem.inputs.div_ceil(inputs);
     let blocks = problem.outputs.div_ceil(block);
     let units = h.output * w.output.div_ceil(4);
     let count = blocks * steps * h.kernel * w.kernel * block;
     // The taps of a row are written out where that is not too much to compile.
-    let rows = !pointwise
-        && w.kernel <= 7
-        && w.dilation == 1
-        && h.dilation == 1
-        && w.stride <= 2
-        && w.before < 8
-        && w.kernel * inputs * block <= 400;
-    let shader = match (pointwise, rows) {
-        (true, _) => "conv/subgroup_pointwise.wgsl",
-        (_, true) => "conv/subgroup_rows.wgsl",
-        _ => "conv/subgroup.wgsl",
-    };
-    let mut kernel = Kernel::of(shader)
+    let written_out =
+        w.kernel <= 7 && w.dilation == 1 && w.stride <= 2 && w.before < 8 && w.kernel * inputs * block <= 400;
+    let taps = if written_out { w.kernel } else { 1 };
+    let mut kernel = Kernel::of("conv/subgroup.wgsl")
         .define("LANES", lanes as i64)
         .define("GROUPS", (block / lanes) as i64)
-        .define("BLOCK", block as i64);
-    if !pointwise {
-        kernel = kernel.define("INPUTS", inputs as i64);
-    }
-    if rows {
+        .define("BLOCK", block as i64)
+        .define("INPUTS", inputs as i64)
+        .define("TAPS", taps as i64);
+    if written_out {
         let (units_before, span) = (w.before.div_ceil(4), 3 * w.stride + w.kernel);
         let offset = units_before * 4 - w.before;
         kernel = kernel
             .define("KERNEL", w.kernel as i64)
             .define("STRIDE", w.stride as i64)
-            .define("BEFORE", w.before as i64)
+            .define("PADDED", h.is_padded() || w.is_padded())
             .define("SPAN", span as i64)
             .define("OFFSET", offset as i64)
             .define("UNITS", (offset + span).div_ceil(4) as i64)
             .define("UNITS_BEFORE", units_before as i64);
     }
-    let run = if rows { w.kernel } else { h.kernel * w.kernel };
-    let packed = problem.constant(weights, pack::PANELS, &[block, inputs, run], (count * 4, blocks * block))?;
+    let packed = problem.constant(weights, pack::PANELS, &[block, inputs, taps], (count * 4, blocks * block))?;
     let dispatch = Dispatch::of(kernel)
         .bind(Binding::Input(0), problem.request.storage(0).ok()?)
         .bind(packed.binding, packed.storage);
-    let mut dispatch = problem.tail(dispatch)?;
-    if pointwise {
-        dispatch = dispatch.param("units", units);
-    }
-    dispatch =
-        dispatch.param("inputs", problem.inputs).param("outputs", problem.outputs).param("biases", packed.biases);
-    if !pointwise {
-        dispatch = axis_params(dispatch, [h, w]);
-    }
+    let dispatch = problem
+        .tail(dispatch)?
+        .param("inputs", problem.inputs)
+        .param("outputs", problem.outputs)
+        .param("biases", packed.biases);
+    let dispatch = axis_params(dispatch, &[h, w]);
     let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= problem.device.max_workgroups);
     let dispatch = dispatch.workgroups(fits(units.div_ceil(lanes))?, fits(blocks)?, fits(problem.samples)?);
     // Lanes beyond the plane, pixels beyond the row and channels beyond the last are computed too.
     let computed = units.next_multiple_of(lanes) * 4 * blocks * block;
-    let waste = computed as f64 / (problem.outputs * h.output * w.output) as f64;
+    let waste = computed as f64 / (problem.outputs * pixels) as f64;
     let candidate = problem.candidate("subgroup", Layout::Rows).dispatch(dispatch);
     Some(candidate.cost(problem.operations() * waste * SLOWNESS, problem.bytes()))
-}
-
-/// Sets the parameters of the height and the width.
-pub(super) fn axis_params(mut dispatch: Dispatch, axes: [Axis; 2]) -> Dispatch {
-    for (axis, names) in axes.into_iter().zip(&AXIS_PARAMS[1..]) {
-        let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before];
-        for (name, value) in names.iter().zip(values) {
-            dispatch = dispatch.param(name, value);
-        }
-    }
-    dispatch
 }
 
 /// Output channels of an invocation: as many as waste least. Larger blocks read x less often, but take twice as long to

@@ -1,9 +1,9 @@
 //! The family for GPUs with fast workgroup memory: tiles of a matrix product, over channels in groups of four.
 
+use super::direct::axis_params;
 use super::pack;
 use super::problem::Problem;
 use super::register::{self, flattened};
-use super::subgroup::axis_params;
 use crate::kernel::{Binding, Candidate, DeviceClass, Dispatch, Kernel, Layout};
 
 /// Pixels of a workgroup's tile.
@@ -41,7 +41,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         problem.tail(dispatch)?.param("inputs", problem.inputs).param("out_quads", out_quads).param("biases", count);
     let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= problem.device.max_workgroups);
     let groups = [pixels.div_ceil(PIXELS), out_quads.div_ceil(8 * quads), problem.samples];
-    let dispatch = axis_params(dispatch, [h, w]).workgroups(fits(groups[0])?, fits(groups[1])?, fits(groups[2])?);
+    let dispatch = axis_params(dispatch, &[h, w]).workgroups(fits(groups[0])?, fits(groups[1])?, fits(groups[2])?);
     // A tile is computed whole.
     let computed = tiles(quads) * PIXELS * 32 * quads * steps.next_multiple_of(4) * 4;
     let waste = computed as f64 / (problem.samples * pixels * problem.outputs * problem.inputs) as f64;

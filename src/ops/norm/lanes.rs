@@ -2,8 +2,8 @@
 
 use half::f16;
 
-use crate::graph::{EvaluateError, ShapeError};
-use crate::kernel::{DeviceClass, DeviceFacts, Dispatch, Layout};
+use crate::graph::{EvaluateError, Request, ShapeError};
+use crate::kernel::{Binding, Candidate, DeviceClass, DeviceFacts, Dispatch, Kernel, Layout, Storage};
 use crate::tensor::shape::elements;
 use crate::tensor::{Element, ElementType, Tensor};
 
@@ -104,6 +104,42 @@ pub(super) fn cooperative(count: usize, steps: usize, device: &DeviceFacts) -> b
         DeviceClass::Software => count < 16 && steps >= 1024,
         _ => steps >= 32 || (steps >= 8 && count < 512),
     }
+}
+
+/// Adds two dispatches for lanes that share units: `statistics` gives each lane a unit of two numbers, and `apply` takes
+/// each unit of the input with those of its lanes.
+pub(super) fn shared(
+    mut candidate: Candidate,
+    request: &Request<'_>,
+    lanes: Lanes,
+    statistics: Dispatch,
+    apply: Kernel,
+) -> Result<Candidate, String> {
+    let (read, written) = (request.storage(0)?, request.output_storage(0)?);
+    let together = cooperative(lanes.count(), lanes.length / 4, request.device);
+    let each = if together { u64::from(WORKGROUP) } else { 1 };
+    let (groups, steps, stride) = (lanes.count(), lanes.length, lanes.inner);
+    let mut statistics = Groups { groups, steps, stride, length: steps, columns: true }
+        .params(statistics.bind(Binding::Input(0), read).bind(Binding::Scratch(0), Storage::F32))
+        .linear(groups as u64 * each, WORKGROUP, request.device);
+    statistics.kernel = statistics
+        .kernel
+        .define("WORKGROUP", WORKGROUP)
+        .define("COLUMNS", true)
+        .define("SINGLE", true)
+        .define("COOPERATIVE", together);
+    let units = lanes.elements().div_ceil(4);
+    let apply = Dispatch::of(apply.define("WORKGROUP", WORKGROUP))
+        .bind(Binding::Input(0), read)
+        .bind(Binding::Scratch(0), Storage::F32)
+        .bind(Binding::Output(0), written)
+        .param("units", units)
+        .param("elements", lanes.elements())
+        .param("length", lanes.length)
+        .param("inner", lanes.inner)
+        .linear(units as u64, WORKGROUP, request.device);
+    candidate.scratch.push((groups as u64, Storage::F32));
+    Ok(candidate.dispatch(statistics).dispatch(apply))
 }
 
 /// Replaces each lane of a floating-point tensor by what `f` makes of it (and of its number), in 64 bits.

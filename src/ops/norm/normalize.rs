@@ -1,9 +1,8 @@
 //! The ways to normalize lanes on a GPU, with a scale and a shift afterwards.
 
-use super::lanes::{WORKGROUP, cooperative};
-use super::{Groups, Lanes};
+use super::{Groups, Lanes, WORKGROUP, lanes};
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::ops::broadcast::{self, Operand};
 
 /// What a lane is divided by.
@@ -120,12 +119,11 @@ impl Plan {
         if shift {
             dispatch = dispatch.bind(Binding::Input(2), request.storage(2)?);
         }
-        dispatch = groups
-            .dispatch(dispatch.bind(Binding::Output(0), request.output_storage(0)?), request.device)
-            .param("epsilon", self.epsilon);
+        dispatch = dispatch.bind(Binding::Output(0), request.output_storage(0)?).param("epsilon", self.epsilon);
         if affine == 2 {
             dispatch = dispatch.param("channels", if groups.columns { channels.div_ceil(4) } else { channels });
         }
+        let dispatch = groups.dispatch(dispatch, request.device);
         let name = if groups.columns { "columns" } else { "rows" };
         let candidate = Candidate::new(name, self.wants(request, layout), vec![layout]).dispatch(dispatch);
         if affine == 0 { self.finished(request, candidate) } else { Ok(candidate.in_place(0)) }
@@ -133,38 +131,14 @@ impl Plan {
 
     /// Lanes that share units: their statistics first, then each unit.
     fn shared(&self, request: &Request<'_>, lanes: Lanes) -> Result<Candidate, String> {
-        let mut candidate = Candidate::new("shared", self.wants(request, Layout::Linear), vec![Layout::Linear]);
-        let elements = lanes.elements();
-        if elements == 0 {
+        let candidate = Candidate::new("shared", self.wants(request, Layout::Linear), vec![Layout::Linear]);
+        if lanes.elements() == 0 {
             return Ok(candidate);
         }
-        let (read, written) = (request.storage(0)?, request.output_storage(0)?);
-        let together = cooperative(lanes.count(), lanes.length / 4, request.device);
-        let each = if together { u64::from(WORKGROUP) } else { 1 };
-        let kernel = Kernel::of("norm/statistics.wgsl")
-            .define("WORKGROUP", WORKGROUP)
-            .define("MODE", self.mode as i64)
-            .define("COOPERATIVE", together);
-        candidate.scratch.push((lanes.count() as u64, Storage::F32));
-        let statistics = Dispatch::of(kernel)
-            .bind(Binding::Input(0), read)
-            .bind(Binding::Scratch(0), Storage::F32)
-            .param("lanes", lanes.count())
-            .param("length", lanes.length)
-            .param("inner", lanes.inner)
-            .param("epsilon", self.epsilon)
-            .linear(lanes.count() as u64 * each, WORKGROUP, request.device);
-        let units = elements.div_ceil(4);
-        let apply = Dispatch::of(Kernel::of("norm/apply.wgsl").define("WORKGROUP", WORKGROUP))
-            .bind(Binding::Input(0), read)
-            .bind(Binding::Scratch(0), Storage::F32)
-            .bind(Binding::Output(0), written)
-            .param("units", units)
-            .param("elements", elements)
-            .param("length", lanes.length)
-            .param("inner", lanes.inner)
-            .linear(units as u64, WORKGROUP, request.device);
-        self.finished(request, candidate.dispatch(statistics).dispatch(apply))
+        let statistics = Kernel::of("norm/normalize.wgsl").define("MODE", self.mode as i64);
+        let statistics = Dispatch::of(statistics).param("epsilon", self.epsilon);
+        let apply = Kernel::of("norm/apply.wgsl");
+        self.finished(request, lanes::shared(candidate, request, lanes, statistics, apply)?)
     }
 
     /// With a last dispatch that applies scale and shift to what was written, in place.

@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use super::lanes::{WORKGROUP, cooperative, map_lanes};
-use super::{Groups, Lanes};
+use super::lanes::map_lanes;
+use super::{Groups, Lanes, WORKGROUP, lanes};
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::tensor::shape;
 
 /// What is computed along a lane.
@@ -156,39 +156,16 @@ impl Softmax {
 
     /// Lanes that share units: their maxima and sums first, then each unit.
     fn shared(&self, request: &Request<'_>, lanes: Lanes) -> Result<Candidate, String> {
-        let mut candidate = Candidate::new("shared", vec![Want::In(Layout::Linear)], vec![Layout::Linear]).in_place(0);
-        let elements = lanes.elements();
-        if u32::try_from(elements).is_err() {
+        let candidate = Candidate::new("shared", vec![Want::In(Layout::Linear)], vec![Layout::Linear]).in_place(0);
+        if u32::try_from(lanes.elements()).is_err() {
             return Err("it has more elements than a shader can count".to_owned());
         }
-        if elements == 0 {
+        if lanes.elements() == 0 {
             return Ok(candidate);
         }
-        let (read, written) = (request.storage(0)?, request.output_storage(0)?);
-        let together = cooperative(lanes.count(), lanes.length / 4, request.device);
-        let each = if together { u64::from(WORKGROUP) } else { 1 };
-        let kernel =
-            Kernel::of("norm/softmax_statistics.wgsl").define("WORKGROUP", WORKGROUP).define("COOPERATIVE", together);
-        candidate.scratch.push((lanes.count() as u64, Storage::F32));
-        let statistics = Dispatch::of(kernel)
-            .bind(Binding::Input(0), read)
-            .bind(Binding::Scratch(0), Storage::F32)
-            .param("lanes", lanes.count())
-            .param("length", lanes.length)
-            .param("inner", lanes.inner)
-            .linear(lanes.count() as u64 * each, WORKGROUP, request.device);
-        let kernel = Kernel::of("norm/softmax_apply.wgsl").define("WORKGROUP", WORKGROUP).define("LOG", self.log());
-        let units = elements.div_ceil(4);
-        let apply = Dispatch::of(kernel)
-            .bind(Binding::Input(0), read)
-            .bind(Binding::Scratch(0), Storage::F32)
-            .bind(Binding::Output(0), written)
-            .param("units", units)
-            .param("elements", elements)
-            .param("length", lanes.length)
-            .param("inner", lanes.inner)
-            .linear(units as u64, WORKGROUP, request.device);
-        Ok(candidate.dispatch(statistics).dispatch(apply))
+        let statistics = Dispatch::of(Kernel::of("norm/softmax.wgsl"));
+        let apply = Kernel::of("norm/apply.wgsl").define("SOFTMAX", true).define("LOG", self.log());
+        lanes::shared(candidate, request, lanes, statistics, apply)
     }
 }
 

@@ -119,37 +119,26 @@ fn global(pool: &Pool, request: &Request<'_>, x: &[usize], y: &[usize]) -> Candi
     let mut candidates = vec![];
     let planes = x[0] * x[1];
     let positions = x[2..].iter().product::<usize>();
-    let width = x[2..].last().copied().unwrap_or(1);
     for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
         if layout.canonical(x) != layout {
             continue;
         }
-        let kernel = |shader| {
-            // On a software adapter a barrier costs more than a few rounds of the loop.
-            let workgroup = if request.device.class == DeviceClass::Software { 8 } else { WORKGROUP };
-            Ok::<_, String>(specialised(pool, shader, workgroup, request.storage(0)?))
-        };
-        let (dispatch, output, groups) = if layout == Layout::Channels4 {
-            let groups = x[0] * x[1].div_ceil(4);
-            let dispatch = Dispatch::of(kernel("pool/global_channels4.wgsl")?)
-                .bind(Binding::Input(0), request.storage(0)?)
-                .bind(Binding::Output(0), request.output_storage(0)?)
-                .param("units", groups)
-                .param("positions", positions);
-            (dispatch, Layout::Channels4.canonical(y), groups)
-        } else {
-            let pitch = if layout == Layout::Rows { width.next_multiple_of(4) } else { width };
-            let groups = planes.div_ceil(4);
-            let dispatch = Dispatch::of(kernel("pool/global.wgsl")?)
-                .bind(Binding::Input(0), request.storage(0)?)
-                .bind(Binding::Output(0), request.output_storage(0)?)
-                .param("units", groups)
-                .param("planes", planes)
-                .param("rows", positions.checked_div(width).unwrap_or(0))
-                .param("width", width)
-                .param("pitch", pitch);
-            (dispatch, Layout::Linear, groups)
-        };
+        // On a software adapter a barrier costs more than a few rounds of the loop.
+        let workgroup = if request.device.class == DeviceClass::Software { 8 } else { WORKGROUP };
+        let fours = layout == Layout::Channels4;
+        let kernel = specialised(pool, "pool/global.wgsl", workgroup, request.storage(0)?).define("CHANNELS4", fours);
+        // Only padded rows have anything between them.
+        let width = if layout == Layout::Rows { x[2..].last().copied().unwrap_or(1) } else { positions };
+        let groups = if fours { x[0] * x[1].div_ceil(4) } else { planes.div_ceil(4) };
+        let output = if fours { layout.canonical(y) } else { Layout::Linear };
+        let dispatch = Dispatch::of(kernel)
+            .bind(Binding::Input(0), request.storage(0)?)
+            .bind(Binding::Output(0), request.output_storage(0)?)
+            .param("units", groups)
+            .param("planes", planes)
+            .param("rows", positions.checked_div(width).unwrap_or(0))
+            .param("width", width)
+            .param("pitch", if layout == Layout::Rows { width.next_multiple_of(4) } else { width });
         let dispatch = dispatch.linear(groups as u64, 1, request.device);
         let candidate = Candidate::new("global", vec![Want::In(layout)], vec![output]);
         candidates.push(candidate.dispatch(dispatch).cost(4.0 * work, 4.0 * work));

@@ -1,0 +1,17 @@
+// The operands of a product over rows of whole units, how results are finished, and which matrices of a batch there are.
+
+#param m: u32
+#param k: u32
+#param n4: u32
+#if LANES // b in panels, see matmul/subgroup
+#param b_panel: u32
+#param b_step: u32
+#endif
+#read a
+#read b
+#if BIAS
+#read c
+#endif
+#write y
+#import matmul/finish
+#import matmul/batch
