@@ -57,13 +57,7 @@ impl GpuSession {
                 let slots: Vec<&Slot> = slots.filter(|slot| slot.region.size > 0).collect();
                 let (submission, stagings) = device
                     .guarded("a watched run", || {
-                        let mut encoder = device.encoder();
-                        if Self::is_dispatch(op) {
-                            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                            self.encode_dispatch(op, &mut pass);
-                        } else {
-                            self.encode_copy(index, op, &mut encoder);
-                        }
+                        let mut encoder = self.encode_alone(index, op);
                         let stagings: Vec<_> = slots
                             .iter()
                             .map(|slot| {

@@ -181,13 +181,7 @@ impl GpuSession {
             let start = Instant::now();
             let submission = device
                 .guarded("a profiled run", || {
-                    let mut encoder = device.encoder();
-                    if Self::is_dispatch(op) {
-                        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-                        self.encode_dispatch(op, &mut pass);
-                    } else {
-                        self.encode_copy(index, op, &mut encoder);
-                    }
+                    let mut encoder = self.encode_alone(index, op);
                     encoder.copy_buffer_to_buffer(&marked, 0, &mark.buffer, 0, 16);
                     let submission = device.queue().submit([encoder.finish()]);
                     mark.map();

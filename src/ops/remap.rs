@@ -4,7 +4,7 @@ use super::strided::{WORKGROUP, signed_strides, word};
 use crate::graph::{EvaluateError, ShapeError};
 use crate::kernel::{Binding, Constant, DeviceFacts, Dispatch, Kernel, Packing, Storage};
 use crate::tensor::shape::elements;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::{Element, ElementType, Tensor};
 
 /// No table may be longer: it is a constant on the device.
 const LONGEST: usize = 1 << 22;
@@ -27,20 +27,20 @@ struct Dimension {
 }
 
 /// Pads a table to whole units.
-fn whole_units(table: &Tensor, _: &[usize]) -> Tensor {
-    let mut values = table.as_slice::<i32>().unwrap_or_default().to_vec();
-    values.resize(values.len().next_multiple_of(4), 0);
+fn whole_units<T: Element>(values: &Tensor, _: &[usize]) -> Tensor {
+    let mut values = values.as_slice::<T>().unwrap_or_default().to_vec();
+    values.resize(values.len().next_multiple_of(4), T::zeroed());
     Tensor::vector(values)
 }
 
-/// A table of integers as a kernel binds it.
-pub(super) fn table(values: Vec<i32>) -> Binding {
+/// A table of numbers as a kernel binds it, stored so.
+pub(super) fn table<T: Element>(values: Vec<T>, storage: Storage) -> Binding {
     Binding::Constant(Box::new(Constant {
         units: values.len().div_ceil(4) as u64,
         source: Tensor::vector(values),
-        packing: Packing { name: "table", pack: whole_units },
+        packing: Packing { name: "table", pack: whole_units::<T> },
         parameters: vec![],
-        storage: Storage::I32,
+        storage,
     }))
 }
 
@@ -154,7 +154,7 @@ impl Remap {
         if values.is_empty() {
             values.push(0);
         }
-        let dispatch = dispatch.bind(Binding::Input(0), from).bind(table(values), Storage::I32);
+        let dispatch = dispatch.bind(Binding::Input(0), from).bind(table(values, Storage::I32), Storage::I32);
         Ok(Some(dispatch.bind(Binding::Output(0), to).linear(units as u64, WORKGROUP, device)))
     }
 

@@ -23,6 +23,18 @@ impl GpuSession {
         }
     }
 
+    /// An encoder with one command in it.
+    pub(in crate::gpu) fn encode_alone(&self, index: usize, op: Op) -> wgpu::CommandEncoder {
+        let mut encoder = self.engine.device().encoder();
+        if Self::is_dispatch(op) {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+            self.encode_dispatch(op, &mut pass);
+        } else {
+            self.encode_copy(index, op, &mut encoder);
+        }
+        encoder
+    }
+
     pub(in crate::gpu) fn encode_dispatch(&self, op: Op, pass: &mut wgpu::ComputePass<'_>) {
         if let Op::Dispatch(step) = op
             && let Some(prepared) = &self.memory.dispatches[step]

@@ -2,10 +2,9 @@
 
 use super::{Axis, Resize, Taps};
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Storage, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::ops::remap::{Remap, table};
 use crate::ops::strided::{WORKGROUP, cost};
-use crate::tensor::Tensor;
 use crate::tensor::shape::elements;
 
 /// The ways to run a resize.
@@ -227,8 +226,8 @@ impl Pass<'_> {
         let kernel = Kernel::of("resize/taps.wgsl").define("WORKGROUP", WORKGROUP).define("FORM", form);
         Ok(Dispatch::of(kernel)
             .bind(source, from)
-            .bind(table(index), Storage::I32)
-            .bind(weights(weight), Storage::F32)
+            .bind(table(index, Storage::I32), Storage::I32)
+            .bind(table(weight, Storage::F32), Storage::F32)
             .bind(target, to)
             .param("units", units)
             .param("elements", count)
@@ -244,21 +243,4 @@ impl Pass<'_> {
             .param("fill", self.fill)
             .linear(units as u64, WORKGROUP, request.device))
     }
-}
-
-/// Weights as a kernel binds them: in f32, whatever the values are stored as.
-fn weights(values: Vec<f32>) -> Binding {
-    Binding::Constant(Box::new(Constant {
-        units: values.len().div_ceil(4) as u64,
-        source: Tensor::vector(values),
-        packing: Packing { name: "resize/weights", pack: whole_units },
-        parameters: vec![],
-        storage: Storage::F32,
-    }))
-}
-
-fn whole_units(weights: &Tensor, _: &[usize]) -> Tensor {
-    let mut values = weights.as_slice::<f32>().unwrap_or_default().to_vec();
-    values.resize(values.len().next_multiple_of(4), 0.0);
-    Tensor::vector(values)
 }
