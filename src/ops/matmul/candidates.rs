@@ -273,7 +273,8 @@ impl Plan<'_> {
         let rows = if p.m > 4 { 8 } else { 4 };
         let grid = [p.n.div_ceil(4).div_ceil(8), p.m.div_ceil(rows * 8), self.batches];
         let kernel = Kernel::of("matmul/register.wgsl").define("ROWS", rows as i64);
-        self.tiled("register", kernel, None, grid, self.rate(20.0, 200.0), self.padded(rows, 1))
+        // Eight by eight invocations run, however few of them there is something to do for.
+        self.tiled("register", kernel, None, grid, self.rate(20.0, 200.0), self.padded(rows * 8, 8))
     }
 
     /// Tiles in workgroup memory.
