@@ -1,55 +1,16 @@
 // y = softmax(cap(scale * q × kᵀ) + mask) × v, for each head, with cap(s) = softcap * tanh(s / softcap); a query whose keys
 // are all masked gives 0.
 //
-// Layout  a head's row of q, k, v or y is dense and begins at a whole unit; the steps between rows, heads and batches are
-//         parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. Groups of `group` heads of
-//         q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0 where it is repeated.
+// Layout  see attention/operands.
 // Work    one workgroup of 64 owns 4 queries of one head and walks along the keys, 64 at a time. First each invocation
 //         scores one key for the 4 queries; then 16 invocations take one query each: they keep its largest score and its sum
 //         so far (the sums so far are rescaled when the largest grows), and each adds to up to 4 units of its result, 16 apart.
 
-#param queries: u32
-#param keys: u32
-#param d: u32
-#param v4: u32
-#param group: u32
-#param scale: f32
-#param softcap: f32
-#param causal: u32
-#param q_batch: u32
-#param q_head: u32
-#param q_row: u32
-#param k_batch: u32
-#param k_head: u32
-#param k_row: u32
-#param v_batch: u32
-#param v_head: u32
-#param v_row: u32
-#param y_batch: u32
-#param y_head: u32
-#param y_row: u32
-#if MASK
-#param mask_batch: u32
-#param mask_head: u32
-#param mask_row: u32
-#param mask_column: u32
-#endif
-#read q
-#read k
-#read v
-#if MASK
-#read mask elements
-#endif
-#write y
+#import attention/operands
 
-const LOWEST = -3.4e38;
 var<workgroup> query: array<vec4<f32>, 256>;    // [query][unit of d]
 var<workgroup> score: array<f32, 256>;          // [query][key of the tile]
 var<workgroup> partial: array<f32, 64>;
-
-fn inside(u: u32) -> vec4<bool> {
-    return vec4<u32>(u * 4u, u * 4u + 1u, u * 4u + 2u, u * 4u + 3u) < vec4<u32>(params.d);
-}
 
 @compute @workgroup_size(64)
 fn main(
@@ -86,28 +47,8 @@ fn main(
             let x = select(vec4<f32>(), load_k(k_at + clamped * params.k_row + u), inside(u));
             s += vec4<f32>(dot(query[u], x), dot(query[d4 + u], x), dot(query[2u * d4 + u], x), dot(query[3u * d4 + u], x));
         }
-        if params.softcap > 0.0 {
-            s = params.softcap * tanh(clamp(s / params.softcap, vec4<f32>(-10.0), vec4<f32>(10.0)));
-        }
         for (var i = 0u; i < 4u; i++) {
-            let row = min(first + i, params.queries - 1u);
-            var allowed = key < params.keys && (params.causal == 0u || key <= row);
-            var value = s[i];
-#if MASK
-            let bias = get_mask(
-                batch * params.mask_batch + head * params.mask_head + row * params.mask_row + clamped * params.mask_column
-            );
-#endif
-#if MASK == 1
-            // Minus infinity, by its bits: WGSL knows no infinity.
-            allowed = allowed && bitcast<u32>(bias) != 0xff800000u;
-            value += select(0.0, bias, allowed);
-#endif
-#if MASK == 2
-            allowed = allowed && bias != 0;
-#endif
-            // A key that is not allowed is marked by a score below all others.
-            score[i * 64u + local] = select(LOWEST, max(value, -3.3e38), allowed);
+            score[i * 64u + local] = masked(s[i], batch, head, min(first + i, params.queries - 1u), key);
         }
         workgroupBarrier();
         var top = LOWEST;
@@ -120,15 +61,14 @@ fn main(
         for (var i = 0u; i < 16u; i++) {
             largest = max(largest, partial[own * 16u + i]);
         }
-        let correction = exp(max(before - largest, -80.0)) * select(1.0, 0.0, before == LOWEST);
+        let correction = rescaled(before, largest);
         total *= correction;
 #for t in 4
         sum{t} *= correction;
 #endfor
         let count = min(64u, params.keys - tile);
         for (var i = 0u; i < count; i++) {
-            let value = score[own * 64u + i];
-            let weight = select(exp(max(value - largest, -80.0)), 0.0, value == LOWEST || value - largest < -80.0);
+            let weight = weight_of(score[own * 64u + i], largest);
             total += weight;
             let at = v_at + (tile + i) * params.v_row;
 #for t in 4

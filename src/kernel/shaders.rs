@@ -16,7 +16,9 @@ macro_rules! shaders {
 
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
+    "attention/operands.wgsl",
     "attention/rows.wgsl",
+    "attention/subgroup.wgsl",
     "common/activation.wgsl",
     "common/half.wgsl",
     "common/index.wgsl",

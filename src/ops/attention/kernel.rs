@@ -2,27 +2,29 @@
 
 use super::{Attention, MASK, Sizes};
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout, Want};
+use crate::kernel::{Binding, Candidate, Candidates, DeviceClass, Dispatch, Kernel, Layout, Want};
 use crate::tensor::ElementType;
 use crate::tensor::shape::broadcast_strides;
 
 /// Sixteen invocations own a row of the result, four units each.
 const LARGEST: usize = 256;
+/// Units of a result's row that the kernel for software adapters writes out (its compilation grows with them).
+const WRITTEN_OUT: usize = 32;
 
-/// The one kernel, or why it cannot run.
-pub(super) fn candidate(
+/// The ways to run it, or why there is none.
+pub(super) fn candidates(
     attention: &Attention,
     request: &Request<'_>,
     shapes: &[Vec<usize>; 3],
     s: Sizes,
-) -> Result<Candidate, String> {
+) -> Candidates {
     let (storages, y_shape) =
         ([request.storage(0)?, request.storage(1)?, request.storage(2)?], request.output_shape(0)?);
     let layout = |shape: &[usize]| Layout::Rows.canonical(shape);
     let mut wants = shapes.each_ref().map(|shape| Want::In(layout(shape))).to_vec();
     wants.resize(request.inputs.len(), Want::Nothing);
     if y_shape.contains(&0) {
-        return Ok(Candidate::new("empty", vec![Want::Nothing; wants.len()], vec![layout(&y_shape)]));
+        return Ok(vec![Candidate::new("empty", vec![Want::Nothing; wants.len()], vec![layout(&y_shape)])]);
     }
     if s.keys == 0 || s.d == 0 {
         return Err("there is nothing to attend to".to_owned());
@@ -33,9 +35,10 @@ pub(super) fn candidate(
     if s.flat && !(s.d.is_multiple_of(4) && s.v.is_multiple_of(4)) {
         return Err("its heads do not begin at whole units".to_owned());
     }
+    // Queries of a workgroup, four in the kernel for all.
+    let grid = |queries: usize| [s.queries.div_ceil(queries), s.heads, s.batch];
     let limit = request.device.max_workgroups as usize;
-    let grid = [s.queries.div_ceil(4), s.heads, s.batch];
-    if grid.iter().any(|&n| n > limit) {
+    if grid(4).iter().any(|&n| n > limit) {
         return Err("there are too many heads or batches".to_owned());
     }
     let mask = match request.optional(MASK) {
@@ -54,7 +57,8 @@ pub(super) fn candidate(
         }
     };
     let kind = mask.as_ref().map_or(0, |(_, _, truth)| if *truth { 2 } else { 1 });
-    let mut dispatch = Dispatch::of(Kernel::of("attention/rows.wgsl").define("MASK", kind));
+    let kernel = |shader| Kernel::of(shader).define("MASK", kind);
+    let mut dispatch = Dispatch::of(kernel("attention/rows.wgsl"));
     for (i, storage) in storages.into_iter().enumerate() {
         dispatch = dispatch.bind(Binding::Input(i), storage);
     }
@@ -97,7 +101,29 @@ pub(super) fn candidate(
             dispatch = dispatch.param(name, step);
         }
     }
-    let [x, y, z] = grid.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-    let work = 2.0 * [s.batch, s.heads, s.queries, s.keys, s.d + s.v].iter().map(|&n| n as f64).product::<f64>();
-    Ok(Candidate::new("rows", wants, vec![layout(&y_shape)]).dispatch(dispatch.workgroups(x, y, z)).cost(work, 0.0))
+    // The work of a query, in a time of 10 GFLOP/s; software adapters do 0.3 with the kernel for all.
+    let work = 2.0 * [s.batch, s.heads, s.keys, s.d + s.v].iter().map(|&n| n as f64).product::<f64>();
+    let candidate = |name, dispatch: Dispatch, queries: usize, slowness: f64| {
+        let [x, y, z] = grid(queries).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        let padded = s.queries.next_multiple_of(queries) as f64;
+        Candidate::new(name, wants.clone(), vec![layout(&y_shape)])
+            .dispatch(dispatch.workgroups(x, y, z))
+            .cost(padded * work * slowness, 0.0)
+    };
+    let software = request.device.class == DeviceClass::Software;
+    let mut offered = vec![candidate("rows", dispatch.clone(), 4, if software { 30.0 } else { 1.0 })];
+    let lanes = request.device.subgroup_size.filter(|lanes| software && (4..=16).contains(lanes));
+    let v4 = s.v.div_ceil(4);
+    if let Some(lanes) = lanes.filter(|_| v4 <= WRITTEN_OUT) {
+        let queries = if v4 <= WRITTEN_OUT / 2 && s.queries > lanes as usize { 2 } else { 1 };
+        dispatch.kernel = Kernel {
+            storages: dispatch.kernel.storages,
+            ..kernel("attention/subgroup.wgsl")
+                .define("LANES", lanes)
+                .define("QUERIES", queries)
+                .define("V4", v4 as i64)
+        };
+        offered.push(candidate("subgroup", dispatch, queries as usize * lanes as usize, 1.0));
+    }
+    Ok(offered)
 }

@@ -172,7 +172,7 @@ impl Operator for Attention {
         }
         let shapes = [request.shape(0)?, request.shape(1)?, request.shape(2)?];
         let sizes = self.sizes([&shapes[0], &shapes[1], &shapes[2]]).map_err(|e| e.to_string())?;
-        kernel::candidate(self, request, &shapes, sizes).map(|candidate| vec![candidate])
+        kernel::candidates(self, request, &shapes, sizes)
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

@@ -1,0 +1,78 @@
+// The operands of attention, and what becomes of a score.
+//
+// Layout  a head's row of q, k, v or y is dense and begins at a whole unit; the steps between rows, heads and batches are
+//         parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. Groups of `group` heads of
+//         q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0 where it is repeated.
+
+#param queries: u32
+#param keys: u32
+#param d: u32
+#param v4: u32
+#param group: u32
+#param scale: f32
+#param softcap: f32
+#param causal: u32
+#param q_batch: u32
+#param q_head: u32
+#param q_row: u32
+#param k_batch: u32
+#param k_head: u32
+#param k_row: u32
+#param v_batch: u32
+#param v_head: u32
+#param v_row: u32
+#param y_batch: u32
+#param y_head: u32
+#param y_row: u32
+#if MASK
+#param mask_batch: u32
+#param mask_head: u32
+#param mask_row: u32
+#param mask_column: u32
+#endif
+#read q
+#read k
+#read v
+#if MASK
+#read mask elements
+#endif
+#write y
+
+// The score of a key that a query does not see: below all others.
+const LOWEST = -3.4e38;
+
+fn inside(u: u32) -> vec4<bool> {
+    return vec4<u32>(u * 4u, u * 4u + 1u, u * 4u + 2u, u * 4u + 3u) < vec4<u32>(params.d);
+}
+
+// The score of a key for the query of a row: capped, with what the mask adds, LOWEST where it is hidden.
+fn masked(score: f32, batch: u32, head: u32, row: u32, key: u32) -> f32 {
+    var allowed = key < params.keys && (params.causal == 0u || key <= row);
+    var value = score;
+    if params.softcap > 0.0 {
+        value = params.softcap * tanh(clamp(score / params.softcap, -10.0, 10.0));
+    }
+#if MASK
+    let place = row * params.mask_row + min(key, params.keys - 1u) * params.mask_column;
+    let bias = get_mask(batch * params.mask_batch + head * params.mask_head + place);
+#endif
+#if MASK == 1
+    // Minus infinity, by its bits: WGSL knows no infinity.
+    allowed = allowed && bitcast<u32>(bias) != 0xff800000u;
+    value += select(0.0, bias, allowed);
+#endif
+#if MASK == 2
+    allowed = allowed && bias != 0;
+#endif
+    return select(LOWEST, max(value, -3.3e38), allowed);
+}
+
+// What the largest score so far was worth, measured by a larger one.
+fn rescaled(before: f32, largest: f32) -> f32 {
+    return select(exp(max(before - largest, -80.0)), 0.0, before == LOWEST);
+}
+
+// What a score is worth beside the largest.
+fn weight_of(score: f32, largest: f32) -> f32 {
+    return select(exp(max(score - largest, -80.0)), 0.0, score == LOWEST || score - largest < -80.0);
+}

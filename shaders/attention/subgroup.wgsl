@@ -1,0 +1,90 @@
+// y = softmax(cap(scale * q × kᵀ) + mask) × v, for each head, with cap(s) = softcap * tanh(s / softcap); a query whose keys
+// are all masked gives 0. For software adapters, where loads are dear and lanes of a subgroup are those of a vector register.
+//
+// Layout  see attention/operands. Rows of v have V4 units.
+// Work    a workgroup is one subgroup of LANES lanes. A lane owns QUERIES queries of one head, LANES apart, and their
+//         results. The subgroup walks along the keys, LANES at a time: each lane reads the units of one key, and then of one
+//         value, and subgroupBroadcast at constant lanes hands them round. A query keeps its largest score and its sum so
+//         far; what was summed is rescaled when the largest grows.
+
+#import attention/operands
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(subgroup_invocation_id) lane: u32,
+) {
+    let first = workgroup.x * (QUERIES * LANES);
+    let head = workgroup.y;
+    let batch = workgroup.z;
+    let d4 = (params.d + 3u) / 4u;
+    let q_at = batch * params.q_batch + head * params.q_head;
+    let k_at = batch * params.k_batch + head / params.group * params.k_head;
+    let v_at = batch * params.v_batch + head / params.group * params.v_head;
+#for i in QUERIES
+    let row{i} = min(first + {i}u * LANES + lane, params.queries - 1u);
+    var largest{i} = LOWEST;
+    var total{i} = 0.0;
+#for t in V4
+    var sum{i}_{t} = vec4<f32>();
+#endfor
+#endfor
+    let end = select(params.keys, min(params.keys, first + QUERIES * LANES), params.causal != 0u);
+    for (var tile = 0u; tile < end; tile += LANES) {
+        let key = min(tile + lane, params.keys - 1u);
+#for i in QUERIES
+#for l in LANES
+        var s{i}_{l} = 0.0;
+#endfor
+#endfor
+        for (var u = 0u; u < d4; u++) {
+            // What lies in the padding must not count.
+            let x = select(vec4<f32>(), load_k(k_at + key * params.k_row + u), inside(u));
+#for i in QUERIES
+            let q{i} = select(vec4<f32>(), load_q(q_at + row{i} * params.q_row + u), inside(u));
+#endfor
+#for l in LANES
+            let x{l} = subgroupBroadcast(x, {l}u);
+#for i in QUERIES
+            s{i}_{l} += dot(q{i}, x{l});
+#endfor
+#endfor
+        }
+#for i in QUERIES
+        let before{i} = largest{i};
+#for l in LANES
+        s{i}_{l} = masked(s{i}_{l} * params.scale, batch, head, row{i}, tile + {l}u);
+        largest{i} = max(largest{i}, s{i}_{l});
+#endfor
+        let correction{i} = rescaled(before{i}, largest{i});
+        total{i} *= correction{i};
+#for l in LANES
+        let weight{i}_{l} = weight_of(s{i}_{l}, largest{i});
+        total{i} += weight{i}_{l};
+#endfor
+#endfor
+#for t in V4
+        {
+            let x = load_v(v_at + key * params.v_row + {t}u);
+#for i in QUERIES
+            sum{i}_{t} *= correction{i};
+#endfor
+#for l in LANES
+            let x{l} = subgroupBroadcast(x, {l}u);
+#for i in QUERIES
+            sum{i}_{t} += weight{i}_{l} * x{l};
+#endfor
+#endfor
+        }
+#endfor
+    }
+#for i in QUERIES
+    if first + {i}u * LANES + lane < params.queries {
+        let factor = select(0.0, 1.0 / max(total{i}, 1e-30), total{i} > 0.0);
+        let y_at = batch * params.y_batch + head * params.y_head + row{i} * params.y_row;
+#for t in V4
+        store_y(y_at + {t}u, sum{i}_{t} * factor);
+#endfor
+    }
+#endfor
+}
