@@ -132,6 +132,9 @@ impl Chooser<'_> {
             .collect();
         let output = |i: usize| node.outputs.get(i).copied().flatten();
         let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
+        if facts.iter().flatten().copied().chain(outputs).any(|fact| fact.concrete().is_none()) {
+            return Err("its shapes are known at run time only".to_owned());
+        }
         for (i, fact) in outputs.iter().enumerate() {
             if output(i).is_some() && storages[i].is_none() {
                 return Err(format!("WGSL has no {}", fact.element_type));

@@ -371,6 +371,29 @@ mod tests {
     }
 
     #[test]
+    fn shapes_that_a_run_computes_are_followed_on_the_host() {
+        let Some(gpu) = gpu() else { return };
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [2, 3]);
+        let axes = graph.input("axes", ElementType::I64, [1]);
+        let sum = graph.node(&Definition::new("ReduceSum").attribute("keepdims", 0i64), &[x, axes]).unwrap();
+        // To its own type: a view of a value that has no place on the device.
+        let same = graph.node(&Definition::new("Cast").attribute("to", 1i64), &[sum]).unwrap();
+        let root = graph.node(&Definition::new("Sqrt"), &[same]).unwrap();
+        graph.output("root", root);
+        let model = Model::from_graph(graph.build().unwrap());
+        let x = Tensor::new([2, 3], vec![1f32, 2.0, 1.0, 3.0, 7.0, 6.0]).unwrap();
+        for device in [gpu, Device::cpu()] {
+            let mut session = model.session(&device).unwrap();
+            for (axis, expected) in [(0i64, vec![2f32, 3.0, 7.0f32.sqrt()]), (1, vec![2.0, 4.0])] {
+                let axes = Tensor::vector(vec![axis]);
+                let got = session.run_with([("x", x.view()), ("axes", axes.view())]).unwrap();
+                assert_eq!(got[0].1, Tensor::vector(expected));
+            }
+        }
+    }
+
+    #[test]
     fn constants_as_views_and_types_without_a_storage_are_computed_on_both_backends() {
         let Some(gpu) = gpu() else { return };
         let mut graph = Graph::builder();
