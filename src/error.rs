@@ -3,6 +3,7 @@
 use crate::graph::NodeError;
 use crate::kernel::ShaderError;
 pub use crate::nearest::nearest;
+use crate::nearest::suggestion;
 use crate::tensor::{ElementType, TensorError};
 
 /// A model could not be read.
@@ -129,7 +130,7 @@ pub enum DeviceError {
 #[non_exhaustive]
 pub enum RunError {
     /// There is no input or output of this name.
-    #[error("the model has no {kind} '{name}'{}; it has {}", suggestion(name, known), known.join(", "))]
+    #[error("the model has no {kind} '{name}'{}; it has {}", suggestion(name, known.iter().map(String::as_str)), known.join(", "))]
     Name {
         /// `input` or `output`.
         kind: &'static str,
@@ -239,9 +240,4 @@ impl From<ShaderError> for Error {
 
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
-}
-
-/// `; did you mean 'data'?` where a known name is close to the one asked for.
-fn suggestion(name: &str, known: &[String]) -> String {
-    nearest(name, known.iter().map(String::as_str)).map(|near| format!("; did you mean '{near}'?")).unwrap_or_default()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::nearest::nearest;
+use crate::nearest::suggestion;
 
 /// Pairs every file below `shaders/` with its text. One line a shader.
 macro_rules! shaders {
@@ -115,8 +115,7 @@ impl Shaders {
     pub fn replace(mut self, path: impl Into<String>, text: impl Into<String>) -> Result<Self, ShaderError> {
         let path = path.into();
         if self::text(&path).is_none() {
-            let near = nearest(&path, SHADERS.iter().map(|(path, _)| *path));
-            let near = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+            let near = suggestion(&path, SHADERS.iter().map(|(path, _)| *path));
             return Err(ShaderError { shader: path, message: format!("there is none of this name{near}") });
         }
         Arc::make_mut(&mut self.replaced).insert(path, text.into());

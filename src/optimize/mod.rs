@@ -16,6 +16,7 @@ mod remove_identity;
 mod testing;
 
 use crate::graph::{Graph, NodeError};
+use crate::nearest::suggestion;
 
 /// A rewrite.
 #[derive(Debug)]
@@ -82,9 +83,9 @@ impl Rewrites {
         let known = || REWRITES.iter().map(|rewrite| rewrite.name);
         let find = |name: &str| {
             known().find(|k| *k == name).ok_or_else(|| {
-                let near = crate::error::nearest(name, known()).map(|near| format!("; did you mean '{near}'?"));
+                let near = suggestion(name, known());
                 let known: Vec<_> = known().collect();
-                format!("there is no rewrite '{name}'{}; there are {}", near.unwrap_or_default(), known.join(", "))
+                format!("there is no rewrite '{name}'{near}; there are {}", known.join(", "))
             })
         };
         Ok(Self { disabled: names.into_iter().map(find).collect::<Result<_, _>>()? })

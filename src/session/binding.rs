@@ -3,6 +3,7 @@
 use super::Options;
 use crate::error::{PlanError, RunError};
 use crate::graph::{Bindings, Dim, Fact, Graph, NodeError, ValueId};
+use crate::nearest::suggestion;
 use crate::tensor::TensorView;
 
 /// The shapes of a graph's inputs, in numbers, in the graph's order.
@@ -41,8 +42,7 @@ fn check_names(graph: &Graph, options: &Options) -> Result<(), PlanError> {
         fact.shape.iter().for_each(|d| d.symbols(&mut symbols));
     }
     let unknown = |kind: &str, name: &str, known: &[String]| {
-        let near = crate::error::nearest(name, known.iter().map(String::as_str));
-        let near = near.map(|n| format!("; did you mean '{n}'?")).unwrap_or_default();
+        let near = suggestion(name, known.iter().map(String::as_str));
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         PlanError::Options(format!("the model has no {kind} '{name}'{near}; it has {known}"))
     };

@@ -128,6 +128,18 @@ impl Recurrent {
         if self.batch_first { batch * self.directions() + direction } else { direction * s.batch + batch }
     }
 
+    fn shape_of_y(&self, s: Sizes) -> [usize; 4] {
+        if self.batch_first {
+            [s.batch, s.steps, self.directions(), s.hidden]
+        } else {
+            [s.steps, self.directions(), s.batch, s.hidden]
+        }
+    }
+
+    fn shape_of_state(&self, batch: usize, hidden: usize) -> [usize; 3] {
+        if self.batch_first { [batch, self.directions(), hidden] } else { [self.directions(), batch, hidden] }
+    }
+
     /// Checks every input's shape.
     fn sizes(&self, inputs: Inputs<'_>) -> Result<Sizes, EvaluateError> {
         let (x, w, r) = (inputs.tensor(0)?.shape(), inputs.tensor(1)?.shape(), inputs.tensor(2)?.shape());
@@ -138,7 +150,7 @@ impl Recurrent {
         let (gates, directions) = (self.kind.gates(), self.directions());
         let rows = gates.checked_mul(hidden).filter(|rows| rows.checked_mul(2).is_some());
         let rows = rows.ok_or_else(|| ShapeError::new("its hidden size is too large"))?;
-        let state = if self.batch_first { [batch, directions, hidden] } else { [directions, batch, hidden] };
+        let state = self.shape_of_state(batch, hidden);
         let expected: [(usize, &str, Vec<usize>); 7] = [
             (1, "W", vec![directions, rows, input]),
             (2, "R", vec![directions, rows, hidden]),
@@ -234,13 +246,7 @@ impl Operator for Recurrent {
         let x = inputs.tensor(0)?;
         let element_type = x.element_type();
         let directions = self.directions();
-        let y_shape = if self.batch_first {
-            [s.batch, s.steps, directions, s.hidden]
-        } else {
-            [s.steps, directions, s.batch, s.hidden]
-        };
-        let state_shape =
-            if self.batch_first { [s.batch, directions, s.hidden] } else { [directions, s.batch, s.hidden] };
+        let (y_shape, state_shape) = (self.shape_of_y(s), self.shape_of_state(s.batch, s.hidden));
         // Bounded as tensors before anything of that size is made.
         let count = Tensor::bounded(ElementType::F64, &y_shape)?;
         let states = Tensor::bounded(ElementType::F64, &state_shape)?;

@@ -1,0 +1,113 @@
+//! Waiting, blocking and not; threads; lost devices.
+
+use super::*;
+
+#[test]
+fn a_lost_device_ends_runs_with_an_error() {
+    let device = GpuDevice::noop();
+    let mut session = session(&device, &[4], false);
+    let (x, ..) = ids(&session);
+    session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
+    session.run().unwrap();
+    device.wgpu().destroy();
+    device.notify_lost("gone");
+    assert!(matches!(session.run(), Err(RunError::Device(DeviceError::Lost(_)))));
+}
+
+/// The device's answer is held back, so that none is too quick for the test.
+#[test]
+fn a_wait_has_its_bound() {
+    for device in GpuDevice::for_tests().into_iter().chain([GpuDevice::noop()]) {
+        let mut session = session(&device, &[4], false);
+        let (x, y, _) = ids(&session);
+        session.set(x, &TensorView::new([4], &[-1f32, 0.0, 2.0, 3.0]).unwrap()).unwrap();
+        session.submit().unwrap();
+        let held = Arc::new(Signal::default());
+        held.set(Mapping::Pending);
+        let download = session.crossings[0].download.as_mut().unwrap();
+        let answer = std::mem::replace(&mut download.signal, Arc::clone(&held));
+        for bound in [Duration::ZERO, Duration::from_millis(20)] {
+            session.set_timeout(bound);
+            let start = std::time::Instant::now();
+            let outcome = session.finish();
+            assert!(matches!(outcome, Err(RunError::Device(DeviceError::Timeout(b))) if b == bound), "{outcome:?}");
+            assert!(start.elapsed() >= bound);
+            assert!(session.get(y).is_err());
+        }
+        // The work went on, and the next call has its result.
+        while answer.get() == Mapping::Pending {
+            device.poll(wgpu::PollType::Poll).unwrap();
+        }
+        held.set(answer.get());
+        session.set_timeout(Duration::MAX);
+        session.finish().unwrap();
+        if device.info().backend != "noop" {
+            close(session.get(y).unwrap(), &[0.0, 0.0, 2.0, 3.0], 0.0);
+        }
+        session.run().unwrap();
+    }
+}
+
+#[test]
+fn futures_need_no_runtime_and_may_cross_threads() {
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let mut session = session(&device, &[1000], true);
+    let (x, y, _) = ids(&session);
+    let input = ramp(1000, -9.0);
+    session.set(x, &TensorView::new([1000], &input).unwrap()).unwrap();
+    for _ in 0..10 {
+        pollster::block_on(is_send(session.run_async())).unwrap();
+    }
+    close(session.get(y).unwrap(), &expected(&input, true).0, 0.0);
+    // Dropped before its end: the next run waits for it.
+    let mut run = Box::pin(session.run_async());
+    let _ = run.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
+    drop(run);
+    pollster::block_on(session.run_async()).unwrap();
+    close(session.get(y).unwrap(), &expected(&input, true).0, 0.0);
+}
+
+#[test]
+fn the_thread_that_waits_ends_with_its_device() {
+    let Some(device) = GpuDevice::for_this_test() else { return };
+    let mut session = session(&device, &[5], false);
+    let (x, ..) = ids(&session);
+    session.set(x, &TensorView::new([5], &ramp(5, 0.0)).unwrap()).unwrap();
+    pollster::block_on(session.run_async()).unwrap();
+    // The thread and the driver's callback hold one each.
+    let failure = device.failure();
+    drop((session, device));
+    assert_eq!(Arc::strong_count(&failure), 1);
+}
+
+#[test]
+fn sessions_run_on_several_threads() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let n = 333;
+    let schedule = schedule(&device, graph(&[n], true), PlanOptions::default());
+    let engine = GpuEngine::new(&device, schedule).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let mut session = GpuSession::new(engine).unwrap();
+                let (x, y, z) = ids(&session);
+                for i in 0..20u8 {
+                    let input = ramp(n, f32::from(thread) * 10.0 - f32::from(i));
+                    session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+                    if i % 2 == 0 {
+                        session.run().unwrap()
+                    } else {
+                        pollster::block_on(session.run_async()).unwrap()
+                    }
+                    let (relu, sigmoid) = expected(&input, true);
+                    close(session.get(y).unwrap(), &relu, 0.0);
+                    close(session.get(z).unwrap(), &sigmoid, 1e-6);
+                }
+            });
+        }
+    });
+}

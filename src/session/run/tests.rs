@@ -1,0 +1,93 @@
+//! Sessions on both backends.
+
+use crate::graph::{Definition, Graph};
+use crate::model::Model;
+use crate::session::{Backend, Device, DeviceOptions, Options};
+use crate::{Dim, ElementType, Placement, Tensor};
+
+fn gpu() -> Option<Device> {
+    let options = DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() };
+    Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")).ok()
+}
+
+/// Two branches that are concatenated: enough for every kind of step.
+fn model() -> Model {
+    let mut graph = Graph::builder();
+    let x = graph.input("x", ElementType::F32, [Dim::symbol("N"), Dim::Known(3), Dim::symbol("H"), Dim::Known(9)]);
+    let ramp = |n: usize| (0..n).map(|i| ((i * 7 + 3) % 11) as f32 / 11.0 - 0.5).collect::<Vec<f32>>();
+    let w = graph.constant("w", Tensor::new([5, 3, 3, 3], ramp(135)).unwrap());
+    let v = graph.constant("v", Tensor::new([4, 5, 1, 1], ramp(20)).unwrap());
+    let pads = Definition::new("Conv").attribute("pads", [1, 1, 1, 1]);
+    let a = graph.node(&pads, &[x, w]).unwrap();
+    let a = graph.node(&Definition::new("Relu"), &[a]).unwrap();
+    let b = graph.node(&Definition::new("Conv"), &[a, v]).unwrap();
+    let c = graph.node(&Definition::new("Neg"), &[a]).unwrap();
+    let y = graph.node(&Definition::new("Concat").attribute("axis", 1i64), &[b, c]).unwrap();
+    let z = graph.node(&Definition::new("GlobalAveragePool"), &[y]).unwrap();
+    graph.output("y", y);
+    graph.output("z", z);
+    Model::from_graph(graph.build().unwrap())
+}
+
+#[test]
+fn a_session_follows_the_shapes_of_its_inputs_on_both_backends() {
+    let Some(gpu) = gpu() else { return };
+    let model = model();
+    let mut on_gpu = model.session_with(&gpu, &Options::new().placement(Placement::GpuOnly)).unwrap();
+    let mut on_cpu = model.session(&Device::cpu()).unwrap();
+    for (n, h) in [(1, 4), (2, 7), (1, 4), (1, 1)] {
+        let x = Tensor::new([n, 3, h, 9], (0..n * h * 27).map(|i| (i % 13) as f32 - 6.0).collect()).unwrap();
+        let got = on_gpu.run_with([("x", x.view())]).unwrap();
+        let expected = on_cpu.run_with([("x", x.view())]).unwrap();
+        for ((name, got), (_, expected)) in got.iter().zip(&expected) {
+            let compared =
+                crate::Tolerance { rtol: 1e-5, atol: 1e-6, floor: 0.0, amplified: 0.0 }.compare(name, got, expected);
+            assert!(compared.passed, "{compared:?}");
+        }
+    }
+}
+
+#[test]
+fn shapes_that_a_run_computes_are_followed_on_the_host() {
+    let Some(gpu) = gpu() else { return };
+    let mut graph = Graph::builder();
+    let x = graph.input("x", ElementType::F32, [2, 3]);
+    let axes = graph.input("axes", ElementType::I64, [1]);
+    let sum = graph.node(&Definition::new("ReduceSum").attribute("keepdims", 0i64), &[x, axes]).unwrap();
+    // To its own type: a view of a value that has no place on the device.
+    let same = graph.node(&Definition::new("Cast").attribute("to", 1i64), &[sum]).unwrap();
+    let root = graph.node(&Definition::new("Sqrt"), &[same]).unwrap();
+    graph.output("root", root);
+    let model = Model::from_graph(graph.build().unwrap());
+    let x = Tensor::new([2, 3], vec![1f32, 2.0, 1.0, 3.0, 7.0, 6.0]).unwrap();
+    for device in [gpu, Device::cpu()] {
+        let mut session = model.session(&device).unwrap();
+        for (axis, expected) in [(0i64, vec![2f32, 3.0, 7.0f32.sqrt()]), (1, vec![2.0, 4.0])] {
+            let axes = Tensor::vector(vec![axis]);
+            let got = session.run_with([("x", x.view()), ("axes", axes.view())]).unwrap();
+            assert_eq!(got[0].1, Tensor::vector(expected));
+        }
+    }
+}
+
+#[test]
+fn constants_as_views_and_types_without_a_storage_are_computed_on_both_backends() {
+    let Some(gpu) = gpu() else { return };
+    let mut graph = Graph::builder();
+    let x = graph.input("x", ElementType::F32, [5]);
+    // CastLike reads no more than the type of `x`, so it is not folded, and it changes nothing.
+    let c = graph.constant("c", Tensor::vector(vec![0.5f32, -1.0, 2.0, 0.0, 7.0]));
+    let c = graph.node(&Definition::new("CastLike"), &[c, x]).unwrap();
+    let sum = graph.node(&Definition::new("Add"), &[x, c]).unwrap();
+    // Element type 11 is f64.
+    let wide = graph.node(&Definition::new("Cast").attribute("to", 11i64), &[sum]).unwrap();
+    graph.output("c", c);
+    graph.output("wide", wide);
+    let model = Model::from_graph(graph.build().unwrap());
+    let x = Tensor::vector(vec![1f32, 2.0, 3.0, 4.0, 5.0]);
+    for device in [gpu, Device::cpu()] {
+        let got = model.session(&device).unwrap().run_with([("x", x.view())]).unwrap();
+        assert_eq!(got[0].1, Tensor::vector(vec![0.5f32, -1.0, 2.0, 0.0, 7.0]));
+        assert_eq!(got[1].1, Tensor::vector(vec![1.5f64, 1.0, 5.0, 4.0, 12.0]));
+    }
+}
