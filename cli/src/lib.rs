@@ -17,6 +17,7 @@
 
 pub mod arrays;
 mod commands;
+pub mod conformance;
 pub mod failure;
 pub mod fetch;
 mod flags;

@@ -1,0 +1,109 @@
+//! One test: a model, and sets of inputs with the outputs that it should give.
+
+use std::path::{Path, PathBuf};
+
+use rimlight::onnx::{self, Limits};
+use rimlight::plan::{Place, Schedule};
+use rimlight::{Device, Engine, Error, LoadError, Model, Options, Session, Tensor};
+
+use super::compare::{Bounds, compare};
+use super::{End, HostNode, Work, name};
+
+/// Runs the test in this folder.
+pub fn run(test: &Path, device: &Device, bounds: Bounds) -> End {
+    let model = match Model::open(test.join("model.onnx")) {
+        Ok(model) => model,
+        Err(error @ LoadError::UnknownOperators { .. }) => return End::Unsupported(error.to_string()),
+        Err(error) => return refused(error.to_string()),
+    };
+    let mut sets: Vec<PathBuf> = std::fs::read_dir(test)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| name(path).starts_with("test_data_set_") && path.is_dir())
+        .collect();
+    sets.sort();
+    if sets.is_empty() {
+        return End::Failed("it has no test_data_set_0".to_owned());
+    }
+    let mut session = None;
+    let mut work: Option<Work> = None;
+    for set in sets {
+        let session = match &mut session {
+            Some(session) => session,
+            none => match open(&model, device) {
+                Ok(session) => none.insert(session),
+                Err(error) => return refused(error.to_string()),
+            },
+        };
+        if let Err(end) = run_set(&model, session, &set, bounds) {
+            return end;
+        }
+        if let Some(schedule) = session.schedule() {
+            work.get_or_insert_default().add(schedule);
+        }
+    }
+    End::Passed(work)
+}
+
+fn open(model: &Model, device: &Device) -> Result<Session, Error> {
+    Engine::new(model, device, &Options::new())?.session()
+}
+
+fn run_set(model: &Model, session: &mut Session, set: &Path, bounds: Bounds) -> Result<(), End> {
+    let inputs = tensors(set, "input").map_err(refused)?;
+    let expected = tensors(set, "output").map_err(refused)?;
+    if inputs.len() > model.inputs().len() || expected.len() > model.outputs().len() {
+        return Err(End::Failed(format!("{} has more tensors than the model inputs and outputs", name(set))));
+    }
+    let views = model.inputs().map(|port| port.name).zip(inputs.iter().map(Tensor::view));
+    let outputs = session.run_with(views).map_err(|e| refused(e.to_string()))?;
+    for ((name, got), expected) in outputs.iter().zip(&expected) {
+        compare(got, expected, bounds).map_err(|difference| End::Failed(format!("output '{name}': {difference}")))?;
+    }
+    Ok(())
+}
+
+impl Work {
+    fn add(&mut self, schedule: &Schedule) {
+        self.dispatches += schedule.summary.dispatches;
+        for place in &schedule.places {
+            if let Place::Host(reason) = &place.place {
+                let operator = schedule.graph.node(place.node).operator.name().to_owned();
+                self.host.push(HostNode { operator, reason: reason.clone() });
+            }
+        }
+        self.host.sort();
+        self.host.dedup();
+    }
+}
+
+/// A refusal of what the standard allows is a gap, not a fault, where it says so.
+fn refused(message: String) -> End {
+    let gaps =
+        ["not supported", "unsupported", "has no such operator", "does not have", "has no kernel", "not implemented"];
+    if gaps.iter().any(|gap| message.to_lowercase().contains(gap)) {
+        End::Unsupported(message)
+    } else {
+        End::Failed(message)
+    }
+}
+
+/// The tensors `KIND_0.pb`, `KIND_1.pb`, …
+fn tensors(set: &Path, kind: &str) -> Result<Vec<Tensor>, String> {
+    let mut found = vec![];
+    loop {
+        let path = set.join(format!("{kind}_{}.pb", found.len()));
+        if !path.is_file() {
+            return Ok(found);
+        }
+        let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        match onnx::read_tensor(bytes.into(), &Limits::default()) {
+            Ok((_, tensor)) => found.push(tensor),
+            // Sequences and optionals are files of other messages.
+            Err(LoadError::Format(_)) => return Err(format!("{}: what is no tensor is not supported", name(&path))),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
