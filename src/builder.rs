@@ -60,6 +60,7 @@ impl GraphBuilder {
             node: name,
             operator: definition.op_type.clone(),
             message: e.to_string(),
+            unsupported: e.unsupported(),
         })?;
         let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
         Ok(self.operator(operator, &inputs, 1)[0])

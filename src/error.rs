@@ -1,6 +1,6 @@
 //! The errors of the four steps: loading a model, planning it, running it, and reaching a device.
 
-use crate::graph::NodeError;
+use crate::graph::{NodeError, Unsupported};
 use crate::kernel::ShaderError;
 pub use crate::nearest::nearest;
 use crate::nearest::suggestion;
@@ -24,6 +24,8 @@ pub enum LoadError {
     /// The model needs operators that there are none of; all of them are named at once.
     #[error("operator set {opset} with operators that Rimlight does not have: {}", operators.join(", "))]
     UnknownOperators {
+        /// Why there are none: that of the first.
+        reason: Unsupported,
         /// The standard's version that the file names.
         opset: i64,
         /// The operators, each with its domain if it is not the standard's, and how often it occurs.
@@ -43,6 +45,14 @@ pub enum LoadError {
     /// The graph as a whole cannot be right.
     #[error("the graph is not valid: {0}")]
     Graph(String),
+    /// The standard allows it, but it is refused for this reason.
+    #[error("{message}")]
+    Unsupported {
+        /// The reason.
+        reason: Unsupported,
+        /// What there is, and where.
+        message: String,
+    },
     /// A limit of [`Limits`](crate::Limits) was passed.
     #[error("{what} is {found}, above the limit of {limit}; raise `Limits::{field}` to load it all the same")]
     Limit {
@@ -55,6 +65,17 @@ pub enum LoadError {
         /// The field of `Limits` to raise.
         field: &'static str,
     },
+}
+
+impl LoadError {
+    /// Why the model is refused, where the standard allows it.
+    pub const fn unsupported(&self) -> Option<Unsupported> {
+        match self {
+            Self::UnknownOperators { reason, .. } | Self::Unsupported { reason, .. } => Some(*reason),
+            Self::Node(error) => error.unsupported,
+            _ => None,
+        }
+    }
 }
 
 /// A model could not be planned.
@@ -97,6 +118,16 @@ pub enum PlanError {
     /// The options contradict the model.
     #[error("{0}")]
     Options(String),
+}
+
+impl PlanError {
+    /// Why the model is refused, where the standard allows it.
+    pub const fn unsupported(&self) -> Option<Unsupported> {
+        match self {
+            Self::Node(error) => error.unsupported,
+            _ => None,
+        }
+    }
 }
 
 /// A device could not be had, or failed.
@@ -214,6 +245,15 @@ pub enum ErrorKind {
 }
 
 impl Error {
+    /// Why the model is refused, where the standard allows it. Whatever has no reason here is wrong, or failed.
+    pub const fn unsupported(&self) -> Option<Unsupported> {
+        match self {
+            Self::Load(error) => error.unsupported(),
+            Self::Plan(error) | Self::Run(RunError::Plan(error)) => error.unsupported(),
+            _ => None,
+        }
+    }
+
     /// What the error is about, however it came.
     pub const fn kind(&self) -> ErrorKind {
         match self {

@@ -61,7 +61,7 @@ pub mod tensor;
 
 pub use builder::GraphBuilder;
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
-pub use graph::{Dim, Graph};
+pub use graph::{Dim, Graph, Unsupported};
 pub use model::{Model, Port};
 #[cfg(feature = "onnx")]
 pub use onnx::Limits;

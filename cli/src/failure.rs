@@ -58,7 +58,11 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = if error.kind() == ErrorKind::Device { 3 } else { 2 };
-        Self { message: error.to_string(), code }
+        let message = match error.unsupported() {
+            Some(reason) => format!("not supported ({reason}): {error}"),
+            None => error.to_string(),
+        };
+        Self { message, code }
     }
 }
 

@@ -204,6 +204,7 @@ impl CpuSession {
                 node: plan.graph.value(id).name.clone(),
                 operator: "output".to_owned(),
                 message: "nothing computes it, and it was not given".to_owned(),
+                unsupported: None,
             })?;
             self.outputs.push(tensor);
         }

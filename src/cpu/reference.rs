@@ -44,6 +44,7 @@ pub fn evaluate(
             node: graph.value(id).name.clone(),
             operator: "output".to_owned(),
             message: "nothing computes it, and it was not given".to_owned(),
+            unsupported: None,
         })
     };
     graph.outputs.iter().map(output).collect()

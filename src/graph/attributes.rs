@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Unsupported;
 use crate::tensor::Tensor;
 
 /// One attribute's value.
@@ -74,9 +75,23 @@ pub enum DefinitionError {
     /// An attribute's value is not allowed.
     #[error("attribute '{0}' {1}")]
     Value(&'static str, String),
-    /// The standard allows it, this implementation does not (yet).
+    /// The standard allows this form of the operator, this implementation does not (yet).
     #[error("{0}")]
     Unsupported(String),
+    /// The standard allows it, but it is refused for this reason.
+    #[error("{1}")]
+    Refused(Unsupported, String),
+}
+
+impl DefinitionError {
+    /// Why the operator is refused, where the standard allows it.
+    pub const fn unsupported(&self) -> Option<Unsupported> {
+        match self {
+            Self::Unsupported(_) => Some(Unsupported::Form),
+            Self::Refused(reason, _) => Some(*reason),
+            _ => None,
+        }
+    }
 }
 
 macro_rules! getters {

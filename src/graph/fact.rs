@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Bindings, Dim};
+use super::{Bindings, Dim, Unsupported};
 use crate::tensor::{ElementType, Tensor};
 
 /// What is known of a value: its type, its shape, and its content where that is a constant or a shape being computed.
@@ -20,13 +20,23 @@ pub struct Fact {
 
 /// Why an operator cannot take its inputs. The caller adds the node and the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ShapeError(pub String);
+#[error("{message}")]
+pub struct ShapeError {
+    /// What is wrong.
+    pub message: String,
+    /// Why they are refused, where the standard allows them.
+    pub unsupported: Option<Unsupported>,
+}
 
 impl ShapeError {
-    /// An error with this message.
+    /// An error with this message: the inputs cannot be right.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), unsupported: None }
+    }
+
+    /// The standard allows the inputs, this implementation does not (yet).
+    pub fn unsupported(reason: Unsupported, message: impl Into<String>) -> Self {
+        Self { message: message.into(), unsupported: Some(reason) }
     }
 }
 

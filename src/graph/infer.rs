@@ -18,7 +18,7 @@ impl Graph {
             let node = &self.nodes[i];
             let facts = match self.input_facts(node) {
                 Some(inputs) => {
-                    let facts = node.operator.infer(&inputs).map_err(|e| NodeError::new(node, e))?;
+                    let facts = node.operator.infer(&inputs).map_err(|e| NodeError::shape(node, &e))?;
                     fold_small(node, &inputs, facts)
                 }
                 None => vec![],

@@ -9,6 +9,7 @@ mod infer;
 mod metadata;
 mod operator;
 mod text;
+mod unsupported;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ pub use dim::{Bindings, Dim, Expression};
 pub use fact::{Fact, ShapeError};
 pub use metadata::Metadata;
 pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Request, Value};
+pub use unsupported::Unsupported;
 
 /// A value of a graph, by its index in [`Graph::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -76,12 +78,24 @@ pub struct NodeError {
     pub operator: String,
     /// What is wrong.
     pub message: String,
+    /// Why it is refused, where the standard allows it.
+    pub unsupported: Option<Unsupported>,
 }
 
 impl NodeError {
     /// An error of this node.
     pub fn new(node: &Node, message: impl ToString) -> Self {
-        Self { node: node.name.clone(), operator: node.operator.name().to_owned(), message: message.to_string() }
+        Self {
+            node: node.name.clone(),
+            operator: node.operator.name().to_owned(),
+            message: message.to_string(),
+            unsupported: None,
+        }
+    }
+
+    /// An error of this node under the shapes and types of its inputs, with the reason if it is a refusal.
+    pub fn shape(node: &Node, error: &ShapeError) -> Self {
+        Self { unsupported: error.unsupported, ..Self::new(node, error) }
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::messages::{GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto};
 use super::tensors::{MAX_RANK, Tensors, element_type};
-use super::{NEWEST_OPSET, OLDEST_OPSET, attributes, unknown};
+use super::{NEWEST_OPSET, attributes, unknown};
 use crate::error::LoadError;
-use crate::graph::{Attribute, Definition, Dim, Fact, Graph, Metadata, Node, NodeError, ValueId};
+use crate::graph::{Attribute, Definition, Dim, Fact, Graph, Metadata, Node, NodeError, Unsupported, ValueId};
 use crate::tensor::Tensor;
 
 /// The graph of a model file, inferred.
@@ -24,11 +24,6 @@ pub fn model(model: ModelProto, tensors: Tensors<'_>) -> Result<(Graph, Metadata
         None => return Err(LoadError::Format("it names no operator set".to_owned())),
     };
     unknown::check(&graph, &model.functions, opset)?;
-    if opset < OLDEST_OPSET {
-        return Err(LoadError::Graph(format!(
-            "it uses operator set {opset}, the oldest supported is {OLDEST_OPSET}; convert it with ONNX's version converter"
-        )));
-    }
     if opset > NEWEST_OPSET {
         log::warn!("the model uses operator set {opset}; the newest known is {NEWEST_OPSET}: trying it all the same");
     }
@@ -65,7 +60,8 @@ impl Reader<'_> {
     fn read(&mut self, proto: GraphProto) -> Result<(), LoadError> {
         let sparse = proto.sparse_initializer.len();
         if sparse > 0 {
-            return Err(LoadError::Graph(format!("it has {sparse} sparse constants, which are not supported")));
+            let message = format!("it has {sparse} sparse constants, which are not supported");
+            return Err(LoadError::Unsupported { reason: Unsupported::ValueKind, message });
         }
         for tensor in proto.initializer {
             let name = tensor.name.clone().unwrap_or_default();
@@ -161,7 +157,8 @@ impl Reader<'_> {
 
     fn node(&mut self, name: String, proto: NodeProto, outputs: Vec<Option<ValueId>>) -> Result<Node, LoadError> {
         let op_type = proto.op_type.unwrap_or_default();
-        let fail = |message: String| NodeError { node: name.clone(), operator: op_type.clone(), message };
+        let fail =
+            |message: String| NodeError { node: name.clone(), operator: op_type.clone(), message, unsupported: None };
         let mut inputs = vec![];
         for input in &proto.input {
             inputs.push(if input.is_empty() {
@@ -189,13 +186,19 @@ impl Reader<'_> {
                 return Err(fail(format!("attribute '{key}' is given twice")).into());
             }
         }
-        let operator = crate::ops::operator(&definition).map_err(|e| fail(e.to_string()))?;
+        let operator = crate::ops::operator(&definition)
+            .map_err(|e| NodeError { unsupported: e.unsupported(), ..fail(e.to_string()) })?;
         Ok(Node { name, operator, inputs, outputs })
     }
 
     /// The tensor of a Constant node: one of its attributes, each for another form.
     fn constant(&mut self, name: &str, proto: NodeProto) -> Result<Tensor, LoadError> {
-        let fail = |message: String| NodeError { node: name.to_owned(), operator: "Constant".to_owned(), message };
+        let fail = |message: String| NodeError {
+            node: name.to_owned(),
+            operator: "Constant".to_owned(),
+            message,
+            unsupported: None,
+        };
         if proto.output.len() != 1 || !proto.input.is_empty() || proto.attribute.len() != 1 {
             return Err(fail("it should have one attribute, one output and no input".to_owned()).into());
         }
@@ -210,7 +213,8 @@ impl Reader<'_> {
                 ("value_int", Attribute::Int(v)) => Tensor::scalar(v),
                 ("value_ints", Attribute::Ints(v)) => Tensor::vector(v),
                 ("value_string" | "value_strings", _) => {
-                    return Err(fail("strings are not supported".to_owned()).into());
+                    let refusal = fail("strings are not supported".to_owned());
+                    return Err(NodeError { unsupported: Some(Unsupported::ElementType), ..refusal }.into());
                 }
                 _ => return Err(fail(format!("it has no attribute '{key}' of such a type")).into()),
             });
@@ -228,12 +232,18 @@ fn node_name(node: &NodeProto) -> String {
 /// The fact of an input; dimensions that the file leaves open are unknown still.
 fn input_fact(name: &str, proto: &ValueInfoProto) -> Result<Fact, LoadError> {
     let fail = |message: String| Err(LoadError::Graph(format!("input '{name}' {message}")));
+    let refuse = |reason: Unsupported, message: String| {
+        Err(LoadError::Unsupported { reason, message: format!("input '{name}' {message}") })
+    };
     let Some(tensor) = proto.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()) else {
-        return fail(format!("is {}, which is not supported; inputs are tensors", kind(proto.r#type.as_ref())));
+        let kind = kind(proto.r#type.as_ref());
+        return refuse(Unsupported::ValueKind, format!("is {kind}, which is not supported; inputs are tensors"));
     };
     let element_type = match element_type(tensor.elem_type.unwrap_or_default()) {
         Ok(element_type) => element_type,
-        Err(name) => return fail(format!("has the element type {name}, which is not supported")),
+        Err(name) => {
+            return refuse(Unsupported::ElementType, format!("has the element type {name}, which is not supported"));
+        }
     };
     let Some(shape) = &tensor.shape else {
         return fail("has no shape; the file must say at least how many dimensions it has".to_owned());

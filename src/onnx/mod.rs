@@ -1,7 +1,7 @@
 //! ONNX files into graphs.
 //!
-//! Read are IR version 3 and later and operator sets 6 to 24; newer sets are tried, with a warning in the log, since most
-//! operators stay as they are. Nothing in a file is trusted: what decoding would allocate is counted first ([`Limits`]),
+//! Read are IR version 3 and later and operator sets up to 24; newer sets are tried, with a warning in the log, since most
+//! operators stay as they are, and so are sets before 6, where an operator has a form that is known. Nothing in a file is trusted: what decoding would allocate is counted first ([`Limits`]),
 //! every length is checked, and other files are read in the model's folder only.
 
 mod attributes;
@@ -31,8 +31,6 @@ use crate::error::LoadError;
 use crate::graph::{Graph, Metadata};
 use crate::tensor::Tensor;
 
-/// The oldest version of the standard's operator set that is read.
-const OLDEST_OPSET: i64 = 6;
 /// The newest version that the operators were written for.
 const NEWEST_OPSET: i64 = 24;
 

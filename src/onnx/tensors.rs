@@ -6,6 +6,7 @@ use super::messages::TensorProto;
 use super::scan::exceeds;
 use super::{External, Limits, Memory};
 use crate::error::LoadError;
+use crate::graph::Unsupported;
 use crate::tensor::{Element, ElementType, Tensor, Truth, shape};
 
 /// Ranks above this are refused, for tensors and for inputs: no model has them, and hostile files would.
@@ -66,7 +67,10 @@ impl Tensors<'_> {
     pub fn read(&mut self, name: &str, mut proto: TensorProto) -> Result<Tensor, LoadError> {
         let fail = |message: String| LoadError::Tensor { name: name.to_owned(), message };
         let number = proto.data_type.unwrap_or_default();
-        let element_type = element_type(number).map_err(|t| fail(format!("the element type {t} is not supported")))?;
+        let element_type = element_type(number).map_err(|t| LoadError::Unsupported {
+            reason: Unsupported::ElementType,
+            message: format!("tensor '{name}': the element type {t} is not supported"),
+        })?;
         if proto.segment.is_some() {
             return Err(fail("it is stored in segments, which is not supported".to_owned()));
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::messages::{FunctionProto, GraphProto};
 use crate::error::LoadError;
+use crate::graph::Unsupported;
 
 /// An error that names every operator of the graph and its subgraphs that does not exist, and how often it occurs.
 pub fn check(graph: &GraphProto, functions: &[FunctionProto], opset: i64) -> Result<(), LoadError> {
@@ -22,8 +23,9 @@ pub fn check(graph: &GraphProto, functions: &[FunctionProto], opset: i64) -> Res
         let times = if count == 1 { String::new() } else { format!(" ({count} times)") };
         format!("{full}{what}{times}")
     };
+    let reason = counts.keys().next().map_or(Unsupported::Operator, |(domain, _)| Unsupported::of_domain(domain));
     let operators = counts.into_iter().map(|((domain, op_type), count)| name(domain, op_type, count)).collect();
-    Err(LoadError::UnknownOperators { opset, operators })
+    Err(LoadError::UnknownOperators { reason, opset, operators })
 }
 
 fn gather<'a>(graph: &'a GraphProto, counts: &mut BTreeMap<(&'a str, &'a str), usize>) {

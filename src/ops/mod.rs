@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::graph::{Definition, DefinitionError, Operator};
+use crate::graph::{Definition, DefinitionError, Operator, Unsupported};
 
 pub(crate) mod attention;
 pub mod batch_normalization;
@@ -209,11 +209,13 @@ pub fn operator(definition: &Definition) -> Result<Arc<dyn Operator>, Definition
     let domain = if definition.domain == "ai.onnx" { "" } else { &definition.domain };
     let entry = REGISTRY.iter().find(|(d, name, ..)| *d == domain && *name == definition.op_type);
     match entry {
-        None => Err(DefinitionError::Unsupported("Rimlight has no such operator".to_owned())),
-        Some((_, _, since, _)) if definition.opset < *since => Err(DefinitionError::Unsupported(format!(
-            "the operator came with operator set {since}, but the model uses {}",
-            definition.opset
-        ))),
+        None => {
+            Err(DefinitionError::Refused(Unsupported::of_domain(domain), "Rimlight has no such operator".to_owned()))
+        }
+        Some((_, _, since, _)) if definition.opset < *since => Err(DefinitionError::Refused(
+            Unsupported::OperatorSet,
+            format!("the operator is read from operator set {since} on, but the model uses {}", definition.opset),
+        )),
         Some((_, _, _, make)) => make(definition),
     }
 }

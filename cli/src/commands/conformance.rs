@@ -94,10 +94,10 @@ fn json(adapter: &str, counts: &Counts, rows: &[Row]) -> serde_json::Value {
 }
 
 fn test(row: &Row) -> serde_json::Value {
-    let (result, reason, work) = match &row.end {
-        End::Passed(work) => ("passed", None, work.as_ref()),
-        End::Failed(reason) => ("failed", Some(reason), None),
-        End::Unsupported(reason) => ("unsupported", Some(reason), None),
+    let (result, unsupported, reason, work) = match &row.end {
+        End::Passed(work) => ("passed", None, None, work.as_ref()),
+        End::Failed(reason) => ("failed", None, Some(reason), None),
+        End::Unsupported(listed, reason) => ("unsupported", Some(listed.name()), Some(reason), None),
     };
     let host = work.map(|work| {
         let node = |n: &conformance::HostNode| serde_json::json!({ "operator": n.operator, "reason": n.reason });
@@ -107,6 +107,7 @@ fn test(row: &Row) -> serde_json::Value {
         "test": row.name,
         "folder": row.folder,
         "result": result,
+        "unsupported": unsupported,
         "reason": reason,
         "dispatches": work.map(|work| work.dispatches),
         "host": host,

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rimlight::onnx::{self, Limits};
 use rimlight::plan::{Place, Schedule};
-use rimlight::{Device, Engine, Error, LoadError, Model, Options, Session, Tensor};
+use rimlight::{Device, Engine, Error, Model, Options, Session, Tensor};
 
 use super::compare::{Bounds, compare};
 use super::{End, HostNode, Work, name};
@@ -13,8 +13,7 @@ use super::{End, HostNode, Work, name};
 pub fn run(test: &Path, device: &Device, bounds: Bounds) -> End {
     let model = match Model::open(test.join("model.onnx")) {
         Ok(model) => model,
-        Err(error @ LoadError::UnknownOperators { .. }) => return End::Unsupported(error.to_string()),
-        Err(error) => return refused(error.to_string()),
+        Err(error) => return refused(&error.into()),
     };
     let mut sets: Vec<PathBuf> = std::fs::read_dir(test)
         .into_iter()
@@ -34,7 +33,7 @@ pub fn run(test: &Path, device: &Device, bounds: Bounds) -> End {
             Some(session) => session,
             none => match open(&model, device) {
                 Ok(session) => none.insert(session),
-                Err(error) => return refused(error.to_string()),
+                Err(error) => return refused(&error),
             },
         };
         if let Err(end) = run_set(&model, session, &set, bounds) {
@@ -52,13 +51,13 @@ fn open(model: &Model, device: &Device) -> Result<Session, Error> {
 }
 
 fn run_set(model: &Model, session: &mut Session, set: &Path, bounds: Bounds) -> Result<(), End> {
-    let inputs = tensors(set, "input").map_err(refused)?;
-    let expected = tensors(set, "output").map_err(refused)?;
+    let inputs = tensors(set, "input").map_err(End::Failed)?;
+    let expected = tensors(set, "output").map_err(End::Failed)?;
     if inputs.len() > model.inputs().len() || expected.len() > model.outputs().len() {
         return Err(End::Failed(format!("{} has more tensors than the model inputs and outputs", name(set))));
     }
     let views = model.inputs().map(|port| port.name).zip(inputs.iter().map(Tensor::view));
-    let outputs = session.run_with(views).map_err(|e| refused(e.to_string()))?;
+    let outputs = session.run_with(views).map_err(|e| refused(&e.into()))?;
     for ((name, got), expected) in outputs.iter().zip(&expected) {
         compare(got, expected, bounds).map_err(|difference| End::Failed(format!("output '{name}': {difference}")))?;
     }
@@ -79,14 +78,11 @@ impl Work {
     }
 }
 
-/// A refusal of what the standard allows is a gap, not a fault, where it says so.
-fn refused(message: String) -> End {
-    let gaps =
-        ["not supported", "unsupported", "has no such operator", "does not have", "has no kernel", "not implemented"];
-    if gaps.iter().any(|gap| message.to_lowercase().contains(gap)) {
-        End::Unsupported(message)
-    } else {
-        End::Failed(message)
+/// A model that is refused for a reason of the list is unsupported; whatever else goes wrong is a failure.
+fn refused(error: &Error) -> End {
+    match error.unsupported() {
+        Some(reason) => End::Unsupported(reason, error.to_string()),
+        None => End::Failed(error.to_string()),
     }
 }
 
@@ -101,9 +97,7 @@ fn tensors(set: &Path, kind: &str) -> Result<Vec<Tensor>, String> {
         let bytes = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         match onnx::read_tensor(bytes.into(), &Limits::default()) {
             Ok((_, tensor)) => found.push(tensor),
-            // Sequences and optionals are files of other messages.
-            Err(LoadError::Format(_)) => return Err(format!("{}: what is no tensor is not supported", name(&path))),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(format!("{}: {error}", name(&path))),
         }
     }
 }

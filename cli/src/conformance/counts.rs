@@ -35,7 +35,7 @@ impl Counts {
         for row in rows {
             match &row.end {
                 End::Failed(_) => counts.failed += 1,
-                End::Unsupported(_) => counts.unsupported += 1,
+                End::Unsupported(..) => counts.unsupported += 1,
                 End::Passed(work) => {
                     counts.passed += 1;
                     let Some(work) = work else { continue };

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
-use rimlight::Device;
+use rimlight::{Device, Unsupported};
 
 pub use compare::Bounds;
 pub use counts::Counts;
@@ -39,8 +39,8 @@ pub enum End {
     Passed(Option<Work>),
     /// The model loaded, but an output is another than expected, or there is none.
     Failed(String),
-    /// The model was refused when it was loaded.
-    Unsupported(String),
+    /// The model was refused when it was loaded, for this reason, in these words.
+    Unsupported(Unsupported, String),
 }
 
 /// A test and how it ended.
