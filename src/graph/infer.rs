@@ -1,5 +1,6 @@
 //! Facts through the graph: shape inference, with small constants computed on the way.
 
+use super::strings;
 use super::{Bindings, Context, Fact, Graph, Inputs, Node, NodeError, Value};
 use crate::tensor::ElementType;
 
@@ -18,6 +19,7 @@ impl Graph {
             let node = &self.nodes[i];
             let facts = match self.input_facts(node) {
                 Some(inputs) => {
+                    strings::check(&*node.operator, &inputs).map_err(|e| NodeError::shape(node, &e))?;
                     let facts = node.operator.infer(&inputs).map_err(|e| NodeError::shape(node, &e))?;
                     fold_small(node, &inputs, facts)
                 }

@@ -8,6 +8,7 @@ mod fact;
 mod infer;
 mod metadata;
 mod operator;
+pub(crate) mod strings;
 mod text;
 mod unsupported;
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Fact, ShapeError};
 use crate::kernel::{Candidates, DeviceFacts, Layout, Storage};
-use crate::tensor::{Tensor, TensorError};
+use crate::tensor::{ElementType, Tensor, TensorError};
 
 /// A value of a running graph. Sequences and optionals of the standard will stand beside tensors.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +53,11 @@ impl<'a> Inputs<'a> {
     /// If it is missing.
     pub fn tensor(&self, index: usize) -> Result<&'a Tensor, EvaluateError> {
         self.optional(index).ok_or_else(|| ShapeError::new(format!("input {index} is missing")).into())
+    }
+
+    /// Whether one is a tensor of texts.
+    pub fn any_strings(&self) -> bool {
+        (0..self.len()).any(|i| self.optional(i).is_some_and(|t| t.element_type() == ElementType::String))
     }
 
     /// The tensor at this place, if one is given.
@@ -229,6 +234,17 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
     /// cancels, 0 where nobody knows.
     fn cancellation(&self) -> f32 {
         0.0
+    }
+
+    /// Whether it takes tensors of texts; of an operator that does not, none reaches `evaluate`.
+    fn takes_strings(&self) -> bool {
+        false
+    }
+
+    /// Whether its outputs are elements of its inputs as they are, or zeros, and nothing about their values matters: then
+    /// texts are moved through it as 64-bit integers.
+    fn moves_elements(&self) -> bool {
+        false
     }
 
     /// Whether the operator only hands its first input on (Identity, Dropout in inference).

@@ -99,7 +99,7 @@ impl Storage {
             ElementType::I32 => Some(Self::I32),
             ElementType::I8 => Some(Self::I8),
             ElementType::U8 | ElementType::Bool => Some(Self::U8),
-            ElementType::F64 | ElementType::I64 => None,
+            _ => None,
         }
     }
 

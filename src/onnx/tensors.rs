@@ -1,6 +1,9 @@
 //! Constants out of a file: every form in which the format stores a tensor's elements.
 
-use half::f16;
+use std::fmt::Display;
+
+use bytes::Bytes;
+use half::{bf16, f16};
 
 use super::messages::TensorProto;
 use super::scan::exceeds;
@@ -17,38 +20,11 @@ pub const MAX_RANK: usize = 64;
 /// # Errors
 /// The type's name, where it is one that Rimlight does not have.
 pub fn element_type(number: i32) -> Result<ElementType, String> {
-    const OTHERS: [(i32, &str); 17] = [
-        (0, "undefined"),
-        (4, "uint16"),
-        (5, "int16"),
-        (8, "string"),
-        (12, "uint32"),
-        (13, "uint64"),
-        (14, "complex64"),
-        (15, "complex128"),
-        (16, "bfloat16"),
-        (17, "float8e4m3fn"),
-        (18, "float8e4m3fnuz"),
-        (19, "float8e5m2"),
-        (20, "float8e5m2fnuz"),
-        (21, "uint4"),
-        (22, "int4"),
-        (23, "float4e2m1"),
-        (24, "float8e8m0"),
-    ];
-    Ok(match number {
-        1 => ElementType::F32,
-        2 => ElementType::U8,
-        3 => ElementType::I8,
-        6 => ElementType::I32,
-        7 => ElementType::I64,
-        9 => ElementType::Bool,
-        10 => ElementType::F16,
-        11 => ElementType::F64,
-        _ => {
-            let name = OTHERS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name);
-            return Err(name.map_or_else(|| format!("with the unknown number {number}"), str::to_owned));
-        }
+    ElementType::from_data_type(number.into()).ok_or_else(|| match number {
+        0 => "undefined".to_owned(),
+        14 => "complex64".to_owned(),
+        15 => "complex128".to_owned(),
+        other => format!("with the unknown number {other}"),
     })
 }
 
@@ -86,18 +62,20 @@ impl Tensors<'_> {
         exceeds("the size of all constants in bytes", total, self.limits.initializer_bytes, "initializer_bytes")?;
         self.bytes = total;
 
-        if proto.data_location == Some(1) {
-            return self.external(name, &proto, element_type, dims, length);
+        if proto.data_location == Some(1) && element_type != ElementType::String {
+            return self.external(name, &proto, element_type, dims, stored_bytes(element_type, elements));
+        }
+        if element_type == ElementType::String {
+            // Texts can only stand in a field of their own.
+            let texts = proto.string_data.iter().map(|text| String::from_utf8(text.to_vec()));
+            let texts = texts.collect::<Result<_, _>>().map_err(|_| fail("a text of it is not UTF-8".to_owned()))?;
+            return Tensor::from_strings(dims, texts).map_err(|e| fail(e.to_string()));
         }
         match (proto.raw_data.take(), has_typed_data(&proto)) {
             (Some(raw), true) if !raw.is_empty() => {
                 Err(fail("its data is stored twice, as bytes and as numbers".to_owned()))
             }
-            (Some(raw), false) => match self.memory {
-                Memory::Shared => Tensor::from_bytes(element_type, dims, raw),
-                Memory::Own => Tensor::copy_of_bytes(element_type, dims, &raw),
-            }
-            .map_err(|e| fail(e.to_string())),
+            (Some(bytes), false) => raw(element_type, dims, bytes, self.memory).map_err(fail),
             _ => typed(proto, element_type, dims).map_err(fail),
         }
     }
@@ -142,7 +120,7 @@ impl Tensors<'_> {
         }
         // No overflow: the sum is at most what the file has.
         let bytes = self.external.bytes(&location, offset..offset + length).map_err(|e| e.of_tensor(name))?;
-        Tensor::from_bytes(element_type, dims, bytes).map_err(|e| fail(e.to_string()))
+        raw(element_type, dims, bytes, Memory::Shared).map_err(fail)
     }
 }
 
@@ -155,6 +133,31 @@ fn has_typed_data(proto: &TensorProto) -> bool {
         && proto.string_data.is_empty())
 }
 
+/// The bytes that elements take in a file.
+fn stored_bytes(element_type: ElementType, elements: u64) -> u64 {
+    elements.saturating_mul(element_type.bits() as u64).div_ceil(8)
+}
+
+/// The tensor of a file's bytes: as they are, or one byte for each of two elements.
+fn raw(element_type: ElementType, dims: Vec<usize>, bytes: Bytes, memory: Memory) -> Result<Tensor, String> {
+    let tensor = match (element_type.bits(), memory) {
+        (4, _) => {
+            let elements = shape::elements(&dims).unwrap_or(usize::MAX);
+            if elements.div_ceil(2) != bytes.len() {
+                return Err(format!("its shape {dims:?} of {element_type} does not take {} bytes", bytes.len()));
+            }
+            let nibbles = bytes.iter().flat_map(|byte| [byte & 0xf, byte >> 4]).take(elements);
+            // The types themselves read the low half of a byte, but equal elements must be equal bytes.
+            let whole =
+                |v: u8| if element_type == ElementType::I4 { ((v << 4).cast_signed() >> 4).cast_unsigned() } else { v };
+            Tensor::from_bytes(element_type, dims, nibbles.map(whole).collect::<Vec<u8>>().into())
+        }
+        (_, Memory::Shared) => Tensor::from_bytes(element_type, dims, bytes),
+        (_, Memory::Own) => Tensor::copy_of_bytes(element_type, dims, &bytes),
+    };
+    tensor.map_err(|e| e.to_string())
+}
+
 /// The tensor out of the field of numbers that the format prescribes for its type.
 fn typed(proto: TensorProto, element_type: ElementType, dims: Vec<usize>) -> Result<Tensor, String> {
     match element_type {
@@ -162,11 +165,28 @@ fn typed(proto: TensorProto, element_type: ElementType, dims: Vec<usize>) -> Res
         ElementType::F64 => vector(dims, proto.double_data),
         ElementType::I64 => vector(dims, proto.int64_data),
         ElementType::I32 => vector(dims, proto.int32_data),
+        ElementType::I16 => vector(dims, narrow::<i16>(&proto.int32_data)?),
         ElementType::I8 => vector(dims, narrow::<i8>(&proto.int32_data)?),
+        ElementType::U64 => vector(dims, proto.uint64_data),
+        ElementType::U32 => {
+            vector(dims, proto.uint64_data.iter().map(|&v| narrowed(v)).collect::<Result<Vec<u32>, _>>()?)
+        }
+        ElementType::U16 => vector(dims, narrow::<u16>(&proto.int32_data)?),
         ElementType::U8 => vector(dims, narrow::<u8>(&proto.int32_data)?),
         ElementType::Bool => vector(dims, proto.int32_data.iter().map(|&v| Truth::from(v != 0)).collect()),
         // The bits of a half stand in the low half of each number.
         ElementType::F16 => vector(dims, narrow::<u16>(&proto.int32_data)?.into_iter().map(f16::from_bits).collect()),
+        ElementType::BF16 => vector(dims, narrow::<u16>(&proto.int32_data)?.into_iter().map(bf16::from_bits).collect()),
+        // One byte in each number.
+        ElementType::F8E4M3FN
+        | ElementType::F8E4M3FNUZ
+        | ElementType::F8E5M2
+        | ElementType::F8E5M2FNUZ
+        | ElementType::F8E8M0
+        | ElementType::F4E2M1
+        | ElementType::I4
+        | ElementType::U4 => raw(element_type, dims, narrow::<u8>(&proto.int32_data)?.into(), Memory::Shared),
+        ElementType::String => Err("texts are no numbers".to_owned()),
     }
 }
 
@@ -175,6 +195,9 @@ fn vector<T: Element>(dims: Vec<usize>, data: Vec<T>) -> Result<Tensor, String> 
 }
 
 fn narrow<T: TryFrom<i32>>(data: &[i32]) -> Result<Vec<T>, String> {
-    let narrowed = data.iter().map(|&v| T::try_from(v).map_err(|_| format!("the element {v} does not fit its type")));
-    narrowed.collect()
+    data.iter().map(|&v| narrowed(v)).collect()
+}
+
+fn narrowed<T: TryFrom<U>, U: Copy + Display>(v: U) -> Result<T, String> {
+    T::try_from(v).map_err(|_| format!("the element {v} does not fit its type"))
 }

@@ -1,49 +1,47 @@
 //! Cast and CastLike: the same numbers as another element type.
 //!
-//! Floating-point numbers become integers by rounding toward zero, saturating, NaN becoming 0; integers wrap around;
-//! to `bool`, everything but 0 is true.
+//! Floating-point numbers become integers by rounding toward zero, saturating, NaN becoming 0; integers wrap around, and so
+//! does everything that becomes a 4-bit integer; to `bool`, everything but 0 is true. Texts are parsed and written.
 
 use std::sync::Arc;
-
-use half::f16;
 
 use super::unary;
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidate, Candidates, Layout, Storage};
-use crate::tensor::{Element, ElementType, Tensor, Truth};
+use crate::tensor::{
+    Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, Number, PowerRounding, Tensor, Truth,
+    with_number,
+};
 
 /// Cast, or CastLike where there is no type: the second input's is taken then.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cast {
     to: Option<ElementType>,
+    /// What is too large for an 8-bit float becomes its largest number rather than infinity or NaN.
+    saturate: bool,
+    /// Which power of two a number becomes.
+    rounding: PowerRounding,
 }
 
-/// Makes a Cast (the type is a number of the standard's `TensorProto.DataType`, before operator set 6 its name).
+/// Makes a Cast or CastLike (the type is a number of the standard's `TensorProto.DataType`).
 pub(super) fn cast(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
-    let name = if definition.opset < 6 { definition.string("to")? } else { None };
-    let number = match &name {
-        Some(name) => name.clone(),
-        None => definition.int("to")?.ok_or(DefinitionError::Missing("to"))?.to_string(),
+    let rounding = match definition.string("round_mode")?.as_deref() {
+        None | Some("up") => PowerRounding::Up,
+        Some("down") => PowerRounding::Down,
+        Some("nearest") => PowerRounding::Nearest,
+        Some(other) => return Err(DefinitionError::Value("round_mode", format!("is '{other}', which is none"))),
     };
-    let to = match number.as_str() {
-        "1" | "FLOAT" => ElementType::F32,
-        "2" | "UINT8" => ElementType::U8,
-        "3" | "INT8" => ElementType::I8,
-        "6" | "INT32" => ElementType::I32,
-        "7" | "INT64" => ElementType::I64,
-        "9" | "BOOL" => ElementType::Bool,
-        "10" | "FLOAT16" => ElementType::F16,
-        "11" | "DOUBLE" => ElementType::F64,
-        other => return Err(DefinitionError::Unsupported(format!("there are no tensors of data type {other}"))),
+    let to = match definition.op_type.as_str() {
+        "CastLike" => None,
+        _ => {
+            let number = definition.int("to")?.ok_or(DefinitionError::Missing("to"))?;
+            let to = ElementType::from_data_type(number);
+            Some(to.ok_or_else(|| DefinitionError::Unsupported(format!("there are no tensors of data type {number}")))?)
+        }
     };
-    Ok(Arc::new(Cast { to: Some(to) }))
-}
-
-/// Makes a CastLike.
-pub(super) fn cast_like(_: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
-    Ok(Arc::new(Cast { to: None }))
+    Ok(Arc::new(Cast { to, saturate: definition.flag("saturate", true)?, rounding }))
 }
 
 impl Operator for Cast {
@@ -66,7 +64,11 @@ impl Operator for Cast {
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
         let to = self.to.map_or_else(|| inputs.tensor(1).map(Tensor::element_type), Ok)?;
-        Ok(vec![converted(x, to)?.into()])
+        Ok(vec![self.converted(x, to)?.into()])
+    }
+
+    fn takes_strings(&self) -> bool {
+        true
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
@@ -109,86 +111,108 @@ const fn expression(from: ElementType, read: Storage, to: ElementType, written: 
     }
 }
 
-/// A number on its way from one type to another: nothing is lost in either.
-enum Number {
-    Float(f64),
-    Integer(i64),
+/// Numbers on their way from one type to another, so many at a time: nothing is lost in either form.
+enum Numbers {
+    Floats(Vec<f64>),
+    Integers(Vec<i128>),
 }
 
-/// Takes a number in.
-trait Target: Element {
-    fn from_float(v: f64) -> Self;
-    fn from_integer(v: i64) -> Self;
-}
+const AT_A_TIME: usize = 1024;
 
-macro_rules! targets {
-    ($($type:ty),*) => {$(
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, trivial_numeric_casts)]
-        impl Target for $type {
-            fn from_float(v: f64) -> Self {
-                v as $type
-            }
-            fn from_integer(v: i64) -> Self {
-                v as $type
-            }
+impl Cast {
+    /// The elements as another type.
+    fn converted(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
+        match (x.element_type(), to) {
+            (from, to) if from == to => Ok(x.clone()),
+            (ElementType::String, _) => self.parsed(x, to),
+            (_, ElementType::String) => written(x),
+            _ => with_number!(x.element_type(), X => self.read::<X>(x, to), else self.parsed(x, to)),
         }
-    )*};
-}
-targets! { f32, f64, i64, i32, i8, u8 }
+    }
 
-impl Target for f16 {
-    fn from_float(v: f64) -> Self {
-        Self::from_f64(v)
+    fn read<X: Number>(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
+        let parts = x.as_slice::<X>()?.chunks(AT_A_TIME).map(|part| match X::TYPE.is_float() {
+            true => Numbers::Floats(part.iter().map(|v| v.to_float()).collect()),
+            false => Numbers::Integers(part.iter().map(|v| v.to_integer()).collect()),
+        });
+        self.collected(x.shape(), to, parts)
     }
-    fn from_integer(v: i64) -> Self {
-        Self::from_f64(v as f64)
+
+    fn collected(
+        &self,
+        shape: &[usize],
+        to: ElementType,
+        parts: impl Iterator<Item = Numbers>,
+    ) -> Result<Tensor, EvaluateError> {
+        with_number!(
+            to,
+            Y => {
+                let round = self.rounding::<Y>();
+                let mut y: Vec<Y> = vec![];
+                for part in parts {
+                    match part {
+                        Numbers::Floats(floats) => y.extend(floats.into_iter().map(|v| round(self, v))),
+                        Numbers::Integers(integers) => y.extend(integers.into_iter().map(|v| Y::from_integer(v))),
+                    }
+                }
+                Ok(Tensor::new(shape, y)?)
+            },
+            else Err(ShapeError::new("numbers were expected").into())
+        )
+    }
+
+    /// How a float becomes an element of this type.
+    fn rounding<Y: Number>(&self) -> fn(&Self, f64) -> Y {
+        fn code<Y: Number>(code: u8) -> Y {
+            bytemuck::cast_slice(&[code]).first().copied().unwrap_or_else(Y::zeroed)
+        }
+        match Y::TYPE {
+            ElementType::Bool => |_, v| Y::from_integer((v != 0.0).into()),
+            // As casts between integers do.
+            #[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
+            ElementType::I4 | ElementType::U4 => |_, v| Y::from_integer(v as i128),
+            ElementType::F8E4M3FN if !self.saturate => |_, v| code(F8E4M3FN::from_f64_unbounded(v).0),
+            ElementType::F8E4M3FNUZ if !self.saturate => |_, v| code(F8E4M3FNUZ::from_f64_unbounded(v).0),
+            ElementType::F8E5M2 if !self.saturate => |_, v| code(F8E5M2::from_f64_unbounded(v).0),
+            ElementType::F8E5M2FNUZ if !self.saturate => |_, v| code(F8E5M2FNUZ::from_f64_unbounded(v).0),
+            ElementType::F8E8M0 => |cast, v| code(F8E8M0::rounded(v, cast.rounding, cast.saturate).0),
+            _ => |_, v| Y::from_float(v),
+        }
+    }
+
+    /// Texts as numbers: plain or scientific notation, `INF`, `+INF`, `-INF` and `NaN` in any case.
+    fn parsed(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
+        let texts = x.strings()?;
+        let wrong = |text: &String| EvaluateError::from(ShapeError::new(format!("'{text}' is no number")));
+        let numbers = if to.is_integer() && texts.iter().all(|text| text.trim().parse::<i128>().is_ok()) {
+            Numbers::Integers(texts.iter().filter_map(|text| text.trim().parse().ok()).collect())
+        } else {
+            let floats = texts.iter().map(|text| text.trim().parse::<f64>().map_err(|_| wrong(text)));
+            Numbers::Floats(floats.collect::<Result<_, _>>()?)
+        };
+        self.collected(x.shape(), to, std::iter::once(numbers))
     }
 }
 
-impl Target for Truth {
-    fn from_float(v: f64) -> Self {
-        Self::from(v != 0.0)
+/// Numbers as texts: the shortest that give the number back, in plain notation where that is short.
+fn written(x: &Tensor) -> Result<Tensor, EvaluateError> {
+    fn all<T: Element + ToString>(x: &Tensor) -> Result<Vec<String>, EvaluateError> {
+        Ok(x.as_slice::<T>()?.iter().map(ToString::to_string).collect())
     }
-    fn from_integer(v: i64) -> Self {
-        Self::from(v != 0)
-    }
-}
-
-fn converted(x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
-    if x.element_type() == to {
-        return Ok(x.clone());
-    }
-    match to {
-        ElementType::F32 => read::<f32>(x),
-        ElementType::F16 => read::<f16>(x),
-        ElementType::F64 => read::<f64>(x),
-        ElementType::I64 => read::<i64>(x),
-        ElementType::I32 => read::<i32>(x),
-        ElementType::I8 => read::<i8>(x),
-        ElementType::U8 => read::<u8>(x),
-        ElementType::Bool => read::<Truth>(x),
-    }
-}
-
-fn read<Y: Target>(x: &Tensor) -> Result<Tensor, EvaluateError> {
-    match x.element_type() {
-        ElementType::F32 => mapped::<f32, Y>(x, |v| Number::Float(v.into())),
-        ElementType::F16 => mapped::<f16, Y>(x, |v| Number::Float(v.into())),
-        ElementType::F64 => mapped::<f64, Y>(x, Number::Float),
-        ElementType::I64 => mapped::<i64, Y>(x, Number::Integer),
-        ElementType::I32 => mapped::<i32, Y>(x, |v| Number::Integer(v.into())),
-        ElementType::I8 => mapped::<i8, Y>(x, |v| Number::Integer(v.into())),
-        ElementType::U8 => mapped::<u8, Y>(x, |v| Number::Integer(v.into())),
-        ElementType::Bool => mapped::<Truth, Y>(x, |v| Number::Integer(bool::from(v).into())),
-    }
-}
-
-fn mapped<X: Element, Y: Target>(x: &Tensor, number: impl Fn(X) -> Number) -> Result<Tensor, EvaluateError> {
-    let y = x.as_slice::<X>()?.iter().map(|&v| match number(v) {
-        Number::Float(v) => Y::from_float(v),
-        Number::Integer(v) => Y::from_integer(v),
-    });
-    Ok(Tensor::new(x.shape(), y.collect())?)
+    let float = |v: f64, shortest: String| match v {
+        v if v.is_nan() => "NaN".to_owned(),
+        v if v.is_infinite() => if v > 0.0 { "INF" } else { "-INF" }.to_owned(),
+        _ => shortest,
+    };
+    let texts = match x.element_type() {
+        ElementType::F32 => x.as_slice::<f32>()?.iter().map(|&v| float(v.into(), v.to_string())).collect(),
+        ElementType::I64 => all::<i64>(x)?,
+        ElementType::U64 => all::<u64>(x)?,
+        t if t.is_integer() => x.integers().unwrap_or_default().iter().map(ToString::to_string).collect(),
+        ElementType::Bool => x.as_slice::<Truth>()?.iter().map(|&v| u8::from(bool::from(v)).to_string()).collect(),
+        _ => x.to_f64().into_iter().map(|v| float(v, v.to_string())).collect(),
+    };
+    Ok(Tensor::from_strings(x.shape(), texts)?)
 }
 
 #[cfg(test)]
@@ -197,17 +221,9 @@ mod tests {
     use crate::graph::Dim;
     use crate::testing::{Input, Tolerance, check};
 
-    /// The types with their numbers in the standard.
-    const TYPES: [(i64, ElementType); 8] = [
-        (1, ElementType::F32),
-        (2, ElementType::U8),
-        (3, ElementType::I8),
-        (6, ElementType::I32),
-        (7, ElementType::I64),
-        (9, ElementType::Bool),
-        (10, ElementType::F16),
-        (11, ElementType::F64),
-    ];
+    fn converted(x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
+        Cast { to: Some(to), saturate: true, rounding: PowerRounding::Up }.converted(x, to)
+    }
 
     fn to(number: i64) -> Arc<dyn Operator> {
         cast(&Definition::new("Cast").attribute("to", number)).unwrap()
@@ -257,14 +273,15 @@ mod tests {
             f32::NEG_INFINITY,
             f32::NAN,
         ]);
-        for (_, from) in TYPES {
+        let held = |t| crate::kernel::Storage::of(t, false).is_some();
+        for from in ElementType::ALL {
             let x = converted(&x, from).unwrap();
-            for (number, element_type) in TYPES {
-                let wide = |t| matches!(t, ElementType::I64 | ElementType::F64);
+            for element_type in ElementType::ALL {
+                let number = element_type.data_type().into();
                 let value = Value::from(x.clone());
                 let y = to(number).evaluate(&mut Context::default(), Inputs(&[Some(&value)])).unwrap();
                 assert!(matches!(&y[..], [Value::Tensor(y)] if y.element_type() == element_type));
-                if !wide(from) && !wide(element_type) {
+                if held(from) && held(element_type) {
                     check(&*to(number), &[Input::Run(x.clone())], Tolerance::EXACT);
                 }
             }
@@ -275,12 +292,40 @@ mod tests {
     fn shapes_keep_their_content_and_the_type_may_be_an_inputs() {
         let h = Fact::dims(vec![Dim::symbol("h")]);
         assert_eq!(to(6).infer(&[Some(&h)]).unwrap()[0].known, h.known);
-        let like = cast_like(&Definition::new("CastLike")).unwrap();
+        let like = cast(&Definition::new("CastLike")).unwrap();
         let u8s = Fact::new(ElementType::U8, [2usize]);
         assert_eq!(like.infer(&[Some(&h), Some(&u8s)]).unwrap()[0].element_type, ElementType::U8);
         let x = Tensor::vector(vec![1.5f32, 2.5]);
         check(&*like, &[Input::Run(x), Input::Constant(Tensor::scalar(1i32))], Tolerance::EXACT);
-        assert!(cast(&Definition::new("Cast").attribute("to", 8)).is_err());
-        assert!(cast(&Definition { opset: 1, ..Definition::new("Cast") }.attribute("to", "INT64")).is_ok());
+        assert!(cast(&Definition::new("Cast").attribute("to", 14)).is_err());
+    }
+
+    #[test]
+    fn texts_are_parsed_and_written() {
+        let x = Tensor::vector(vec![1.5f32, -3.0, f32::INFINITY, f32::NEG_INFINITY, 1e-5]);
+        let texts = converted(&x, ElementType::String).unwrap();
+        assert_eq!(texts.strings().unwrap(), ["1.5", "-3", "INF", "-INF", "0.00001"]);
+        assert_eq!(converted(&texts, ElementType::F32).unwrap(), x);
+        let wide = Tensor::from_strings([2], vec!["9007199254740993".to_owned(), " -7 ".to_owned()]).unwrap();
+        let integers = converted(&wide, ElementType::I64).unwrap();
+        assert_eq!(integers.as_slice::<i64>().unwrap(), [9_007_199_254_740_993, -7]);
+        let words = Tensor::from_strings([1], vec!["Hello".to_owned()]).unwrap();
+        assert!(converted(&words, ElementType::F32).unwrap_err().to_string().contains("'Hello' is no number"));
+    }
+
+    #[test]
+    fn small_types_bound_or_lose_what_is_too_large() {
+        let x = Tensor::vector(vec![1e6f32, -1e6, f32::INFINITY, 0.3]);
+        let codes = |to: ElementType, saturate| {
+            let cast = Cast { to: None, saturate, rounding: PowerRounding::Up };
+            cast.converted(&x, to).unwrap().bytes().to_vec()
+        };
+        assert_eq!(codes(ElementType::F8E4M3FN, true), [0x7e, 0xfe, 0x7e, 0x2a]);
+        assert_eq!(codes(ElementType::F8E4M3FN, false), [0x7f, 0xff, 0x7f, 0x2a]);
+        assert_eq!(codes(ElementType::F8E5M2, false), [0x7c, 0xfc, 0x7c, 0x35]);
+        assert_eq!(codes(ElementType::F8E4M3FNUZ, false), [0x80, 0x80, 0x80, 0x32]);
+        assert_eq!(codes(ElementType::F8E8M0, false), [0x93, 0x93, 0xff, 0x7e]);
+        let x = Tensor::vector(vec![9f32, -9.7]);
+        assert_eq!(converted(&x, ElementType::I4).unwrap().to_f64(), [-7.0, 7.0]);
     }
 }

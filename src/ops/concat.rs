@@ -124,6 +124,10 @@ impl Operator for Concat {
         "Concat"
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let first = Fact::at(inputs, 0)?;
         let at = self.axis(first.rank())?;

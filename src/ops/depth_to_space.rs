@@ -100,6 +100,10 @@ impl Operator for DepthToSpace {
         if self.back { "SpaceToDepth" } else { "DepthToSpace" }
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let [n, c, h, w] = x.shape.as_slice() else {

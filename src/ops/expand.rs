@@ -81,6 +81,10 @@ impl Operator for Expand {
         if *self == Self::Tile { "Tile" } else { "Expand" }
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let (x, by) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
         let count = by.count()?;

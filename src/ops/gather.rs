@@ -97,6 +97,10 @@ impl Operator for Gather {
         "Gather"
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let (x, indices) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
         let at = self.axis(x.rank())?;

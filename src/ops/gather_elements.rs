@@ -44,6 +44,10 @@ impl Operator for GatherElements {
         if matches!(self, Self::Along(_)) { "GatherElements" } else { "GatherND" }
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let (x, index) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
         match self {

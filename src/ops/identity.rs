@@ -43,6 +43,10 @@ impl Operator for Identity {
         if *self == Self::Plain { "Identity" } else { "Dropout" }
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let mut facts = vec![x.clone()];

@@ -6,7 +6,7 @@ use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
 };
 use crate::tensor::shape::{axis, elements};
-use crate::tensor::{ElementType, Tensor, Truth};
+use crate::tensor::{ElementType, Number, Tensor, with_number};
 
 /// Zeros and values by their places.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,26 +56,21 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 
 /// The bytes of the number one.
 fn one(element_type: ElementType) -> Vec<u8> {
-    match element_type {
-        ElementType::F32 => 1f32.to_le_bytes().to_vec(),
-        ElementType::F16 => half::f16::ONE.to_le_bytes().to_vec(),
-        ElementType::F64 => 1f64.to_le_bytes().to_vec(),
-        ElementType::I64 => 1i64.to_le_bytes().to_vec(),
-        ElementType::I32 => 1i32.to_le_bytes().to_vec(),
-        ElementType::I8 | ElementType::U8 => vec![1],
-        ElementType::Bool => vec![Truth::from(true).0],
-    }
+    with_number!(
+        element_type,
+        T => bytemuck::bytes_of(&<T as Number>::from_integer(1)).to_vec(),
+        else vec![]
+    )
 }
 
-/// A whole number, from a tensor of one element of any type.
+/// Whole numbers, from a tensor of numbers of any type.
 #[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
 fn numbers(tensor: &Tensor) -> Result<Vec<i64>, EvaluateError> {
-    Ok(match tensor.element_type() {
-        ElementType::F32 => tensor.as_slice::<f32>()?.iter().map(|&v| v as i64).collect(),
-        ElementType::F16 => tensor.as_slice::<half::f16>()?.iter().map(|v| v.to_f64() as i64).collect(),
-        ElementType::F64 => tensor.as_slice::<f64>()?.iter().map(|&v| v as i64).collect(),
-        _ => tensor.integers().ok_or_else(|| ShapeError::new("it takes numbers"))?,
-    })
+    match tensor.integers() {
+        Some(integers) => Ok(integers),
+        None if tensor.element_type().is_float() => Ok(tensor.to_f64().into_iter().map(|v| v as i64).collect()),
+        None => Err(ShapeError::new("it takes numbers").into()),
+    }
 }
 
 impl Mask {

@@ -70,7 +70,7 @@ const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
     ("", "BitwiseOr", 18, binary::make),
     ("", "BitwiseXor", 18, binary::make),
     ("", "Cast", 1, cast::cast),
-    ("", "CastLike", 15, cast::cast_like),
+    ("", "CastLike", 15, cast::cast),
     ("", "Ceil", 1, unary::make),
     ("", "Celu", 12, unary::make),
     ("", "Clip", 1, unary::clip::make),

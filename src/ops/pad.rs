@@ -176,6 +176,10 @@ impl Operator for Pad {
         "Pad"
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let Some(pairs) = self.amounts(inputs)? else {

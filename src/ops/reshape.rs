@@ -187,6 +187,10 @@ impl Operator for Reshape {
         }
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let numbers = |v: Vec<i64>| v.into_iter().map(Dim::Known).collect::<Vec<_>>();

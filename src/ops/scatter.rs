@@ -3,12 +3,10 @@
 
 use std::sync::Arc;
 
-use half::f16;
-
 use super::gather::from_front;
 use crate::graph::{Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, ShapeError, Value};
 use crate::tensor::shape::{axis, elements, strides, walk};
-use crate::tensor::{Element, ElementType, Tensor};
+use crate::tensor::{Number, Tensor, with_number};
 
 /// How an update meets what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,34 +40,29 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
     Ok(Arc::new(Scatter { axis, reduction }))
 }
 
-/// An element that updates can be reduced with.
-trait Number: Element {
-    fn reduce(self, update: Self, reduction: Reduction) -> Self;
-}
-
-macro_rules! numbers {
-    ($($type:ty: $add:expr, $mul:expr;)*) => {$(
-        impl Number for $type {
-            fn reduce(self, update: Self, reduction: Reduction) -> Self {
-                match reduction {
-                    Reduction::None => update,
-                    Reduction::Add => $add(self, update),
-                    Reduction::Mul => $mul(self, update),
-                    Reduction::Min => if update < self { update } else { self },
-                    Reduction::Max => if update > self { update } else { self },
-                }
-            }
-        }
-    )*};
-}
-numbers! {
-    f32: |a, b| a + b, |a, b| a * b;
-    f64: |a, b| a + b, |a, b| a * b;
-    f16: |a, b| a + b, |a, b| a * b;
-    i64: i64::wrapping_add, i64::wrapping_mul;
-    i32: i32::wrapping_add, i32::wrapping_mul;
-    i8: i8::wrapping_add, i8::wrapping_mul;
-    u8: u8::wrapping_add, u8::wrapping_mul;
+/// What an update makes of an element. A sum of truth values is "or", a product "and".
+fn reduced<T: Number>(old: T, update: T, reduction: Reduction) -> T {
+    let float = T::TYPE.is_float();
+    let join = |floats: fn(f64, f64) -> f64, integers: fn(i128, i128) -> i128| match float {
+        // Two floats of 32 bits or fewer lose nothing in 64 that is not lost in rounding anyway.
+        true => T::from_float(floats(old.to_float(), update.to_float())),
+        false => T::from_integer(integers(old.to_integer(), update.to_integer())),
+    };
+    let smaller = match float {
+        true => update.to_float() < old.to_float(),
+        false => update.to_integer() < old.to_integer(),
+    };
+    let larger = match float {
+        true => update.to_float() > old.to_float(),
+        false => update.to_integer() > old.to_integer(),
+    };
+    match reduction {
+        Reduction::Add => join(|a, b| a + b, i128::wrapping_add),
+        Reduction::Mul => join(|a, b| a * b, i128::wrapping_mul),
+        Reduction::Min if !smaller => old,
+        Reduction::Max if !larger => old,
+        Reduction::None | Reduction::Min | Reduction::Max => update,
+    }
 }
 
 impl Scatter {
@@ -131,7 +124,7 @@ impl Scatter {
         let (mut y, updates) = (x.as_slice::<T>()?.to_vec(), updates.as_slice::<T>()?);
         for (place, updates) in places.iter().zip(updates.chunks(n.max(1))) {
             for (old, &update) in y.iter_mut().skip(*place).take(n).zip(updates) {
-                *old = old.reduce(update, self.reduction);
+                *old = reduced(*old, update, self.reduction);
             }
         }
         Ok(Tensor::new(x.shape(), y)?)
@@ -163,26 +156,11 @@ impl Operator for Scatter {
             return Ok(vec![x.clone().into()]);
         }
         let (places, n) = self.places(x.shape(), index, &indices)?;
-        let y = match x.element_type() {
-            ElementType::F32 => self.scatter::<f32>(x, updates, &places, n),
-            ElementType::F64 => self.scatter::<f64>(x, updates, &places, n),
-            ElementType::F16 => self.scatter::<f16>(x, updates, &places, n),
-            ElementType::I64 => self.scatter::<i64>(x, updates, &places, n),
-            ElementType::I32 => self.scatter::<i32>(x, updates, &places, n),
-            ElementType::I8 => self.scatter::<i8>(x, updates, &places, n),
-            ElementType::U8 => self.scatter::<u8>(x, updates, &places, n),
-            ElementType::Bool => {
-                // A sum of truth values is "or", a product "and", as in ONNX Runtime.
-                let reduction = match self.reduction {
-                    Reduction::None => Reduction::None,
-                    Reduction::Add | Reduction::Max => Reduction::Max,
-                    Reduction::Mul | Reduction::Min => Reduction::Min,
-                };
-                let bytes = |t: &Tensor| Tensor::from_f64(ElementType::U8, t.shape(), t.to_f64());
-                let y = Self { reduction, ..self.clone() }.scatter::<u8>(&bytes(x)?, &bytes(updates)?, &places, n)?;
-                Ok(Tensor::from_f64(ElementType::Bool, y.shape(), y.to_f64())?)
-            }
-        }?;
+        let y = with_number!(
+            x.element_type(),
+            T => self.scatter::<T>(x, updates, &places, n),
+            else Err(EvaluateError::Unsupported("texts are not scattered".to_owned()))
+        )?;
         Ok(vec![y.into()])
     }
 }

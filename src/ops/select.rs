@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use half::f16;
-
 use super::broadcast::{self, Operand, combine3};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
-use crate::tensor::{Element, ElementType, Tensor, Truth};
+use crate::tensor::{Element, ElementType, Tensor, Truth, with_number};
 
 /// Where.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,17 +49,12 @@ impl Operator for Where {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let (condition, x, z) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?);
-        let y = match x.element_type() {
-            ElementType::F32 => choose::<f32>(condition, x, z),
-            ElementType::F16 => choose::<f16>(condition, x, z),
-            ElementType::F64 => choose::<f64>(condition, x, z),
-            ElementType::I64 => choose::<i64>(condition, x, z),
-            ElementType::I32 => choose::<i32>(condition, x, z),
-            ElementType::I8 => choose::<i8>(condition, x, z),
-            ElementType::U8 => choose::<u8>(condition, x, z),
-            ElementType::Bool => choose::<Truth>(condition, x, z),
-        };
+        let y = with_number!(x.element_type(), T => choose::<T>(condition, x, z), else Err(ShapeError::new("texts are moved by their places").into()));
         Ok(vec![y?.into()])
+    }
+
+    fn moves_elements(&self) -> bool {
+        true
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {

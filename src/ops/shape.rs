@@ -45,6 +45,10 @@ impl Operator for Shape {
         if *self == Self::Size { "Size" } else { "Shape" }
     }
 
+    fn takes_strings(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let shape = &Fact::at(inputs, 0)?.shape;
         Ok(vec![match self {

@@ -208,6 +208,10 @@ impl Operator for Slice {
         "Slice"
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let given = |i: usize| Fact::optional(inputs, i);

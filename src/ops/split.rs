@@ -79,6 +79,10 @@ impl Operator for Split {
         "Split"
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let at = self.axis(x.rank())?;

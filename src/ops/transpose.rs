@@ -54,6 +54,10 @@ impl Operator for Transpose {
         "Transpose"
     }
 
+    fn moves_elements(&self) -> bool {
+        true
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let order = self.order(x.rank())?;

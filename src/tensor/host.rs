@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::shape::elements;
 use super::storage::{Block, Storage};
-use super::{Element, ElementType};
+use super::{Element, ElementType, I4, U4};
 
 /// Why a tensor could not be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,9 +54,9 @@ pub enum TensorError {
 /// ```
 #[derive(Clone)]
 pub struct Tensor {
-    element_type: ElementType,
-    shape: Vec<usize>,
-    storage: Storage,
+    pub(super) element_type: ElementType,
+    pub(super) shape: Vec<usize>,
+    pub(super) storage: Storage,
 }
 
 /// A tensor that somebody else owns: a shape and a slice of elements, row-major.
@@ -65,6 +65,7 @@ pub struct TensorView<'a> {
     element_type: ElementType,
     shape: Vec<usize>,
     bytes: &'a [u8],
+    strings: &'a [String],
 }
 
 fn byte_length(element_type: ElementType, shape: &[usize]) -> Result<usize, TensorError> {
@@ -75,12 +76,20 @@ fn byte_length(element_type: ElementType, shape: &[usize]) -> Result<usize, Tens
         .ok_or_else(|| TensorError::TooLarge { shape: shape.to_vec(), element_type })
 }
 
-fn check_length(element_type: ElementType, shape: &[usize], given: usize) -> Result<(), TensorError> {
+pub(super) fn check_length(element_type: ElementType, shape: &[usize], given: usize) -> Result<(), TensorError> {
     let needed = byte_length(element_type, shape)?;
     if needed == given {
         Ok(())
     } else {
         Err(TensorError::Length { shape: shape.to_vec(), element_type, needed, given })
+    }
+}
+
+/// [`check_length`] of a type that is made of bytes, which texts are not.
+fn check_bytes(element_type: ElementType, shape: &[usize], given: usize) -> Result<(), TensorError> {
+    match element_type {
+        ElementType::String => Err(TensorError::Type { wanted: ElementType::U8, found: element_type }),
+        _ => check_length(element_type, shape, given),
     }
 }
 
@@ -133,6 +142,9 @@ impl Tensor {
         mut memory: Vec<Block>,
     ) -> Result<Self, TensorError> {
         let length = byte_length(element_type, &shape)?;
+        if element_type == ElementType::String {
+            return Self::from_strings(shape.clone(), vec![String::new(); length / element_type.size()]);
+        }
         // Memory that is longer than needed stays so: it will be used again.
         if memory.len() < length.div_ceil(Block::SIZE) {
             memory.resize(length.div_ceil(Block::SIZE), Block::default());
@@ -143,14 +155,14 @@ impl Tensor {
     /// A tensor of these bytes (little-endian elements, row-major), without a copy where their address allows it.
     ///
     /// # Errors
-    /// [`TensorError::Length`] if there are more or fewer bytes than the shape takes.
+    /// [`TensorError::Length`] if there are more or fewer bytes than the shape takes; [`TensorError::Type`] for texts.
     pub fn from_bytes(
         element_type: ElementType,
         shape: impl Into<Vec<usize>>,
         bytes: Bytes,
     ) -> Result<Self, TensorError> {
         let shape = shape.into();
-        check_length(element_type, &shape, bytes.len())?;
+        check_bytes(element_type, &shape, bytes.len())?;
         Ok(Self { element_type, shape, storage: Storage::aligned(bytes, element_type.size()) })
     }
 
@@ -176,7 +188,7 @@ impl Tensor {
         shape: Vec<usize>,
         bytes: &[u8],
     ) -> Result<Self, TensorError> {
-        check_length(element_type, &shape, bytes.len())?;
+        check_bytes(element_type, &shape, bytes.len())?;
         Ok(Self { element_type, shape, storage: Storage::copy_of(bytes) })
     }
 
@@ -197,15 +209,18 @@ impl Tensor {
 
     /// The number of elements.
     pub fn len(&self) -> usize {
-        self.bytes().len() / self.element_type.size()
+        match &self.storage {
+            Storage::Strings(strings) => strings.len(),
+            _ => self.bytes().len() / self.element_type.size(),
+        }
     }
 
     /// Whether there are no elements.
     pub fn is_empty(&self) -> bool {
-        self.bytes().is_empty()
+        self.len() == 0
     }
 
-    /// The elements' bytes, row-major, little-endian.
+    /// The elements' bytes, row-major, little-endian; of texts none.
     pub fn bytes(&self) -> &[u8] {
         self.storage.as_bytes()
     }
@@ -236,15 +251,18 @@ impl Tensor {
             Storage::Owned(blocks, length) => {
                 Ok(&mut bytemuck::cast_slice_mut(Arc::make_mut(blocks).as_mut_slice())[..*length / size_of::<T>()])
             }
-            // Made owned just above.
-            Storage::Shared(_) => Ok(&mut []),
+            // Made owned just above; texts are no `T`.
+            Storage::Shared(_) | Storage::Strings(_) => Ok(&mut []),
         }
     }
 
     /// Takes the elements of a view that has the same type and shape; of another one nothing.
     pub(crate) fn copy_from(&mut self, view: &TensorView<'_>) {
         if self.element_type == view.element_type && self.shape == view.shape {
-            self.overwrite().copy_from_slice(view.bytes);
+            match &mut self.storage {
+                Storage::Strings(strings) => Arc::make_mut(strings).clone_from_slice(view.strings),
+                _ => self.overwrite().copy_from_slice(view.bytes),
+            }
         }
     }
 
@@ -255,6 +273,7 @@ impl Tensor {
         let alone = match &mut self.storage {
             Storage::Owned(blocks, _) => Arc::get_mut(blocks).is_some(),
             Storage::Shared(_) => false,
+            Storage::Strings(_) => return &mut [],
         };
         if !alone {
             self.storage = Storage::Owned(Arc::new(vec![Block::default(); length.div_ceil(Block::SIZE)]), length);
@@ -264,7 +283,7 @@ impl Tensor {
                 Some(blocks) => &mut bytemuck::cast_slice_mut(blocks.as_mut_slice())[..length],
                 None => &mut [],
             },
-            Storage::Shared(_) => &mut [],
+            Storage::Shared(_) | Storage::Strings(_) => &mut [],
         }
     }
 
@@ -274,11 +293,11 @@ impl Tensor {
     /// [`TensorError::Length`] if that shape has another number of elements.
     pub fn reshaped(&self, shape: impl Into<Vec<usize>>) -> Result<Self, TensorError> {
         let shape = shape.into();
-        check_length(self.element_type, &shape, self.bytes().len())?;
+        check_length(self.element_type, &shape, self.len() * self.element_type.size())?;
         Ok(Self { element_type: self.element_type, shape, storage: self.storage.clone() })
     }
 
-    /// The elements as 64-bit integers (of axes, sizes, indices), or `None` if they are no integers.
+    /// The elements as 64-bit integers (of axes, sizes, indices), or `None` if they are no integers, or beyond those.
     pub fn integers(&self) -> Option<Vec<i64>> {
         fn widen<T: Element + Into<i64>>(tensor: &Tensor) -> Option<Vec<i64>> {
             tensor.as_slice::<T>().ok().map(|v| v.iter().map(|&n| n.into()).collect())
@@ -286,15 +305,26 @@ impl Tensor {
         match self.element_type {
             ElementType::I64 => widen::<i64>(self),
             ElementType::I32 => widen::<i32>(self),
+            ElementType::I16 => widen::<i16>(self),
             ElementType::I8 => widen::<i8>(self),
+            ElementType::U32 => widen::<u32>(self),
+            ElementType::U16 => widen::<u16>(self),
             ElementType::U8 => widen::<u8>(self),
+            ElementType::U64 => self.as_slice::<u64>().ok()?.iter().map(|&v| i64::try_from(v).ok()).collect(),
+            ElementType::I4 => self.as_slice::<I4>().ok().map(|v| v.iter().map(|n| n.get().into()).collect()),
+            ElementType::U4 => self.as_slice::<U4>().ok().map(|v| v.iter().map(|n| n.get().into()).collect()),
             _ => None,
         }
     }
 
     /// This tensor as a view.
     pub fn view(&self) -> TensorView<'_> {
-        TensorView { element_type: self.element_type, shape: self.shape.clone(), bytes: self.bytes() }
+        TensorView {
+            element_type: self.element_type,
+            shape: self.shape.clone(),
+            bytes: self.bytes(),
+            strings: self.strings().unwrap_or_default(),
+        }
     }
 
     /// The memory, if nobody else holds it, to be used again.
@@ -311,7 +341,7 @@ impl<'a> TensorView<'a> {
     pub fn new<T: Element>(shape: impl Into<Vec<usize>>, data: &'a [T]) -> Result<Self, TensorError> {
         let shape = shape.into();
         check_length(T::TYPE, &shape, size_of_val(data))?;
-        Ok(Self { element_type: T::TYPE, shape, bytes: bytemuck::cast_slice(data) })
+        Ok(Self { element_type: T::TYPE, shape, bytes: bytemuck::cast_slice(data), strings: &[] })
     }
 
     /// The type of the elements.
@@ -324,7 +354,7 @@ impl<'a> TensorView<'a> {
         &self.shape
     }
 
-    /// The elements' bytes.
+    /// The elements' bytes; of texts none.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
@@ -342,13 +372,18 @@ impl<'a> TensorView<'a> {
 
     /// A tensor with a copy of the elements.
     pub fn to_tensor(&self) -> Tensor {
+        if self.element_type == ElementType::String {
+            let storage = Storage::Strings(Arc::new(self.strings.to_vec()));
+            return Tensor { element_type: self.element_type, shape: self.shape.clone(), storage };
+        }
         Tensor { element_type: self.element_type, shape: self.shape.clone(), storage: Storage::copy_of(self.bytes) }
     }
 }
 
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
-        self.element_type == other.element_type && self.shape == other.shape && self.bytes() == other.bytes()
+        (self.element_type, self.shape(), self.bytes()) == (other.element_type, other.shape(), other.bytes())
+            && self.strings().unwrap_or_default() == other.strings().unwrap_or_default()
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Storage {
     Owned(Arc<Vec<Block>>, usize),
     /// A part of somebody else's memory (a model file), already aligned for its element type.
     Shared(Bytes),
+    /// Texts, which are no bytes of a tensor's own.
+    Strings(Arc<Vec<String>>),
 }
 
 impl Storage {
@@ -28,6 +30,7 @@ impl Storage {
         match self {
             Self::Owned(blocks, length) => &bytemuck::cast_slice(blocks.as_slice())[..*length],
             Self::Shared(bytes) => bytes,
+            Self::Strings(_) => &[],
         }
     }
 
@@ -47,7 +50,7 @@ impl Storage {
     pub fn into_blocks(self) -> Option<Vec<Block>> {
         match self {
             Self::Owned(blocks, _) => Arc::try_unwrap(blocks).ok(),
-            Self::Shared(_) => None,
+            Self::Shared(_) | Self::Strings(_) => None,
         }
     }
 }

@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use half::f16;
-
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::ops::norm::{Lanes, WORKGROUP};
-use crate::tensor::{Element, ElementType, Tensor, Truth, shape};
+use crate::tensor::{Element, ElementType, Number, Tensor, shape, with_number};
 
 /// ArgMax or ArgMin.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,16 +94,14 @@ impl Operator for Arg {
             return Err(ShapeError::new("there is no element along its axis").into());
         }
         let lanes = Lanes::of(x.shape(), axis, axis + 1)?;
-        let places = match x.element_type() {
-            ElementType::F32 => self.places(x, lanes, |v: f32| v),
-            ElementType::F16 => self.places(x, lanes, |v: f16| v),
-            ElementType::F64 => self.places(x, lanes, |v: f64| v),
-            ElementType::I64 => self.places(x, lanes, |v: i64| v),
-            ElementType::I32 => self.places(x, lanes, |v: i32| v),
-            ElementType::I8 => self.places(x, lanes, |v: i8| v),
-            ElementType::U8 => self.places(x, lanes, |v: u8| v),
-            ElementType::Bool => self.places(x, lanes, |v: Truth| bool::from(v)),
-        };
+        let places = with_number!(
+            x.element_type(),
+            T => match x.element_type().is_float() {
+                true => self.places(x, lanes, |v: T| v.to_float()),
+                false => self.places(x, lanes, |v: T| v.to_integer()),
+            },
+            else Err(ShapeError::new("texts have no order").into())
+        );
         Ok(vec![Tensor::new(self.kept(x.shape(), axis, 1), places?)?.into()])
     }
 

@@ -13,7 +13,7 @@ pub(super) struct Member {
     /// The reference on floating-point numbers. Of no numbers it gives what the standard says.
     pub floats: fn(&[f64]) -> f64,
     /// The reference on integers; sums and products wrap around.
-    pub integers: fn(&[i64]) -> i64,
+    pub integers: fn(&[i128]) -> i128,
     /// The kernel: how a value `v` is mapped, how two (`a` and `b`) are joined, with what joining begins, and how `all`
     /// (of params.count values) is finished.
     pub map: &'static str,
@@ -78,7 +78,7 @@ pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "ReduceMax",
         floats: |v| v.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-        integers: |v| v.iter().copied().max().unwrap_or(i64::MIN),
+        integers: |v| v.iter().copied().max().unwrap_or(i128::MIN),
         join: "max(a, b)",
         start: "-infinity4()",
         integer: Some(("-2147483647 - 1", "all")),
@@ -88,7 +88,7 @@ pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "ReduceMean",
         floats: |v| v.iter().sum::<f64>() / v.len() as f64,
-        integers: |v| v.iter().fold(0i64, |a, b| a.wrapping_add(*b)).checked_div(v.len() as i64).unwrap_or(0),
+        integers: |v| v.iter().fold(0i128, |a, b| a.wrapping_add(*b)).checked_div(v.len() as i128).unwrap_or(0),
         finish: "all / params.count",
         integer: Some(("0", "all / i32(params.count)")),
         ..SUM
@@ -96,7 +96,7 @@ pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "ReduceMin",
         floats: |v| v.iter().copied().fold(f64::INFINITY, f64::min),
-        integers: |v| v.iter().copied().min().unwrap_or(i64::MAX),
+        integers: |v| v.iter().copied().min().unwrap_or(i128::MAX),
         join: "min(a, b)",
         start: "infinity4()",
         integer: Some(("2147483647", "all")),
@@ -128,6 +128,6 @@ pub(super) static MEMBERS: &[Member] = &[
 pub(super) const LOG_SUM_EXP: &str = "ReduceLogSumExp";
 
 #[expect(clippy::cast_possible_truncation, reason = "toward zero and saturating, as a cast of the standard's")]
-const fn rounded(v: f64) -> i64 {
-    v as i64
+const fn rounded(v: f64) -> i128 {
+    v as i128
 }

@@ -9,14 +9,12 @@ mod members;
 
 use std::sync::Arc;
 
-use half::f16;
-
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::shape::{self, elements, walk};
-use crate::tensor::{Element, ElementType, Tensor, Truth};
+use crate::tensor::{Element, ElementType, Number, Tensor, with_number};
 use members::Member;
 
 /// A reduction.
@@ -126,48 +124,26 @@ impl Operator for Reduce {
         let Some(reduced) = self.reduced(&axes, x.rank())? else { return Ok(vec![x.clone().into()]) };
         let to = self.kept(x.shape(), &reduced, &1);
         let (f, g) = (self.member.floats, self.member.integers);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounding and wrapping are meant")]
-        let y = match x.element_type() {
-            ElementType::F32 => sets(x, &reduced, &to, |v: f32| v.into(), |v| f(v) as f32),
-            ElementType::F16 => sets(x, &reduced, &to, |v: f16| v.to_f64(), |v| f16::from_f64(f(v))),
-            ElementType::F64 => sets(x, &reduced, &to, |v: f64| v, f),
-            ElementType::I64 => sets(x, &reduced, &to, |v: i64| v, g),
-            // The largest and smallest of nothing are the type's own.
-            ElementType::I32 => sets(
-                x,
-                &reduced,
-                &to,
-                |v: i32| v.into(),
-                |v| match g(v) {
-                    i64::MIN => i32::MIN,
-                    i64::MAX => i32::MAX,
-                    v => v as i32,
-                },
-            ),
-            ElementType::I8 => sets(
-                x,
-                &reduced,
-                &to,
-                |v: i8| v.into(),
-                |v| match g(v) {
-                    i64::MIN => i8::MIN,
-                    i64::MAX => i8::MAX,
-                    v => v as i8,
-                },
-            ),
-            ElementType::U8 => sets(
-                x,
-                &reduced,
-                &to,
-                |v: u8| v.into(),
-                |v| match g(v) {
-                    i64::MIN => u8::MIN,
-                    i64::MAX => u8::MAX,
-                    v => v as u8,
-                },
-            ),
-            ElementType::Bool => sets(x, &reduced, &to, |v: Truth| bool::from(v).into(), |v| Truth::from(g(v) > 0)),
-        };
+        let y = with_number!(
+            x.element_type(),
+            T => match x.element_type() {
+                ElementType::Bool => sets(x, &reduced, &to, |v: T| v.to_integer(), |v| T::from_integer((g(v) > 0).into())),
+                t if t.is_float() => sets(x, &reduced, &to, |v: T| v.to_float(), |v| T::from_float(f(v))),
+                _ => sets(
+                    x,
+                    &reduced,
+                    &to,
+                    |v: T| v.to_integer(),
+                    |v| match g(v) {
+                        // The largest and smallest of nothing are the type's own.
+                        i128::MIN => T::from_float(f64::NEG_INFINITY),
+                        i128::MAX => T::from_float(f64::INFINITY),
+                        v => T::from_integer(v),
+                    },
+                ),
+            },
+            else Err(ShapeError::new("it takes numbers").into())
+        );
         Ok(vec![y?.into()])
     }
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::tensor::Truth;
 use crate::testing::{Input, Tolerance, check, try_check};
 
 fn reduce(name: &str, axes: Option<Vec<i64>>, keep: bool) -> Arc<dyn Operator> {

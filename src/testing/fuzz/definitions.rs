@@ -3,7 +3,7 @@
 use crate::graph::{Attribute, Definition};
 use crate::ops::names;
 use crate::tensor::shape::elements;
-use crate::tensor::{ElementType, Tensor, Truth};
+use crate::tensor::{ElementType, Number, Tensor, with_number};
 
 /// Numbers that look random: xorshift*.
 pub struct Random(u64);
@@ -174,29 +174,19 @@ const WORDS: [&str; 30] = [
     "stretch",
     "not_larger",
 ];
-const TYPES: [ElementType; 8] = [
-    ElementType::F32,
-    ElementType::F16,
-    ElementType::F64,
-    ElementType::I64,
-    ElementType::I32,
-    ElementType::I8,
-    ElementType::U8,
-    ElementType::Bool,
-];
-
 fn tensor(random: &mut Random, element_type: ElementType, shape: &[usize]) -> Tensor {
     let n = elements(shape).unwrap();
-    let made = match element_type {
-        ElementType::I64 => Tensor::new(shape, (0..n).map(|_| random.integer()).collect()),
-        ElementType::I32 => Tensor::new(shape, (0..n).map(|_| random.integer() as i32).collect()),
-        ElementType::I8 => Tensor::new(shape, (0..n).map(|_| random.integer() as i8).collect()),
-        ElementType::U8 => Tensor::new(shape, (0..n).map(|_| random.integer() as u8).collect()),
-        ElementType::Bool => Tensor::new(shape, (0..n).map(|_| Truth(random.below(2) as u8)).collect()),
-        ElementType::F16 => Tensor::new(shape, (0..n).map(|_| half::f16::from_f32(random.float())).collect()),
-        ElementType::F64 => Tensor::new(shape, (0..n).map(|_| f64::from(random.float())).collect()),
-        ElementType::F32 => Tensor::new(shape, (0..n).map(|_| random.float()).collect()),
-    };
+    let made = with_number!(
+        element_type,
+        T => {
+            let element = |random: &mut Random| match element_type.is_float() {
+                true => <T as Number>::from_float(random.float().into()),
+                false => <T as Number>::from_integer(random.integer().into()),
+            };
+            Tensor::new(shape, (0..n).map(|_| element(random)).collect::<Vec<T>>())
+        },
+        else Tensor::from_strings(shape, (0..n).map(|_| random.integer().to_string()).collect())
+    );
     made.unwrap()
 }
 
@@ -204,7 +194,7 @@ pub fn any_tensor(random: &mut Random, like: Option<&Tensor>) -> Tensor {
     // Most operators want inputs of one type and of shapes that have to do with each other.
     let element_type = match like {
         Some(like) if !random.one_in(3) => like.element_type(),
-        _ => random.pick(&TYPES),
+        _ => random.pick(&ElementType::ALL),
     };
     let shape = match like {
         Some(like) if random.one_in(2) => like.shape().to_vec(),

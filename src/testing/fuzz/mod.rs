@@ -11,6 +11,7 @@ use std::sync::Arc;
 use definitions::{Random, any_tensor, definition};
 
 use crate::cpu::{CpuPlan, Threads};
+use crate::graph::strings;
 use crate::graph::{Context, Dim, Fact, Graph, Inputs, Operand, Operator, Request, Value, ValueId};
 use crate::kernel::{Binding, DeviceClass, DeviceFacts, Layout, Storage};
 use crate::ops::operator;
@@ -48,7 +49,8 @@ fn case(seed: u64) {
         })
         .collect();
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-    let Ok(outputs) = operator.infer(&facts) else { return };
+    let inferred = strings::check(&*operator, &facts).and_then(|()| operator.infer(&facts));
+    let Ok(outputs) = inferred else { return };
     let concrete: Option<Vec<Vec<usize>>> = outputs.iter().map(Fact::concrete).collect();
     let small = |shape: &Vec<usize>| elements(shape).is_some_and(|n| n <= WORK);
     let computed = match &concrete {
@@ -65,7 +67,7 @@ fn case(seed: u64) {
     whole(Arc::clone(&operator), &inputs, &constant, outputs.len().min(definition.outputs));
     let values: Vec<Option<Value>> = inputs.into_iter().map(|tensor| tensor.map(Value::Tensor)).collect();
     let values: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    let Ok(results) = operator.evaluate(&mut Context::default(), Inputs(&values)) else { return };
+    let Ok(results) = strings::evaluate(&*operator, &mut Context::default(), Inputs(&values)) else { return };
     for (Value::Tensor(result), fact) in results.iter().zip(&outputs) {
         let fits = result.rank() == fact.rank()
             && result.shape().iter().zip(&fact.shape).all(|(n, dim)| dim.size().is_none_or(|d| d == *n));
@@ -129,7 +131,8 @@ fn shapes_alone(random: &mut Random, operator: &dyn Operator, inputs: &[Option<T
         })
         .collect();
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-    let Ok(outputs) = operator.infer(&facts) else { return };
+    let inferred = strings::check(operator, &facts).and_then(|()| operator.infer(&facts));
+    let Ok(outputs) = inferred else { return };
     let _ = operator.work(&facts, &outputs);
     let known = |f: &Fact| f.concrete().is_some();
     if outputs.iter().all(known) && facts.iter().flatten().all(|f| known(f)) {
