@@ -1,10 +1,8 @@
 //! The table of element-wise functions of two tensors.
 
-use half::f16;
-
 use crate::graph::{Definition, DefinitionError, Dim, EvaluateError, ShapeError};
 use crate::ops::broadcast::combine;
-use crate::tensor::{Element, ElementType, Tensor, Truth};
+use crate::tensor::{Element, ElementType, Number, Tensor, Truth, with_number};
 
 type Result<T, E = EvaluateError> = std::result::Result<T, E>;
 
@@ -31,7 +29,7 @@ impl Takes {
             _ if a != b => false,
             Self::Numbers => number(a),
             Self::Integers => a.is_integer(),
-            Self::Unsigned => a == ElementType::U8,
+            Self::Unsigned => a.is_integer() && !a.is_signed_integer(),
             Self::Truths => a == ElementType::Bool,
             Self::Anything => true,
         }
@@ -100,7 +98,7 @@ static MOD_TRUNCATED: Member = Member {
 static SHIFT_LEFT: Member = Member {
     name: "BitShift",
     takes: Takes::Unsigned,
-    evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 8 { a << b } else { 0 }),
+    evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 64 { a << b } else { 0 }),
     wgsl: "select(a << vec4<u32>(b & vec4<i32>(7)), vec4<i32>(0), b > vec4<i32>(7))",
     ..NUMBER
 };
@@ -108,7 +106,7 @@ static SHIFT_LEFT: Member = Member {
 pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "Add",
-        evaluate: |a, b, to| numbers(a, b, to, |a, b| a + b, i64::wrapping_add),
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a + b, i128::wrapping_add),
         wgsl: "a + b",
         dims: Some(Dim::add),
         ..NUMBER
@@ -123,7 +121,7 @@ pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "BitShift",
         takes: Takes::Unsigned,
-        evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 8 { a >> b } else { 0 }),
+        evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 64 { a >> b } else { 0 }),
         wgsl: "select(a >> vec4<u32>(b & vec4<i32>(7)), vec4<i32>(0), b > vec4<i32>(7))",
         ..NUMBER
     },
@@ -162,7 +160,7 @@ pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "Equal",
         takes: Takes::Anything,
-        evaluate: |a, b, to| compare(a, b, to, |a, b| a == b, |a, b| a == b),
+        evaluate: equal,
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), a == b)",
         ..TEST
     },
@@ -192,7 +190,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Max",
-        evaluate: |a, b, to| numbers(a, b, to, |a, b| if a > b || a.is_nan() { a } else { b }, i64::max),
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| if a > b || a.is_nan() { a } else { b }, i128::max),
         wgsl: "select(b, a, (a > b) | is_nan4(a))",
         integer: Some("max(a, b)"),
         dims: Some(Dim::maximum),
@@ -200,7 +198,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Min",
-        evaluate: |a, b, to| numbers(a, b, to, |a, b| if a < b || a.is_nan() { a } else { b }, i64::min),
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| if a < b || a.is_nan() { a } else { b }, i128::min),
         wgsl: "select(b, a, (a < b) | is_nan4(a))",
         integer: Some("min(a, b)"),
         dims: Some(Dim::minimum),
@@ -229,7 +227,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Mul",
-        evaluate: |a, b, to| numbers(a, b, to, |a, b| a * b, i64::wrapping_mul),
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a * b, i128::wrapping_mul),
         wgsl: "a * b",
         dims: Some(Dim::mul),
         ..NUMBER
@@ -260,7 +258,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Sub",
-        evaluate: |a, b, to| numbers(a, b, to, |a, b| a - b, i64::wrapping_sub),
+        evaluate: |a, b, to| numbers(a, b, to, |a, b| a - b, i128::wrapping_sub),
         wgsl: "a - b",
         dims: Some(Dim::sub),
         ..NUMBER
@@ -293,23 +291,21 @@ fn mapped<T: Element, Y: Element>(
 }
 
 /// Applies a function to numbers of one type. Integers that overflow wrap around.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounding and wrapping are what is meant")]
 fn numbers(
     a: Side<'_>,
     b: Side<'_>,
     to: &[usize],
-    f: impl Fn(f64, f64) -> f64,
-    g: impl Fn(i64, i64) -> i64,
+    f: fn(f64, f64) -> f64,
+    g: fn(i128, i128) -> i128,
 ) -> Result<Tensor> {
-    match a.0.element_type() {
-        ElementType::F64 => mapped(a, b, to, f),
-        ElementType::F16 => mapped(a, b, to, |a: f16, b: f16| f16::from_f64(f(a.to_f64(), b.to_f64()))),
-        ElementType::I64 => mapped(a, b, to, g),
-        ElementType::I32 => mapped(a, b, to, |a: i32, b: i32| g(a.into(), b.into()) as i32),
-        ElementType::I8 => mapped(a, b, to, |a: i8, b: i8| g(a.into(), b.into()) as i8),
-        ElementType::U8 => mapped(a, b, to, |a: u8, b: u8| g(a.into(), b.into()) as u8),
-        _ => mapped(a, b, to, |a: f32, b: f32| f(a.into(), b.into()) as f32),
-    }
+    with_number!(
+        a.0.element_type(),
+        T => match T::TYPE.is_float() {
+            true => mapped(a, b, to, |a: T, b: T| T::from_float(f(a.to_float(), b.to_float()))),
+            false => mapped(a, b, to, |a: T, b: T| T::from_integer(g(a.to_integer(), b.to_integer()))),
+        },
+        else Err(ShapeError::new("it takes numbers").into())
+    )
 }
 
 /// Compares elements of one type.
@@ -317,19 +313,34 @@ fn compare(
     a: Side<'_>,
     b: Side<'_>,
     to: &[usize],
-    f: impl Fn(f64, f64) -> bool,
-    g: impl Fn(i64, i64) -> bool,
+    f: fn(f64, f64) -> bool,
+    g: fn(i128, i128) -> bool,
 ) -> Result<Tensor> {
-    match a.0.element_type() {
-        ElementType::F64 => mapped(a, b, to, |a, b| Truth::from(f(a, b))),
-        ElementType::F32 => mapped(a, b, to, |a: f32, b: f32| Truth::from(f(a.into(), b.into()))),
-        ElementType::F16 => mapped(a, b, to, |a: f16, b: f16| Truth::from(f(a.to_f64(), b.to_f64()))),
-        ElementType::I64 => mapped(a, b, to, |a, b| Truth::from(g(a, b))),
-        ElementType::I32 => mapped(a, b, to, |a: i32, b: i32| Truth::from(g(a.into(), b.into()))),
-        ElementType::I8 => mapped(a, b, to, |a: i8, b: i8| Truth::from(g(a.into(), b.into()))),
-        ElementType::U8 => mapped(a, b, to, |a: u8, b: u8| Truth::from(g(a.into(), b.into()))),
-        _ => mapped(a, b, to, |a: Truth, b: Truth| Truth::from(g(bool::from(a).into(), bool::from(b).into()))),
+    with_number!(
+        a.0.element_type(),
+        T => match T::TYPE.is_float() {
+            true => mapped(a, b, to, |a: T, b: T| Truth::from(f(a.to_float(), b.to_float()))),
+            false => mapped(a, b, to, |a: T, b: T| Truth::from(g(a.to_integer(), b.to_integer()))),
+        },
+        else Err(ShapeError::new("it compares numbers").into())
+    )
+}
+
+/// Whether elements are the same, texts too: as numbers, which are the same where the texts are.
+fn equal(a: Side<'_>, b: Side<'_>, to: &[usize]) -> Result<Tensor> {
+    if a.0.element_type() != ElementType::String {
+        return compare(a, b, to, |a, b| a == b, |a, b| a == b);
     }
+    let mut numbers = std::collections::HashMap::new();
+    let mut numbered = |tensor: &Tensor| -> Result<Tensor> {
+        let mut of = |text: &String| {
+            let next = numbers.len() as u64;
+            *numbers.entry(text.clone()).or_insert(next)
+        };
+        Ok(Tensor::new(tensor.shape(), tensor.strings()?.iter().map(&mut of).collect::<Vec<u64>>())?)
+    };
+    let numbered = (numbered(a.0)?, numbered(b.0)?);
+    compare((&numbered.0, a.1), (&numbered.1, b.1), to, |_, _| false, |a, b| a == b)
 }
 
 fn truths(a: Side<'_>, b: Side<'_>, to: &[usize], f: impl Fn(bool, bool) -> bool) -> Result<Tensor> {
@@ -338,39 +349,25 @@ fn truths(a: Side<'_>, b: Side<'_>, to: &[usize], f: impl Fn(bool, bool) -> bool
 
 /// Base and exponent may be of any two types; the power has the base's.
 fn power(a: Side<'_>, b: Side<'_>, to: &[usize]) -> Result<Tensor> {
-    let exponents = floats(b.0)?;
-    let b = (exponents.as_slice(), b.1);
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "rounding to the element type, and saturating, is what is meant"
-    )]
-    #[expect(clippy::cast_sign_loss, reason = "a power below zero saturates")]
-    Ok(match a.0.element_type() {
-        ElementType::F64 => combine((a.0.as_slice::<f64>()?, a.1), b, to, f64::powf)?,
-        ElementType::F32 => combine((a.0.as_slice::<f32>()?, a.1), b, to, |a, b| f64::from(a).powf(b) as f32)?,
-        ElementType::F16 => combine((a.0.as_slice::<f16>()?, a.1), b, to, |a, b| f16::from_f64(a.to_f64().powf(b)))?,
-        ElementType::I64 => combine((a.0.as_slice::<i64>()?, a.1), b, to, integer_power)?,
-        ElementType::I32 => combine((a.0.as_slice::<i32>()?, a.1), b, to, |a, b| integer_power(a.into(), b) as i32)?,
-        ElementType::I8 => combine((a.0.as_slice::<i8>()?, a.1), b, to, |a, b| integer_power(a.into(), b) as i8)?,
-        ElementType::U8 => combine((a.0.as_slice::<u8>()?, a.1), b, to, |a, b| integer_power(a.into(), b) as u8)?,
-        other => return Err(ShapeError::new(format!("it takes numbers, not {other}")).into()),
-    })
+    let exponents = (b.0.to_f64(), b.1);
+    let b = (exponents.0.as_slice(), exponents.1);
+    with_number!(
+        a.0.element_type(),
+        T => match T::TYPE.is_float() {
+            true => combine((a.0.as_slice::<T>()?, a.1), b, to, |a, b| T::from_float(a.to_float().powf(b))),
+            false => combine((a.0.as_slice::<T>()?, a.1), b, to, integer_power::<T>),
+        },
+        else Err(ShapeError::new("it takes numbers").into())
+    )
 }
 
 /// An integer to a power: exact (and wrapping around) for whole exponents, truncated otherwise.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only whole exponents in range are cast")]
-fn integer_power(a: i64, b: f64) -> i64 {
+fn integer_power<T: Number>(a: T, b: f64) -> T {
     if b >= 0.0 && b.fract() == 0.0 && b <= f64::from(u32::MAX) {
-        a.wrapping_pow(b as u32)
+        T::from_integer(a.to_integer().wrapping_pow(b as u32))
     } else {
         // 64-bit integers as floats are near enough for a result that is rounded toward zero anyway.
-        (a as f64).powf(b) as i64
-    }
-}
-
-fn floats(x: &Tensor) -> Result<Vec<f64>> {
-    match x.element_type() {
-        ElementType::Bool => Err(ShapeError::new("an exponent is a number, not bool").into()),
-        _ => Ok(x.to_f64()),
+        T::from_float(a.to_float().powf(b))
     }
 }

@@ -112,6 +112,10 @@ impl Operator for Binary {
         Ok(vec![(self.member.evaluate)((a, a.shape()), (b, &aligned), &to)?.into()])
     }
 
+    fn takes_strings(&self) -> bool {
+        self.member.name == "Equal"
+    }
+
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let float = request.input(0)?.fact.element_type.is_float();
         if self.member.name == "Pow" {

@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use half::f16;
-
 use super::members::{floats, numbers};
 use super::{ACTIVATE, pointwise};
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::{ElementType, Number, Tensor, with_number};
 
 /// Clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,20 +51,11 @@ fn bound<T: Copy>(input: Option<&Tensor>, read: impl Fn(&Tensor) -> Option<T>, d
 }
 
 fn float(t: &Tensor) -> Option<f64> {
-    Some(match t.element_type() {
-        ElementType::F32 => (*t.as_slice::<f32>().ok()?.first()?).into(),
-        ElementType::F16 => t.as_slice::<f16>().ok()?.first()?.to_f64(),
-        _ => *t.as_slice::<f64>().ok()?.first()?,
-    })
+    t.to_f64().first().copied()
 }
 
-fn integer(t: &Tensor) -> Option<i64> {
-    Some(match t.element_type() {
-        ElementType::I64 => *t.as_slice::<i64>().ok()?.first()?,
-        ElementType::I32 => (*t.as_slice::<i32>().ok()?.first()?).into(),
-        ElementType::I8 => (*t.as_slice::<i8>().ok()?.first()?).into(),
-        _ => (*t.as_slice::<u8>().ok()?.first()?).into(),
-    })
+fn integer(t: &Tensor) -> Option<i128> {
+    with_number!(t.element_type(), T => t.as_slice::<T>().ok()?.first().map(|v| v.to_integer()), else None)
 }
 
 impl Operator for Clip {
@@ -106,8 +95,8 @@ impl Operator for Clip {
                 if v > high { high } else { v }
             })?
         } else {
-            let low = bound(inputs.optional(1), integer, i64::MIN)?;
-            let high = bound(inputs.optional(2), integer, i64::MAX)?;
+            let low = bound(inputs.optional(1), integer, i128::MIN)?;
+            let high = bound(inputs.optional(2), integer, i128::MAX)?;
             numbers(x, |v| v, |v| v.max(low).min(high))?
         };
         Ok(vec![y.into()])

@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use half::f16;
-
 use super::erf::{erf, erfc};
-use crate::graph::{Activation, Definition, DefinitionError, EvaluateError};
-use crate::tensor::{Element, ElementType, Tensor, Truth};
+use crate::graph::{Activation, Definition, DefinitionError, EvaluateError, ShapeError};
+use crate::tensor::{Element, ElementType, Number, Tensor, Truth, with_number};
 
 /// The element types that a function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,7 +119,7 @@ static GELU_TANH: Member = Member {
 };
 
 pub(super) static MEMBERS: &[Member] = &[
-    Member { name: "Abs", evaluate: |x, _| numbers(x, f64::abs, i64::wrapping_abs), wgsl: "abs(v)", ..NUMBER },
+    Member { name: "Abs", evaluate: |x, _| numbers(x, f64::abs, i128::wrapping_abs), wgsl: "abs(v)", ..NUMBER },
     Member { name: "Acos", evaluate: |x, _| floats(x, f64::acos), wgsl: "acos4(v)", scale: 1.0, ..FLOAT },
     Member { name: "Acosh", evaluate: |x, _| floats(x, f64::acosh), wgsl: "acosh4(v)", ..FLOAT },
     Member { name: "Asin", evaluate: |x, _| floats(x, f64::asin), wgsl: "asin4(v)", ..FLOAT },
@@ -215,7 +213,7 @@ pub(super) static MEMBERS: &[Member] = &[
         range: 6e4,
         ..FLOAT
     },
-    Member { name: "Neg", evaluate: |x, _| numbers(x, |v| -v, i64::wrapping_neg), wgsl: "-v", ..NUMBER },
+    Member { name: "Neg", evaluate: |x, _| numbers(x, |v| -v, i128::wrapping_neg), wgsl: "-v", ..NUMBER },
     Member {
         name: "Not",
         takes: Takes::Truths,
@@ -254,7 +252,7 @@ pub(super) static MEMBERS: &[Member] = &[
     Member { name: "Sigmoid", evaluate: |x, _| floats(x, sigmoid), activation: |_| Some(Activation::Sigmoid), ..FLOAT },
     Member {
         name: "Sign",
-        evaluate: |x, _| numbers(x, |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, i64::signum),
+        evaluate: |x, _| numbers(x, |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, i128::signum),
         wgsl: "select(sign(v), v, is_nan4(v))",
         integer: Some("sign(v)"),
         ..NUMBER
@@ -317,31 +315,29 @@ fn mapped<T: Element, U: Element>(x: &Tensor, f: impl Fn(T) -> U) -> Result<Tens
 
 /// Applies a function to floating-point numbers, in 64 bits.
 pub(crate) fn floats(x: &Tensor, f: impl Fn(f64) -> f64) -> Result<Tensor> {
-    match x.element_type() {
-        ElementType::F16 => mapped(x, |v: f16| f16::from_f64(f(v.to_f64()))),
-        ElementType::F64 => mapped(x, f),
-        #[expect(clippy::cast_possible_truncation, reason = "rounding to the element type is what is meant")]
-        _ => mapped(x, |v: f32| f(v.into()) as f32),
-    }
+    let f: &dyn Fn(f64) -> f64 = &f;
+    with_number!(
+        x.element_type(),
+        T => mapped(x, |v: T| T::from_float(f(v.to_float()))),
+        else Err(ShapeError::new("it takes numbers").into())
+    )
 }
 
 /// Applies a function to numbers. Integers that overflow wrap around.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integers wrap around")]
-pub(super) fn numbers(x: &Tensor, f: impl Fn(f64) -> f64, g: impl Fn(i64) -> i64) -> Result<Tensor> {
-    match x.element_type() {
-        ElementType::I64 => mapped(x, g),
-        ElementType::I32 => mapped(x, |v: i32| g(v.into()) as i32),
-        ElementType::I8 => mapped(x, |v: i8| g(v.into()) as i8),
-        ElementType::U8 => mapped(x, |v: u8| g(v.into()) as u8),
-        _ => floats(x, f),
+pub(super) fn numbers(x: &Tensor, f: impl Fn(f64) -> f64, g: impl Fn(i128) -> i128) -> Result<Tensor> {
+    if x.element_type().is_float() {
+        return floats(x, f);
     }
+    let g: &dyn Fn(i128) -> i128 = &g;
+    with_number!(
+        x.element_type(),
+        T => mapped(x, |v: T| T::from_integer(g(v.to_integer()))),
+        else Err(ShapeError::new("it takes numbers").into())
+    )
 }
 
 /// Asks a question of each floating-point number.
 fn tests(x: &Tensor, f: impl Fn(f64) -> bool) -> Result<Tensor> {
-    match x.element_type() {
-        ElementType::F16 => mapped(x, |v: f16| Truth::from(f(v.to_f64()))),
-        ElementType::F64 => mapped(x, |v: f64| Truth::from(f(v))),
-        _ => mapped(x, |v: f32| Truth::from(f(v.into()))),
-    }
+    let answers = x.to_f64().into_iter().map(|v| Truth::from(f(v))).collect();
+    Ok(Tensor::new(x.shape(), answers)?)
 }
