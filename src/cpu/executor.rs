@@ -125,7 +125,7 @@ pub struct NodeTime {
 pub struct CpuSession {
     plan: Arc<CpuPlan>,
     values: Vec<Option<Value>>,
-    outputs: Vec<Tensor>,
+    outputs: Vec<Value>,
     memory: Memory,
     scratch: Scratch,
 }
@@ -182,8 +182,8 @@ impl CpuSession {
         done: &mut dyn FnMut(usize, &[Option<Value>]),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
-        let left = self.values.iter_mut().filter_map(Option::take).map(|Value::Tensor(tensor)| tensor);
-        for tensor in self.outputs.drain(..).chain(left) {
+        let left = self.values.iter_mut().filter_map(Option::take);
+        for tensor in self.outputs.drain(..).chain(left).filter_map(Value::into_tensor) {
             self.memory.reclaim(tensor);
         }
         for (&id, tensor) in plan.graph.inputs.iter().zip(inputs) {
@@ -200,13 +200,12 @@ impl CpuSession {
         }
         for &id in &plan.graph.outputs {
             let value = self.values[id.0].clone().or_else(|| plan.constants[id.0].clone());
-            let Value::Tensor(tensor) = value.ok_or_else(|| NodeError {
+            self.outputs.push(value.ok_or_else(|| NodeError {
                 node: plan.graph.value(id).name.clone(),
                 operator: "output".to_owned(),
                 message: "nothing computes it, and it was not given".to_owned(),
                 unsupported: None,
-            })?;
-            self.outputs.push(tensor);
+            })?);
         }
         // An output held twice could not be used again.
         self.values.iter_mut().for_each(|value| *value = None);
@@ -231,7 +230,7 @@ impl CpuSession {
         let results = if let (Some(kernel), Some((element_type, shape))) = (&step.kernel, &step.output) {
             let mut y = match taken {
                 Some(Value::Tensor(tensor)) => tensor,
-                None => self.memory.tensor(*element_type, shape).map_err(|e| NodeError::new(node, e))?,
+                _ => self.memory.tensor(*element_type, shape).map_err(|e| NodeError::new(node, e))?,
             };
             let job = Job { inputs: Inputs(&inputs), y: &mut y, threads: &plan.threads, scratch: &self.scratch };
             kernel.run(job).map_err(|e| NodeError::new(node, e))?;
@@ -251,14 +250,19 @@ impl CpuSession {
         Ok(())
     }
 
-    /// An output of the last run.
+    /// An output of the last run, if it is a tensor.
     pub fn output(&self, index: usize) -> Option<&Tensor> {
+        self.value(index).and_then(Value::as_tensor)
+    }
+
+    /// An output of the last run.
+    pub fn value(&self, index: usize) -> Option<&Value> {
         self.outputs.get(index)
     }
 
     /// Bytes of memory that are kept for the next run.
     pub fn memory_bytes(&self) -> usize {
-        self.memory.free_bytes() + self.outputs.iter().map(|t| t.bytes().len()).sum::<usize>()
+        self.memory.free_bytes() + self.outputs.iter().map(Value::bytes).sum::<usize>()
     }
 }
 
@@ -288,8 +292,8 @@ mod tests {
             let x = Tensor::new([2, 3], (0..6).map(|i| (i - run) as f32).collect()).unwrap();
             let expected = crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |_, value| value).unwrap();
             session.run(&[Some(x.clone())]).unwrap();
-            for (i, Value::Tensor(expected)) in expected.iter().enumerate() {
-                assert_eq!(session.output(i), Some(expected));
+            for (i, expected) in expected.iter().enumerate() {
+                assert_eq!(session.value(i), Some(expected));
             }
             // The caller's tensor is not written to.
             assert_eq!(x.as_slice::<f32>().unwrap()[5], (5 - run) as f32);
@@ -308,8 +312,7 @@ mod tests {
         let x = Tensor::new([2, 3], vec![-2f32, -1.0, 0.0, 1.0, 2.0, 3.0]).unwrap();
         let mut expected = vec![];
         crate::cpu::reference::evaluate(&graph, std::slice::from_ref(&x), |id, value| {
-            let Value::Tensor(tensor) = &value;
-            expected.push((id, tensor.clone()));
+            expected.push((id, value.as_tensor().unwrap().clone()));
             value
         })
         .unwrap();

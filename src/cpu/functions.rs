@@ -220,7 +220,7 @@ mod tests {
             let x = crate::graph::Value::from(Tensor::vector(xs.clone()));
             let inputs = crate::graph::Inputs(&[Some(&x)]);
             let expected = operator.evaluate(&mut crate::graph::Context::default(), inputs).unwrap();
-            let crate::graph::Value::Tensor(expected) = &expected[0];
+            let expected = expected[0].as_tensor().unwrap();
             let mut ys = xs.clone();
             dispatch(Apply(&mut ys, function));
             for ((x, y), expected) in xs.iter().zip(ys).zip(expected.as_slice::<f32>().unwrap()) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Unsupported;
+use super::{Body, Unsupported};
 use crate::tensor::Tensor;
 
 /// One attribute's value.
@@ -17,6 +17,8 @@ pub enum Attribute {
     String(String),
     /// A tensor.
     Tensor(Tensor),
+    /// A graph.
+    Graph(Body),
     /// Integers.
     Ints(Vec<i64>),
     /// Numbers.
@@ -35,7 +37,7 @@ macro_rules! conversions {
     )*};
 }
 conversions! {
-    i64 => Int, f32 => Float, &str => String, String => String, Tensor => Tensor, Vec<i64> => Ints, Vec<f32> => Floats,
+    i64 => Int, f32 => Float, &str => String, String => String, Tensor => Tensor, Body => Graph, Vec<i64> => Ints, Vec<f32> => Floats,
     Vec<String> => Strings,
 }
 impl<const N: usize> From<[i64; N]> for Attribute {
@@ -132,6 +134,8 @@ impl Definition {
         string -> String, String, "a text";
         /// A tensor.
         tensor -> Tensor, Tensor, "a tensor";
+        /// A graph.
+        body -> Body, Graph, "a graph";
         /// A list of integers.
         ints -> Vec<i64>, Ints, "a list of integers";
         /// A list of numbers.

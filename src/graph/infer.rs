@@ -20,15 +20,21 @@ impl Graph {
             let facts = match self.input_facts(node) {
                 Some(inputs) => {
                     strings::check(&*node.operator, &inputs).map_err(|e| NodeError::shape(node, &e))?;
-                    let facts = node.operator.infer(&inputs).map_err(|e| NodeError::shape(node, &e))?;
-                    fold_small(node, &inputs, facts)
+                    let facts = node.operator.infer_partly(&inputs, true).map_err(|e| NodeError::shape(node, &e))?;
+                    match facts.iter().cloned().collect() {
+                        Some(known) => fold_small(node, &inputs, known).into_iter().map(Some).collect(),
+                        None => facts,
+                    }
                 }
-                None => vec![],
+                None => {
+                    let inputs: Vec<_> = node.inputs.iter().map(|id| id.and_then(|id| self.fact(id))).collect();
+                    node.operator.infer_partly(&inputs, false).map_err(|e| NodeError::shape(node, &e))?
+                }
             };
             let outputs = node.outputs.clone();
             for (k, output) in outputs.into_iter().enumerate() {
                 if let Some(output) = output {
-                    self.values[output.0].fact = facts.get(k).cloned();
+                    self.values[output.0].fact = facts.get(k).cloned().flatten();
                 }
             }
         }
@@ -57,6 +63,7 @@ fn fold_small(node: &Node, inputs: &[Option<&Fact>], facts: Vec<Fact>) -> Vec<Fa
         |f: &Fact| f.concrete().and_then(|s| crate::tensor::shape::elements(&s)).is_some_and(|n| n <= FOLD_LIMIT);
     let wanted = facts.iter().any(|f| f.constant.is_none())
         && facts.iter().all(|f| small(f) && (f.element_type.is_integer() || f.element_type == ElementType::Bool))
+        && node.operator.is_deterministic()
         && inputs.iter().flatten().all(|f| f.constant.is_some() && small(f));
     if !wanted {
         return facts;
@@ -64,9 +71,8 @@ fn fold_small(node: &Node, inputs: &[Option<&Fact>], facts: Vec<Fact>) -> Vec<Fa
     let values: Vec<Option<Value>> =
         inputs.iter().map(|f| f.and_then(|f| f.constant.clone()).map(Value::Tensor)).collect();
     let references: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    match node.operator.evaluate(&mut Context::default(), Inputs(&references)) {
-        Ok(values) => values.into_iter().map(|Value::Tensor(t)| Fact::constant(t)).collect(),
-        // Whatever is wrong shows again, with a better message, when the node runs.
-        Err(_) => facts,
-    }
+    // Whatever is wrong shows again, with a better message, when the node runs.
+    let values = node.operator.evaluate(&mut Context::brief(), Inputs(&references)).unwrap_or_default();
+    let constants: Option<Vec<Fact>> = values.into_iter().map(|v| v.into_tensor().map(Fact::constant)).collect();
+    constants.filter(|constants| constants.len() >= facts.len()).unwrap_or(facts)
 }

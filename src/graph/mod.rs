@@ -2,8 +2,10 @@
 
 mod activation;
 mod attributes;
+mod body;
 mod dim;
 mod dot;
+mod evaluate;
 mod fact;
 mod infer;
 mod metadata;
@@ -11,16 +13,19 @@ mod operator;
 pub(crate) mod strings;
 mod text;
 mod unsupported;
+mod value;
 
 use std::sync::Arc;
 
 pub use activation::Activation;
 pub use attributes::{Attribute, Definition, DefinitionError};
+pub use body::Body;
 pub use dim::{Bindings, Dim, Expression};
 pub use fact::{Fact, ShapeError};
 pub use metadata::Metadata;
-pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Request, Value};
+pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Request};
 pub use unsupported::Unsupported;
+pub use value::{Optional, Sequence, Value, ValueType};
 
 /// A value of a graph, by its index in [`Graph::values`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

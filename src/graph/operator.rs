@@ -2,23 +2,9 @@
 
 use std::fmt;
 
-use super::{Fact, ShapeError};
+use super::{Body, Fact, NodeError, Sequence, ShapeError, Value};
 use crate::kernel::{Candidates, DeviceFacts, Layout, Storage};
 use crate::tensor::{ElementType, Tensor, TensorError};
-
-/// A value of a running graph. Sequences and optionals of the standard will stand beside tensors.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Value {
-    /// A tensor.
-    Tensor(Tensor),
-}
-
-impl From<Tensor> for Value {
-    fn from(tensor: Tensor) -> Self {
-        Self::Tensor(tensor)
-    }
-}
 
 /// Why an operator could not compute its outputs. The caller adds the node and the operator.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -33,13 +19,42 @@ pub enum EvaluateError {
     /// The standard allows it, this implementation does not (yet).
     #[error("{0}")]
     Unsupported(String),
+    /// A node of a body (of If, Loop, Scan) could not be computed.
+    #[error("in its body: {0}")]
+    Body(Box<NodeError>),
+    /// The bodies of If, Loop and Scan took more work than [`Context::body_work`] allows.
+    #[error("it takes more steps than are allowed, perhaps without end")]
+    Endless,
+}
+
+impl From<NodeError> for EvaluateError {
+    fn from(error: NodeError) -> Self {
+        Self::Body(Box::new(error))
+    }
 }
 
 /// What an evaluation may use beside its inputs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone)]
 pub struct Context {
     /// The seed of random operators.
     pub seed: u64,
+    /// Work that the bodies of If, Loop and Scan may still do, so that no loop runs without end: each node that is
+    /// evaluated in one takes 1, and 1 more for every 4 KiB that it gives. 2²⁴ by default. Sessions allow it
+    /// to each node of their graph.
+    pub body_work: u64,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self { seed: 0, body_work: 1 << 24 }
+    }
+}
+
+impl Context {
+    /// A context for what is computed before a run, which should take next to no time.
+    pub fn brief() -> Self {
+        Self { body_work: 1 << 12, ..Self::default() }
+    }
 }
 
 /// The inputs of an evaluation.
@@ -52,7 +67,13 @@ impl<'a> Inputs<'a> {
     /// # Errors
     /// If it is missing.
     pub fn tensor(&self, index: usize) -> Result<&'a Tensor, EvaluateError> {
-        self.optional(index).ok_or_else(|| ShapeError::new(format!("input {index} is missing")).into())
+        match self.value(index) {
+            Some(Value::Tensor(tensor)) => Ok(tensor),
+            Some(other) => {
+                Err(ShapeError::new(format!("input {index} should be a tensor, not {}", other.value_type())).into())
+            }
+            None => Err(ShapeError::new(format!("input {index} is missing")).into()),
+        }
     }
 
     /// Whether one is a tensor of texts.
@@ -62,7 +83,24 @@ impl<'a> Inputs<'a> {
 
     /// The tensor at this place, if one is given.
     pub fn optional(&self, index: usize) -> Option<&'a Tensor> {
-        self.0.get(index).copied().flatten().map(|Value::Tensor(tensor)| tensor)
+        self.value(index).and_then(Value::as_tensor)
+    }
+
+    /// The value at this place, whatever it is, if one is given.
+    pub fn value(&self, index: usize) -> Option<&'a Value> {
+        self.0.get(index).copied().flatten()
+    }
+
+    /// The sequence at this place.
+    ///
+    /// # Errors
+    /// If it is missing, or no sequence.
+    pub fn sequence(&self, index: usize) -> Result<&'a Sequence, EvaluateError> {
+        let value = self.value(index).ok_or_else(|| ShapeError::new(format!("input {index} is missing")))?;
+        let sequence = value.as_sequence();
+        sequence.ok_or_else(|| {
+            ShapeError::new(format!("input {index} should be a sequence, not {}", value.value_type())).into()
+        })
     }
 
     /// The integers of a parameter at this place (axes, sizes, a shape), if it is given.
@@ -190,6 +228,18 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
     /// If the inputs cannot be right.
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError>;
 
+    /// The facts of the outputs as far as there are any: an output of which not even the rank is known, or that is no
+    /// tensor, has none. `complete` says that everything is known of the inputs; else `None` also stands for an input that
+    /// is given but of which nothing is known.
+    ///
+    /// For operators whose results may be such; what the others give is [`Operator::infer`]'s, or nothing.
+    ///
+    /// # Errors
+    /// If the inputs cannot be right.
+    fn infer_partly(&self, inputs: &[Option<&Fact>], complete: bool) -> Result<Vec<Option<Fact>>, ShapeError> {
+        if complete { Ok(self.infer(inputs)?.into_iter().map(Some).collect()) } else { Ok(vec![]) }
+    }
+
     /// The outputs: the reference, clear rather than fast, its sums in `f32` or wider.
     ///
     /// # Errors
@@ -245,6 +295,17 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
     /// texts are moved through it as 64-bit integers.
     fn moves_elements(&self) -> bool {
         false
+    }
+
+    /// The graphs that it runs.
+    fn bodies(&self) -> Vec<&Body> {
+        vec![]
+    }
+
+    /// Whether it gives the same for the same inputs each time.
+    fn is_deterministic(&self) -> bool {
+        let random = ["Random", "Bernoulli", "Multinomial"].iter().any(|name| self.name().starts_with(name));
+        !random && self.bodies().iter().all(|body| body.is_deterministic())
     }
 
     /// Whether the operator only hands its first input on (Identity, Dropout in inference).

@@ -170,7 +170,7 @@ mod tests {
             Candidate::new("convert", vec![Want::In(Layout::Linear)], vec![Layout::Linear]).dispatch(dispatch);
         let inputs = [Input::Run(Tensor::new(shape, x.clone()).unwrap())];
         let storages = (&[Some(Storage::F32)][..], &[Some(Storage::F16)][..]);
-        let got = adapter.run(&candidate, &inputs, &[expected.clone().into()], storages, None);
+        let got = adapter.run(&candidate, &inputs, std::slice::from_ref(&expected), storages, None);
         let got = got.unwrap();
         for ((x, got), expected) in
             x.iter().zip(got[0].as_slice::<f32>().unwrap()).zip(expected.as_slice::<f32>().unwrap())
@@ -202,7 +202,7 @@ mod tests {
                 }
                 let storages = (&[Some(storage)][..], &[Some(storage)][..]);
                 let got = adapter
-                    .run(&candidate, &[Input::Run(x.clone())], &[expected.clone().into()], storages, None)
+                    .run(&candidate, &[Input::Run(x.clone())], std::slice::from_ref(&expected), storages, None)
                     .unwrap();
                 prop_assert_eq!(
                     got[0].as_slice::<f32>().unwrap(), expected.as_slice::<f32>().unwrap(), "{} to {}", from, to

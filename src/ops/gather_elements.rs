@@ -123,7 +123,8 @@ mod tests {
 
     fn run(operator: &GatherElements, x: Tensor, index: Tensor) -> Result<Value, EvaluateError> {
         let values = [Value::from(x), Value::from(index)];
-        let facts = values.each_ref().map(|Value::Tensor(t)| Fact::new(t.element_type(), t.shape().to_vec()));
+        let facts =
+            values.each_ref().map(|v| v.as_tensor().unwrap()).map(|t| Fact::new(t.element_type(), t.shape().to_vec()));
         operator.infer(&facts.each_ref().map(Some))?;
         Ok(operator.evaluate(&mut Context::default(), Inputs(&values.each_ref().map(Some)))?.remove(0))
     }

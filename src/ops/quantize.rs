@@ -217,7 +217,7 @@ mod tests {
         let values: Vec<_> = values.iter().map(Some).collect();
         let operator = make(d).map_err(|e| e.to_string())?;
         let mut outputs = operator.evaluate(&mut Context::default(), Inputs(&values)).map_err(|e| e.to_string())?;
-        let Value::Tensor(y) = outputs.remove(0);
+        let y = outputs.remove(0).into_tensor().unwrap();
         Ok(y)
     }
 

@@ -173,7 +173,7 @@ mod tests {
         let inputs = [x, index, updates].map(Value::Tensor);
         let operator = from_definition(d).map_err(|e| e.to_string())?;
         let result = operator.evaluate(&mut Context::default(), Inputs(&inputs.each_ref().map(Some)));
-        let Value::Tensor(y) = result.map_err(|e| e.to_string())?.remove(0);
+        let y = result.map_err(|e| e.to_string())?.remove(0).into_tensor().unwrap();
         Ok(y)
     }
 

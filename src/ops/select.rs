@@ -97,7 +97,7 @@ mod tests {
             Value::from(Tensor::scalar(9i64)),
         ];
         let inputs: Vec<_> = inputs.iter().map(Some).collect();
-        let Value::Tensor(y) = Where.evaluate(&mut Context::default(), Inputs(&inputs)).unwrap().remove(0);
+        let y = Where.evaluate(&mut Context::default(), Inputs(&inputs)).unwrap().remove(0).into_tensor().unwrap();
         assert_eq!(y, Tensor::new([3, 2], vec![9i64, 9, 1, 2, 9, 9]).unwrap());
     }
 

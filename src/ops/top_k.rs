@@ -123,7 +123,7 @@ mod tests {
         let operator = from_definition(d).map_err(|e| e.to_string())?;
         let result = operator.evaluate(&mut Context::default(), Inputs(&inputs.each_ref().map(Some)));
         let mut result = result.map_err(|e| e.to_string())?;
-        let (Value::Tensor(places), Value::Tensor(values)) = (result.remove(1), result.remove(0));
+        let (places, values) = (result.remove(1).into_tensor().unwrap(), result.remove(0).into_tensor().unwrap());
         Ok((values, places))
     }
 

@@ -49,8 +49,7 @@ pub(super) fn apply(graph: &mut Graph) {
 /// What the node computes, if it can be computed now.
 fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
     // Without inputs there is nothing to fold: a random tensor is another one each time.
-    let random = ["Random", "Bernoulli", "Multinomial"].iter().any(|name| node.operator.name().starts_with(name));
-    if random || node.inputs.iter().flatten().next().is_none() {
+    if !node.operator.is_deterministic() || node.inputs.iter().flatten().next().is_none() {
         return None;
     }
     let inputs = graph.input_facts(node)?;
@@ -71,11 +70,11 @@ fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
     budget.work -= work;
     let values: Vec<_> = values.iter().map(Option::as_ref).collect();
     // Whatever is wrong shows, with a better message, when the node runs.
-    let results = node.operator.evaluate(&mut Context::default(), Inputs(&values)).ok()?;
+    let results = node.operator.evaluate(&mut Context::brief(), Inputs(&values)).ok()?;
     if results.len() < node.outputs.len() {
         return None;
     }
-    Some(results.into_iter().map(|Value::Tensor(tensor)| Fact::constant(tensor)).collect())
+    results.into_iter().map(|value| value.into_tensor().map(Fact::constant)).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::{REWRITES, Rewrites, optimize};
 use crate::cpu::reference::evaluate;
-use crate::graph::{Definition, Graph, Value, ValueId};
+use crate::graph::{Definition, Graph, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
 /// A graph that is being made.
@@ -71,12 +71,11 @@ impl TestGraph {
         let values = |graph: &Graph| {
             let mut values = std::collections::BTreeMap::new();
             let outputs = evaluate(graph, &self.inputs, |id, value| {
-                let Value::Tensor(tensor) = &value;
-                values.insert(graph.value(id).name.clone(), tensor.clone());
+                values.insert(graph.value(id).name.clone(), value.as_tensor().unwrap().clone());
                 value
             });
-            for (id, Value::Tensor(tensor)) in graph.outputs.iter().zip(outputs.unwrap()) {
-                values.insert(graph.value(*id).name.clone(), tensor);
+            for (id, value) in graph.outputs.iter().zip(outputs.unwrap()) {
+                values.insert(graph.value(*id).name.clone(), value.into_tensor().unwrap());
             }
             values
         };

@@ -93,9 +93,13 @@ impl Chooser<'_> {
     fn node(&mut self, id: NodeId) -> Result<(), PlanError> {
         let graph = self.graph;
         let node = graph.node(id);
-        let facts =
-            graph.input_facts(node).ok_or_else(|| NodeError::new(node, "what it reads is not known before the run"))?;
-        let outputs = output_facts(graph, node, &facts)?;
+        let known = graph.input_facts(node).zip(output_facts(graph, node)?);
+        let Some((facts, outputs)) = known else {
+            self.host(id)?;
+            let place = Place::Host("what it reads or gives is known at run time only".to_owned());
+            self.places.push(NodePlace { node: id, place, work: 0.0 });
+            return Ok(());
+        };
         let work = node.operator.work(&facts, &outputs);
         let chosen = match self.options.placement {
             Placement::HostOnly => Err("the plan was asked to stay on the host".to_owned()),
@@ -309,13 +313,15 @@ impl Chooser<'_> {
     }
 }
 
-/// The facts of all outputs of a node, those that nobody asked for included.
-fn output_facts(graph: &Graph, node: &Node, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, PlanError> {
+/// The facts of all outputs of a node, those that nobody asked for included, if all are known.
+fn output_facts(graph: &Graph, node: &Node) -> Result<Option<Vec<Fact>>, PlanError> {
     let known: Option<Vec<Fact>> = node.outputs.iter().map(|id| id.and_then(|id| graph.fact(id)).cloned()).collect();
-    match known {
-        Some(facts) if !facts.is_empty() => Ok(facts),
-        _ => Ok(node.operator.infer(inputs).map_err(|e| NodeError::new(node, e))?),
+    if let Some(facts) = known.filter(|facts| !facts.is_empty()) {
+        return Ok(Some(facts));
     }
+    let Some(inputs) = graph.input_facts(node) else { return Ok(None) };
+    let facts = node.operator.infer_partly(&inputs, true).map_err(|e| NodeError::new(node, e))?;
+    Ok(facts.into_iter().collect())
 }
 
 /// Whether two tensors are one: they share their memory.

@@ -6,7 +6,6 @@ use std::sync::{Mutex, OnceLock};
 use wgpu::util::DeviceExt as _;
 
 use super::Input;
-use crate::graph::Value;
 use crate::kernel::assemble::{Access, assemble};
 use crate::kernel::{
     Binding, Candidate, Constant, DeviceClass, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want, pack, units,
@@ -75,7 +74,7 @@ impl Adapter {
         &self,
         candidate: &Candidate,
         inputs: &[Input],
-        outputs: &[Value],
+        outputs: &[Tensor],
         (input_storages, storages): (&[Option<Storage>], &[Option<Storage>]),
         in_place: Option<usize>,
     ) -> Result<Vec<Tensor>, String> {
@@ -93,14 +92,14 @@ impl Adapter {
             let Some(tensor) = inputs.get(view_of).and_then(Input::tensor) else {
                 return Err("a view of nothing".to_owned());
             };
-            let Value::Tensor(output) = &outputs[0];
+            let output = &outputs[0];
             let Want::In(from) = candidate.inputs[view_of] else { return Err("a view of nothing".to_owned()) };
             // The same bytes, read as what they are now.
             let seen = pack(tensor, from).and_then(|bytes| unpack(&bytes, output.shape(), candidate.outputs[0]));
             return Ok(vec![seen.map_err(|e| e.to_string())?]);
         }
         let mut output_buffers = vec![];
-        for (i, Value::Tensor(output)) in outputs.iter().enumerate() {
+        for (i, output) in outputs.iter().enumerate() {
             let storage = storages[i].ok_or("an output that no kernel can hold")?;
             let layout = *candidate.outputs.get(i).ok_or("a layout is missing for an output")?;
             let bytes = units(output.shape(), layout).unwrap_or(0) * storage.unit_bytes();
@@ -119,7 +118,7 @@ impl Adapter {
             self.dispatch(dispatch, &input_buffers, &output_buffers, &scratch, in_place)?;
         }
         let mut results = vec![];
-        for (i, Value::Tensor(output)) in outputs.iter().enumerate() {
+        for (i, output) in outputs.iter().enumerate() {
             let storage = storages[i].ok_or("an output that no kernel can hold")?;
             let layout = candidate.outputs[i];
             let length = usize::try_from(units(output.shape(), layout).unwrap_or(0) * 4).unwrap_or(0);

@@ -165,7 +165,7 @@ fn check_stored(
     } else {
         expected.clone()
     };
-    for (fact, Value::Tensor(tensor)) in outputs.iter().zip(&expected) {
+    for (fact, tensor) in outputs.iter().zip(&expected) {
         if fact.element_type != tensor.element_type()
             || fact.shape.len() != tensor.rank()
             || fact.shape.iter().zip(tensor.shape()).any(|(d, n)| d.size().is_some_and(|d| d != *n))
@@ -173,8 +173,7 @@ fn check_stored(
             return Err(format!("{operator:?}: inferred {fact}, but the reference gave {tensor:?}"));
         }
     }
-    let concrete: Vec<Fact> =
-        expected.iter().map(|Value::Tensor(t)| Fact::new(t.element_type(), t.shape().to_vec())).collect();
+    let concrete: Vec<Fact> = expected.iter().map(|t| Fact::new(t.element_type(), t.shape().to_vec())).collect();
     let storages: Vec<Option<Storage>> =
         concrete.iter().map(|f| Storage::of(f.element_type, stored.outputs())).collect();
     let input_storage = |(i, fact): (usize, &Option<Fact>)| Storage::of(fact.as_ref()?.element_type, stored.input(i));
@@ -228,7 +227,7 @@ fn check_stored(
             };
             let got = adapter.run(candidate, inputs, &expected, (&input_storages, &storages), in_place);
             let got = got.map_err(describe)?;
-            for ((got, Value::Tensor(expected)), Value::Tensor(flushed)) in got.iter().zip(&expected).zip(&flushed) {
+            for ((got, expected), flushed) in got.iter().zip(&expected).zip(&flushed) {
                 tolerance.compare(got, expected, Some(flushed)).map_err(describe)?;
             }
             runs += 1;
@@ -238,10 +237,13 @@ fn check_stored(
 }
 
 /// What the reference gives.
-fn evaluate(operator: &dyn Operator, inputs: &[Input]) -> Result<Vec<Value>, String> {
+fn evaluate(operator: &dyn Operator, inputs: &[Input]) -> Result<Vec<Tensor>, String> {
     let values: Vec<Option<Value>> = inputs.iter().map(|i| i.tensor().cloned().map(Value::Tensor)).collect();
     let values: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    operator.evaluate(&mut Context::default(), Inputs(&values)).map_err(|e| format!("{operator:?}: {e}"))
+    let results = operator.evaluate(&mut Context::default(), Inputs(&values));
+    let results = results.map_err(|e| format!("{operator:?}: {e}"))?;
+    let tensors = results.into_iter().map(Value::into_tensor).collect::<Option<_>>();
+    tensors.ok_or_else(|| format!("{operator:?} gave something else than tensors"))
 }
 
 /// The elements of a tensor of f32; none of another.

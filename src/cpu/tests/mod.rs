@@ -9,7 +9,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{CpuPlan, Threads, reference};
-use crate::graph::{Activation, Definition, Fact, Graph, Operator, Value, ValueId};
+use crate::graph::{Activation, Definition, Fact, Graph, Operator, ValueId};
 use crate::ops::conv::Conv;
 use crate::ops::operator;
 use crate::tensor::{ElementType, Tensor};
@@ -52,7 +52,7 @@ fn check(op: Arc<dyn Operator>, inputs: &[Input], tolerance: Tolerance) -> Resul
     let y = graph.operator(op.clone(), &ids, 1)[0];
     graph.output("y", y);
     let graph = Arc::new(graph.build().map_err(|e| TestCaseError::fail(e.to_string()))?);
-    let Value::Tensor(expected) = reference::evaluate(&graph, &given, |_, value| value).unwrap().remove(0);
+    let expected = reference::evaluate(&graph, &given, |_, value| value).unwrap().remove(0).into_tensor().unwrap();
     let given: Vec<_> = given.into_iter().map(Some).collect();
     for threads in [1, 3] {
         let plan = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(threads))));

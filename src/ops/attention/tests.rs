@@ -21,7 +21,7 @@ fn evaluate(op: &dyn Operator, inputs: &[Option<Tensor>]) -> Vec<Tensor> {
     let values: Vec<_> = inputs.iter().cloned().map(|t| t.map(Value::Tensor)).collect();
     let values: Vec<_> = values.iter().map(Option::as_ref).collect();
     let outputs = op.evaluate(&mut Context::default(), Inputs(&values)).unwrap();
-    outputs.into_iter().map(|Value::Tensor(t)| t).collect()
+    outputs.into_iter().map(|v| v.into_tensor().unwrap()).collect()
 }
 
 fn attention(definition: Definition) -> Arc<dyn Operator> {

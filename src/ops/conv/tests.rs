@@ -25,8 +25,8 @@ fn noise(shape: &[usize], seed: u64) -> Tensor {
 fn evaluate(conv: &Conv, inputs: &[&Tensor]) -> Tensor {
     let values: Vec<Value> = inputs.iter().map(|t| Value::Tensor((*t).clone())).collect();
     let references: Vec<Option<&Value>> = values.iter().map(Some).collect();
-    let Value::Tensor(y) = conv.evaluate(&mut Context::default(), Inputs(&references)).unwrap().remove(0);
-    y
+
+    conv.evaluate(&mut Context::default(), Inputs(&references)).unwrap().remove(0).into_tensor().unwrap()
 }
 
 /// Products are at most 1 here, so a sum of `terms` of them is off by at most `terms` · 2⁻²⁴ times its partial sums,

@@ -8,8 +8,8 @@ use crate::testing::{Input, Tolerance, try_check};
 fn evaluate(operator: &ConvTranspose, x: &Tensor, w: &Tensor) -> Tensor {
     let values = [Value::Tensor(x.clone()), Value::Tensor(w.clone())];
     let references: Vec<_> = values.iter().map(Some).collect();
-    let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&references)).unwrap().remove(0);
-    y
+
+    operator.evaluate(&mut Context::default(), Inputs(&references)).unwrap().remove(0).into_tensor().unwrap()
 }
 
 #[test]

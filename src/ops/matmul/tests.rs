@@ -25,8 +25,8 @@ fn tensor(shape: &[usize], seed: u32) -> Tensor {
 fn evaluate(op: &dyn Operator, inputs: &[Tensor]) -> Tensor {
     let values: Vec<Value> = inputs.iter().cloned().map(Value::Tensor).collect();
     let values: Vec<Option<&Value>> = values.iter().map(Some).collect();
-    let Value::Tensor(y) = op.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0);
-    y
+
+    op.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0).into_tensor().unwrap()
 }
 
 fn f32s(shape: &[usize], data: &[f32]) -> Tensor {

@@ -112,8 +112,7 @@ impl Operator for Group {
             let parameter = parameter.reshaped(Self::aligned(own.len(), own[1]))?;
             y = binary::apply(name, context, &y, &parameter.into())?;
         }
-        let Value::Tensor(y) = y;
-        Ok(vec![y.reshaped(x.shape())?.into()])
+        Ok(vec![Inputs(&[Some(&y)]).tensor(0)?.reshaped(x.shape())?.into()])
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {

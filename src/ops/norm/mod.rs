@@ -25,6 +25,6 @@ mod tests {
         let values: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
         let values: Vec<_> = values.iter().map(Some).collect();
         let y = operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap();
-        y.into_iter().map(|Value::Tensor(t)| t).collect()
+        y.into_iter().map(|v| v.into_tensor().unwrap()).collect()
     }
 }

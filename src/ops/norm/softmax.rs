@@ -189,8 +189,8 @@ mod tests {
 
     fn run(operator: &dyn Operator, x: &Tensor) -> Tensor {
         let x = Value::from(x.clone());
-        let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap().remove(0);
-        y
+
+        operator.evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap().remove(0).into_tensor().unwrap()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::testing::{Input, Tolerance, try_check};
 fn evaluate(pool: &dyn Operator, x: &Tensor) -> Vec<Tensor> {
     let x = Value::Tensor(x.clone());
     let y = pool.evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap();
-    y.into_iter().map(|Value::Tensor(t)| t).collect()
+    y.into_iter().map(|v| v.into_tensor().unwrap()).collect()
 }
 
 fn pool(kind: Kind, window: Window) -> Pool {

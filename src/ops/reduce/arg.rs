@@ -159,8 +159,8 @@ mod tests {
 
     fn run(operator: &Arg, x: &Tensor) -> Tensor {
         let x = Value::from(x.clone());
-        let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap().remove(0);
-        y
+
+        operator.evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap().remove(0).into_tensor().unwrap()
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
                     let got = adapter.run(
                         candidate,
                         &[Input::Run(x.clone())],
-                        &[expected.clone().into()],
+                        std::slice::from_ref(&expected),
                         (&[Some(Storage::F32)], &[Some(Storage::I32)]),
                         None,
                     );

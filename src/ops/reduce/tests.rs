@@ -16,8 +16,8 @@ fn reduce(name: &str, axes: Option<Vec<i64>>, keep: bool) -> Arc<dyn Operator> {
 fn run(operator: &dyn Operator, inputs: &[Tensor]) -> Tensor {
     let values: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
     let values: Vec<_> = values.iter().map(Some).collect();
-    let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0);
-    y
+
+    operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0).into_tensor().unwrap()
 }
 
 fn numbers(shape: &[usize], seed: u32) -> Tensor {

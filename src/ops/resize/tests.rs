@@ -28,8 +28,8 @@ fn run(operator: &dyn Operator, inputs: &[Input]) -> Tensor {
         })
         .collect();
     let values: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0);
-    y
+
+    operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0).into_tensor().unwrap()
 }
 
 fn picture(shape: &[usize]) -> Tensor {

@@ -131,8 +131,8 @@ mod tests {
     fn values(operator: &dyn Operator, inputs: &[Option<Tensor>]) -> Tensor {
         let values: Vec<_> = inputs.iter().cloned().map(|t| t.map(Value::Tensor)).collect();
         let values: Vec<_> = values.iter().map(Option::as_ref).collect();
-        let Value::Tensor(y) = operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0);
-        y
+
+        operator.evaluate(&mut Context::default(), Inputs(&values)).unwrap().remove(0).into_tensor().unwrap()
     }
 
     #[test]

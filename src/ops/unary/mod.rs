@@ -126,7 +126,7 @@ mod tests {
     fn reference(definition: &Definition, x: &[f32]) -> Vec<f32> {
         let x = Value::from(Tensor::vector(x.to_vec()));
         let y = make(definition).unwrap().evaluate(&mut Context::default(), Inputs(&[Some(&x)])).unwrap();
-        let Value::Tensor(y) = &y[0];
+        let y = y[0].as_tensor().unwrap();
         y.as_slice::<f32>().unwrap().to_vec()
     }
 
