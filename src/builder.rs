@@ -56,12 +56,13 @@ impl GraphBuilder {
         let mut definition = definition.clone();
         definition.inputs = inputs.len();
         let name = format!("{}_{}", definition.op_type, self.graph.nodes.len());
-        let operator = ops::operator(&definition).map_err(|e| NodeError {
-            node: name,
-            operator: definition.op_type.clone(),
-            message: e.to_string(),
-            unsupported: e.unsupported(),
-        })?;
+        let operator =
+            ops::check_arity(&definition).and_then(|()| ops::operator(&definition)).map_err(|e| NodeError {
+                node: name,
+                operator: definition.op_type.clone(),
+                message: e.to_string(),
+                unsupported: e.unsupported(),
+            })?;
         let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
         Ok(self.operator(operator, &inputs, 1)[0])
     }

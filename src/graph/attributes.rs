@@ -77,6 +77,9 @@ pub enum DefinitionError {
     /// An attribute's value is not allowed.
     #[error("attribute '{0}' {1}")]
     Value(&'static str, String),
+    /// Its node has too many or too few inputs or outputs.
+    #[error("{0}")]
+    Arity(String),
     /// The standard allows this form of the operator, this implementation does not (yet).
     #[error("{0}")]
     Unsupported(String),

@@ -186,7 +186,8 @@ impl Reader<'_> {
                 return Err(fail(format!("attribute '{key}' is given twice")).into());
             }
         }
-        let operator = crate::ops::operator(&definition)
+        let operator = crate::ops::check_arity(&definition)
+            .and_then(|()| crate::ops::operator(&definition))
             .map_err(|e| NodeError { unsupported: e.unsupported(), ..fail(e.to_string()) })?;
         Ok(Node { name, operator, inputs, outputs })
     }

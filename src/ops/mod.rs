@@ -2,6 +2,7 @@
 //!
 //! Adding one touches its file, its shader, and a line of `REGISTRY`.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::graph::{Definition, DefinitionError, Operator, Unsupported};
@@ -48,146 +49,153 @@ pub(crate) mod window;
 /// Makes an operator from its definition.
 type Constructor = fn(&Definition) -> Result<Arc<dyn Operator>, DefinitionError>;
 
-/// Every operator that files can name: domain, name, the first operator set that has it, and how it is made.
-const REGISTRY: &[(&str, &str, i64, Constructor)] = &[
-    ("", "Abs", 1, unary::make),
-    ("", "Acos", 7, unary::make),
-    ("", "Acosh", 9, unary::make),
-    ("", "Add", 1, binary::make),
-    ("", "And", 1, binary::make),
-    ("", "ArgMax", 1, reduce::arg::make),
-    ("", "ArgMin", 1, reduce::arg::make),
-    ("", "Asin", 7, unary::make),
-    ("", "Asinh", 9, unary::make),
-    ("", "Atan", 7, unary::make),
-    ("", "Atanh", 9, unary::make),
-    ("", "Attention", 23, attention::from_definition),
-    ("", "AveragePool", 1, pool::pool),
-    ("", "BatchNormalization", 1, batch_normalization::make),
-    ("", "BitShift", 11, binary::make),
-    ("", "BitwiseAnd", 18, binary::make),
-    ("", "BitwiseNot", 18, unary::make),
-    ("", "BitwiseOr", 18, binary::make),
-    ("", "BitwiseXor", 18, binary::make),
-    ("", "Cast", 1, cast::cast),
-    ("", "CastLike", 15, cast::cast),
-    ("", "Ceil", 1, unary::make),
-    ("", "Celu", 12, unary::make),
-    ("", "Clip", 1, unary::clip::make),
-    ("", "Concat", 1, concat::from_definition),
-    ("", "Constant", 1, constant::constant),
-    ("", "ConstantOfShape", 9, constant::constant_of_shape),
-    ("", "Conv", 1, conv::conv),
-    ("", "ConvTranspose", 1, conv_transpose::conv_transpose),
-    ("", "Cos", 7, unary::make),
-    ("", "Cosh", 9, unary::make),
-    ("", "CumSum", 11, cumulative_sum::from_definition),
-    ("", "DepthToSpace", 1, depth_to_space::from_definition),
-    ("", "DequantizeLinear", 10, quantize::make),
-    ("", "Div", 1, binary::make),
-    ("", "Dropout", 1, identity::from_definition),
-    ("", "Elu", 1, unary::make),
-    ("", "Equal", 1, binary::make),
-    ("", "Erf", 9, unary::make),
-    ("", "Exp", 1, unary::make),
-    ("", "Expand", 8, expand::from_definition),
-    ("", "EyeLike", 9, mask::from_definition),
-    ("", "Flatten", 1, reshape::from_definition),
-    ("", "Floor", 1, unary::make),
-    ("", "Gather", 1, gather::from_definition),
-    ("", "GatherElements", 11, gather_elements::from_definition),
-    ("", "GatherND", 11, gather_elements::from_definition),
-    ("", "Gelu", 20, unary::make),
-    ("", "GRU", 7, recurrent::make),
-    ("", "Gemm", 1, matmul::gemm),
-    ("", "GlobalAveragePool", 1, pool::global),
-    ("", "GlobalLpPool", 2, pool::global),
-    ("", "GlobalMaxPool", 1, pool::global),
-    ("", "Greater", 1, binary::make),
-    ("", "GreaterOrEqual", 12, binary::make),
-    ("", "HardSigmoid", 1, unary::make),
-    ("", "HardSwish", 14, unary::make),
-    ("", "Hardmax", 1, norm::softmax::make),
-    ("", "Identity", 1, identity::from_definition),
-    ("", "IsInf", 10, unary::make),
-    ("", "IsNaN", 9, unary::make),
-    ("", "LSTM", 7, recurrent::make),
-    ("", "LeakyRelu", 1, unary::make),
-    ("", "Less", 1, binary::make),
-    ("", "LessOrEqual", 12, binary::make),
-    ("", "Log", 1, unary::make),
-    ("", "LogSoftmax", 1, norm::softmax::make),
-    ("", "LpPool", 2, pool::pool),
-    ("", "MatMul", 1, matmul::matmul),
-    ("", "Max", 1, binary::variadic::make),
-    ("", "MaxPool", 1, pool::pool),
-    ("", "Mean", 1, binary::variadic::make),
-    ("", "Min", 1, binary::variadic::make),
-    ("", "Mish", 18, unary::make),
-    ("", "Mod", 10, binary::make),
-    ("", "Mul", 1, binary::make),
-    ("", "Neg", 1, unary::make),
-    ("", "Not", 1, unary::make),
-    ("", "OneHot", 9, mask::from_definition),
-    ("", "Or", 1, binary::make),
-    ("", "PRelu", 1, binary::make),
-    ("", "Pad", 1, pad::from_definition),
-    ("", "Pow", 1, binary::make),
-    ("", "QuantizeLinear", 10, quantize::make),
-    ("", "RNN", 7, recurrent::make),
-    ("", "Range", 11, range::from_definition),
-    ("", "Reciprocal", 1, unary::make),
-    ("", "ReduceL1", 1, reduce::make),
-    ("", "ReduceL2", 1, reduce::make),
-    ("", "ReduceLogSum", 1, reduce::make),
-    ("", "ReduceLogSumExp", 1, reduce::make),
-    ("", "ReduceMax", 1, reduce::make),
-    ("", "ReduceMean", 1, reduce::make),
-    ("", "ReduceMin", 1, reduce::make),
-    ("", "ReduceProd", 1, reduce::make),
-    ("", "ReduceSum", 1, reduce::make),
-    ("", "ReduceSumSquare", 1, reduce::make),
-    ("", "Relu", 1, unary::make),
-    ("", "Reshape", 1, reshape::from_definition),
-    ("", "Resize", 10, resize::from_definition),
-    ("", "Round", 11, unary::make),
-    ("", "Scatter", 9, scatter::from_definition),
-    ("", "ScatterElements", 11, scatter::from_definition),
-    ("", "ScatterND", 11, scatter::from_definition),
-    ("", "Selu", 1, unary::make),
-    ("", "Shape", 1, shape::from_definition),
-    ("", "Sigmoid", 1, unary::make),
-    ("", "Sign", 9, unary::make),
-    ("", "Sin", 7, unary::make),
-    ("", "Sinh", 9, unary::make),
-    ("", "Size", 1, shape::from_definition),
-    ("", "Slice", 1, slice::from_definition),
-    ("", "Softmax", 1, norm::softmax::make),
-    ("", "Softplus", 1, unary::make),
-    ("", "Softsign", 1, unary::make),
-    ("", "SpaceToDepth", 1, depth_to_space::from_definition),
-    ("", "Split", 1, split::from_definition),
-    ("", "Sqrt", 1, unary::make),
-    ("", "Squeeze", 1, reshape::from_definition),
-    ("", "Sub", 1, binary::make),
-    ("", "Sum", 1, binary::variadic::make),
-    ("", "Swish", 24, unary::make),
-    ("", "Tan", 7, unary::make),
-    ("", "Tanh", 1, unary::make),
-    ("", "ThresholdedRelu", 10, unary::make),
-    ("", "Tile", 6, expand::from_definition),
-    ("", "TopK", 1, top_k::from_definition),
-    ("", "Transpose", 1, transpose::from_definition),
-    ("", "Trilu", 14, mask::from_definition),
-    ("", "Unsqueeze", 1, reshape::from_definition),
-    ("", "Upsample", 7, resize::from_definition),
-    ("", "Xor", 1, binary::make),
-    ("", "GroupNormalization", 18, norm::group::make),
-    ("", "InstanceNormalization", 1, norm::group::make),
-    ("", "LayerNormalization", 17, norm::layer::make),
-    ("", "LpNormalization", 1, norm::layer::make),
-    ("", "RMSNormalization", 23, norm::layer::make),
-    ("", "Where", 9, select::make),
+/// Domain, name, the first operator set that has it in a form that is known, how many inputs it takes (in any of its
+/// versions, optional ones counted), how many outputs at most, and how it is made.
+type Entry = (&'static str, &'static str, i64, RangeInclusive<usize>, usize, Constructor);
+
+/// As many inputs or outputs as a file likes.
+const MANY: usize = usize::MAX;
+
+/// Every operator that files can name.
+const REGISTRY: &[Entry] = &[
+    ("", "Abs", 1, 1..=1, 1, unary::make),
+    ("", "Acos", 7, 1..=1, 1, unary::make),
+    ("", "Acosh", 9, 1..=1, 1, unary::make),
+    ("", "Add", 1, 2..=2, 1, binary::make),
+    ("", "And", 1, 2..=2, 1, binary::make),
+    ("", "ArgMax", 1, 1..=1, 1, reduce::arg::make),
+    ("", "ArgMin", 1, 1..=1, 1, reduce::arg::make),
+    ("", "Asin", 7, 1..=1, 1, unary::make),
+    ("", "Asinh", 9, 1..=1, 1, unary::make),
+    ("", "Atan", 7, 1..=1, 1, unary::make),
+    ("", "Atanh", 9, 1..=1, 1, unary::make),
+    ("", "Attention", 23, 3..=7, 4, attention::from_definition),
+    ("", "AveragePool", 1, 1..=1, 1, pool::pool),
+    ("", "BatchNormalization", 1, 5..=5, 5, batch_normalization::make),
+    ("", "BitShift", 11, 2..=2, 1, binary::make),
+    ("", "BitwiseAnd", 18, 2..=2, 1, binary::make),
+    ("", "BitwiseNot", 18, 1..=1, 1, unary::make),
+    ("", "BitwiseOr", 18, 2..=2, 1, binary::make),
+    ("", "BitwiseXor", 18, 2..=2, 1, binary::make),
+    ("", "Cast", 1, 1..=1, 1, cast::cast),
+    ("", "CastLike", 15, 2..=2, 1, cast::cast),
+    ("", "Ceil", 1, 1..=1, 1, unary::make),
+    ("", "Celu", 12, 1..=1, 1, unary::make),
+    ("", "Clip", 1, 1..=3, 1, unary::clip::make),
+    ("", "Concat", 1, 1..=MANY, 1, concat::from_definition),
+    ("", "Constant", 1, 0..=0, 1, constant::constant),
+    ("", "ConstantOfShape", 9, 1..=1, 1, constant::constant_of_shape),
+    ("", "Conv", 1, 2..=3, 1, conv::conv),
+    ("", "ConvTranspose", 1, 2..=3, 1, conv_transpose::conv_transpose),
+    ("", "Cos", 7, 1..=1, 1, unary::make),
+    ("", "Cosh", 9, 1..=1, 1, unary::make),
+    ("", "CumSum", 11, 2..=2, 1, cumulative_sum::from_definition),
+    ("", "DepthToSpace", 1, 1..=1, 1, depth_to_space::from_definition),
+    ("", "DequantizeLinear", 10, 2..=3, 1, quantize::make),
+    ("", "Div", 1, 2..=2, 1, binary::make),
+    ("", "Dropout", 1, 1..=3, 2, identity::from_definition),
+    ("", "Elu", 1, 1..=1, 1, unary::make),
+    ("", "Equal", 1, 2..=2, 1, binary::make),
+    ("", "Erf", 9, 1..=1, 1, unary::make),
+    ("", "Exp", 1, 1..=1, 1, unary::make),
+    ("", "Expand", 8, 2..=2, 1, expand::from_definition),
+    ("", "EyeLike", 9, 1..=1, 1, mask::from_definition),
+    ("", "Flatten", 1, 1..=1, 1, reshape::from_definition),
+    ("", "Floor", 1, 1..=1, 1, unary::make),
+    ("", "Gather", 1, 2..=2, 1, gather::from_definition),
+    ("", "GatherElements", 11, 2..=2, 1, gather_elements::from_definition),
+    ("", "GatherND", 11, 2..=2, 1, gather_elements::from_definition),
+    ("", "Gelu", 20, 1..=1, 1, unary::make),
+    ("", "GRU", 7, 3..=6, 2, recurrent::make),
+    ("", "Gemm", 1, 2..=3, 1, matmul::gemm),
+    ("", "GlobalAveragePool", 1, 1..=1, 1, pool::global),
+    ("", "GlobalLpPool", 2, 1..=1, 1, pool::global),
+    ("", "GlobalMaxPool", 1, 1..=1, 1, pool::global),
+    ("", "Greater", 1, 2..=2, 1, binary::make),
+    ("", "GreaterOrEqual", 12, 2..=2, 1, binary::make),
+    ("", "HardSigmoid", 1, 1..=1, 1, unary::make),
+    ("", "HardSwish", 14, 1..=1, 1, unary::make),
+    ("", "Hardmax", 1, 1..=1, 1, norm::softmax::make),
+    ("", "Identity", 1, 1..=1, 1, identity::from_definition),
+    ("", "IsInf", 10, 1..=1, 1, unary::make),
+    ("", "IsNaN", 9, 1..=1, 1, unary::make),
+    ("", "LSTM", 7, 3..=8, 3, recurrent::make),
+    ("", "LeakyRelu", 1, 1..=1, 1, unary::make),
+    ("", "Less", 1, 2..=2, 1, binary::make),
+    ("", "LessOrEqual", 12, 2..=2, 1, binary::make),
+    ("", "Log", 1, 1..=1, 1, unary::make),
+    ("", "LogSoftmax", 1, 1..=1, 1, norm::softmax::make),
+    ("", "LpPool", 2, 1..=1, 1, pool::pool),
+    ("", "MatMul", 1, 2..=2, 1, matmul::matmul),
+    ("", "Max", 1, 1..=MANY, 1, binary::variadic::make),
+    ("", "MaxPool", 1, 1..=1, 2, pool::pool),
+    ("", "Mean", 1, 1..=MANY, 1, binary::variadic::make),
+    ("", "Min", 1, 1..=MANY, 1, binary::variadic::make),
+    ("", "Mish", 18, 1..=1, 1, unary::make),
+    ("", "Mod", 10, 2..=2, 1, binary::make),
+    ("", "Mul", 1, 2..=2, 1, binary::make),
+    ("", "Neg", 1, 1..=1, 1, unary::make),
+    ("", "Not", 1, 1..=1, 1, unary::make),
+    ("", "OneHot", 9, 3..=3, 1, mask::from_definition),
+    ("", "Or", 1, 2..=2, 1, binary::make),
+    ("", "PRelu", 1, 2..=2, 1, binary::make),
+    ("", "Pad", 1, 1..=4, 1, pad::from_definition),
+    ("", "Pow", 1, 2..=2, 1, binary::make),
+    ("", "QuantizeLinear", 10, 2..=3, 1, quantize::make),
+    ("", "RNN", 7, 3..=6, 2, recurrent::make),
+    ("", "Range", 11, 3..=3, 1, range::from_definition),
+    ("", "Reciprocal", 1, 1..=1, 1, unary::make),
+    ("", "ReduceL1", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceL2", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceLogSum", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceLogSumExp", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceMax", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceMean", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceMin", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceProd", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceSum", 1, 1..=2, 1, reduce::make),
+    ("", "ReduceSumSquare", 1, 1..=2, 1, reduce::make),
+    ("", "Relu", 1, 1..=1, 1, unary::make),
+    ("", "Reshape", 1, 1..=2, 1, reshape::from_definition),
+    ("", "Resize", 10, 1..=4, 1, resize::from_definition),
+    ("", "Round", 11, 1..=1, 1, unary::make),
+    ("", "Scatter", 9, 3..=3, 1, scatter::from_definition),
+    ("", "ScatterElements", 11, 3..=3, 1, scatter::from_definition),
+    ("", "ScatterND", 11, 3..=3, 1, scatter::from_definition),
+    ("", "Selu", 1, 1..=1, 1, unary::make),
+    ("", "Shape", 1, 1..=1, 1, shape::from_definition),
+    ("", "Sigmoid", 1, 1..=1, 1, unary::make),
+    ("", "Sign", 9, 1..=1, 1, unary::make),
+    ("", "Sin", 7, 1..=1, 1, unary::make),
+    ("", "Sinh", 9, 1..=1, 1, unary::make),
+    ("", "Size", 1, 1..=1, 1, shape::from_definition),
+    ("", "Slice", 1, 1..=5, 1, slice::from_definition),
+    ("", "Softmax", 1, 1..=1, 1, norm::softmax::make),
+    ("", "Softplus", 1, 1..=1, 1, unary::make),
+    ("", "Softsign", 1, 1..=1, 1, unary::make),
+    ("", "SpaceToDepth", 1, 1..=1, 1, depth_to_space::from_definition),
+    ("", "Split", 1, 1..=2, MANY, split::from_definition),
+    ("", "Sqrt", 1, 1..=1, 1, unary::make),
+    ("", "Squeeze", 1, 1..=2, 1, reshape::from_definition),
+    ("", "Sub", 1, 2..=2, 1, binary::make),
+    ("", "Sum", 1, 1..=MANY, 1, binary::variadic::make),
+    ("", "Swish", 24, 1..=1, 1, unary::make),
+    ("", "Tan", 7, 1..=1, 1, unary::make),
+    ("", "Tanh", 1, 1..=1, 1, unary::make),
+    ("", "ThresholdedRelu", 10, 1..=1, 1, unary::make),
+    ("", "Tile", 6, 2..=2, 1, expand::from_definition),
+    ("", "TopK", 1, 1..=2, 2, top_k::from_definition),
+    ("", "Transpose", 1, 1..=1, 1, transpose::from_definition),
+    ("", "Trilu", 14, 1..=2, 1, mask::from_definition),
+    ("", "Unsqueeze", 1, 1..=2, 1, reshape::from_definition),
+    ("", "Upsample", 7, 1..=2, 1, resize::from_definition),
+    ("", "Xor", 1, 2..=2, 1, binary::make),
+    ("", "GroupNormalization", 18, 3..=3, 1, norm::group::make),
+    ("", "InstanceNormalization", 1, 3..=3, 1, norm::group::make),
+    ("", "LayerNormalization", 17, 2..=3, 3, norm::layer::make),
+    ("", "LpNormalization", 1, 1..=1, 1, norm::layer::make),
+    ("", "RMSNormalization", 23, 2..=2, 1, norm::layer::make),
+    ("", "Where", 9, 3..=3, 1, select::make),
 ];
 
 /// Whether there is an operator of this name.
@@ -201,21 +209,72 @@ pub fn names() -> impl Iterator<Item = (&'static str, &'static str)> {
     REGISTRY.iter().map(|(domain, name, ..)| (*domain, *name))
 }
 
-/// Makes an operator.
+fn entry(definition: &Definition) -> Option<&'static Entry> {
+    let domain = if definition.domain == "ai.onnx" { "" } else { &definition.domain };
+    REGISTRY.iter().find(|(d, name, ..)| *d == domain && *name == definition.op_type)
+}
+
+/// Makes an operator. How many inputs and outputs its node has is checked by [`check_arity`].
 ///
 /// # Errors
 /// If there is none of this name in this operator set, or its attributes are wrong.
 pub fn operator(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
-    let domain = if definition.domain == "ai.onnx" { "" } else { &definition.domain };
-    let entry = REGISTRY.iter().find(|(d, name, ..)| *d == domain && *name == definition.op_type);
-    match entry {
-        None => {
-            Err(DefinitionError::Refused(Unsupported::of_domain(domain), "Rimlight has no such operator".to_owned()))
-        }
-        Some((_, _, since, _)) if definition.opset < *since => Err(DefinitionError::Refused(
+    match entry(definition) {
+        None => Err(DefinitionError::Refused(
+            Unsupported::of_domain(&definition.domain),
+            "Rimlight has no such operator".to_owned(),
+        )),
+        Some((_, _, since, ..)) if definition.opset < *since => Err(DefinitionError::Refused(
             Unsupported::OperatorSet,
             format!("the operator is read from operator set {since} on, but the model uses {}", definition.opset),
         )),
-        Some((_, _, _, make)) => make(definition),
+        Some((.., make)) => make(definition),
+    }
+}
+
+/// Checks the number of inputs and outputs that a node has, left out ones counted.
+///
+/// # Errors
+/// If the operator takes fewer or more inputs, or gives fewer outputs.
+pub fn check_arity(definition: &Definition) -> Result<(), DefinitionError> {
+    let Some((_, _, _, inputs, outputs, _)) = entry(definition) else { return Ok(()) };
+    if !inputs.contains(&definition.inputs) {
+        let takes = match (*inputs.start(), *inputs.end()) {
+            (least, MANY) => format!("at least {least}"),
+            (least, most) if least == most => least.to_string(),
+            (least, most) => format!("{least} to {most}"),
+        };
+        return Err(DefinitionError::Arity(format!("it has {} inputs, but takes {takes}", definition.inputs)));
+    }
+    if definition.outputs > *outputs {
+        let message = format!("it has {} outputs, but gives {outputs} at most", definition.outputs);
+        return Err(DefinitionError::Arity(message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operator_refuses_surplus_and_missing_inputs_and_outputs() {
+        for (domain, name, _, inputs, outputs, _) in REGISTRY {
+            let refuses = |inputs: usize, outputs: usize| {
+                let mut definition = Definition::new(*name);
+                (definition.domain, definition.inputs, definition.outputs) = ((*domain).to_owned(), inputs, outputs);
+                matches!(check_arity(&definition), Err(DefinitionError::Arity(_)))
+            };
+            assert!(!refuses(*inputs.start(), 1) && !refuses(*inputs.end(), *outputs), "{name}");
+            assert!(inputs.end().checked_add(1).is_none_or(|more| refuses(more, 1)), "{name}");
+            assert!(inputs.start().checked_sub(1).is_none_or(|fewer| refuses(fewer, 1)), "{name}");
+            assert!(outputs.checked_add(1).is_none_or(|more| refuses(*inputs.start(), more)), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_operator_is_listed_twice() {
+        let names: std::collections::HashSet<_> = names().collect();
+        assert_eq!(names.len(), REGISTRY.len());
     }
 }

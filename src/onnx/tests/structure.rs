@@ -159,6 +159,18 @@ fn versions_out_of_range_are_named() {
 }
 
 #[test]
+fn surplus_and_missing_inputs_and_outputs_are_refused() {
+    let message = |inputs: &[&str], outputs: &[&str]| {
+        let error = load(GraphProto { node: vec![node("Relu", inputs, outputs)], ..relu() }).unwrap_err();
+        assert_eq!(error.unsupported(), None);
+        error.to_string()
+    };
+    assert!(message(&["x", "x"], &["y"]).contains("it has 2 inputs, but takes 1"));
+    assert!(message(&[], &["y"]).contains("it has 0 inputs, but takes 1"));
+    assert!(message(&["x"], &["y", "z"]).contains("it has 2 outputs, but gives 1 at most"));
+}
+
+#[test]
 fn a_file_says_what_it_is() {
     let mut model = model(relu());
     model.producer_name = Some("trainer".to_owned());
