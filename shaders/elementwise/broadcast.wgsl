@@ -9,6 +9,9 @@
 
 #import common/math
 #import common/index
+#if QUANTIZED
+#import common/quantize
+#endif
 #param units: u32
 #if !FLAT
 #param elements: u32

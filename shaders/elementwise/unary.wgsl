@@ -5,6 +5,9 @@
 
 #import common/activation
 #import common/index
+#if QUANTIZED
+#import common/quantize
+#endif
 #param units: u32
 #param kind: u32
 #param alpha: f32

@@ -91,7 +91,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Cosh", 9, 1..=1, 1, unary::make),
     ("", "CumSum", 11, 2..=2, 1, cumulative_sum::from_definition),
     ("", "DepthToSpace", 1, 1..=1, 1, depth_to_space::from_definition),
-    ("", "DequantizeLinear", 10, 2..=3, 1, quantize::make),
+    ("", "DequantizeLinear", 10, 2..=3, 1, quantize::linear),
     ("", "Div", 1, 2..=2, 1, binary::make),
     ("", "Dropout", 1, 1..=3, 2, identity::from_definition),
     ("", "Elu", 1, 1..=1, 1, unary::make),
@@ -141,7 +141,7 @@ const REGISTRY: &[Entry] = &[
     ("", "PRelu", 1, 2..=2, 1, binary::make),
     ("", "Pad", 1, 1..=4, 1, pad::from_definition),
     ("", "Pow", 1, 2..=2, 1, binary::make),
-    ("", "QuantizeLinear", 10, 2..=3, 1, quantize::make),
+    ("", "QuantizeLinear", 10, 2..=3, 1, quantize::linear),
     ("", "RNN", 7, 3..=6, 2, recurrent::make),
     ("", "Range", 11, 3..=3, 1, range::from_definition),
     ("", "Reciprocal", 1, 1..=1, 1, unary::make),
@@ -196,6 +196,8 @@ const REGISTRY: &[Entry] = &[
     ("", "LpNormalization", 1, 1..=1, 1, norm::layer::make),
     ("", "RMSNormalization", 23, 2..=2, 1, norm::layer::make),
     ("", "Where", 9, 3..=3, 1, select::make),
+    ("com.microsoft", "DequantizeLinear", 1, 2..=3, 1, quantize::linear),
+    ("com.microsoft", "QuantizeLinear", 1, 2..=3, 1, quantize::linear),
 ];
 
 /// Whether there is an operator of this name.
