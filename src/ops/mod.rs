@@ -41,6 +41,7 @@ mod shape;
 pub(crate) mod slice;
 mod split;
 pub(crate) mod strided;
+mod text;
 mod top_k;
 pub(crate) mod transpose;
 pub mod unary;
@@ -155,6 +156,7 @@ const REGISTRY: &[Entry] = &[
     ("", "ReduceProd", 1, 1..=2, 1, reduce::make),
     ("", "ReduceSum", 1, 1..=2, 1, reduce::make),
     ("", "ReduceSumSquare", 1, 1..=2, 1, reduce::make),
+    ("", "RegexFullMatch", 20, 1..=1, 1, text::regex::make),
     ("", "Relu", 1, 1..=1, 1, unary::make),
     ("", "Reshape", 1, 1..=2, 1, reshape::from_definition),
     ("", "Resize", 10, 1..=4, 1, resize::from_definition),
@@ -177,11 +179,15 @@ const REGISTRY: &[Entry] = &[
     ("", "Split", 1, 1..=2, MANY, split::from_definition),
     ("", "Sqrt", 1, 1..=1, 1, unary::make),
     ("", "Squeeze", 1, 1..=2, 1, reshape::from_definition),
+    ("", "StringConcat", 20, 2..=2, 1, text::concat::make),
+    ("", "StringNormalizer", 10, 1..=1, 1, text::normalizer::make),
+    ("", "StringSplit", 20, 1..=1, 2, text::split::make),
     ("", "Sub", 1, 2..=2, 1, binary::make),
     ("", "Sum", 1, 1..=MANY, 1, binary::variadic::make),
     ("", "Swish", 24, 1..=1, 1, unary::make),
     ("", "Tan", 7, 1..=1, 1, unary::make),
     ("", "Tanh", 1, 1..=1, 1, unary::make),
+    ("", "TfIdfVectorizer", 9, 1..=1, 1, text::tf_idf::make),
     ("", "ThresholdedRelu", 10, 1..=1, 1, unary::make),
     ("", "Tile", 6, 2..=2, 1, expand::from_definition),
     ("", "TopK", 1, 1..=2, 2, top_k::from_definition),
