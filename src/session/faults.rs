@@ -263,6 +263,22 @@ fn rows() -> (Model, Vec<(&'static str, Tensor)>) {
     net.finish()
 }
 
+/// Normalizations across channels and norms of windows.
+fn across() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let x = net.input("x", &[2, 6, 5, 7]);
+    let outputs = [
+        net.node(op("LRN").attribute("size", 3i64), &[x]),
+        net.node(op("MeanVarianceNormalization"), &[x]),
+        net.node(op("Hardmax").attribute("axis", 2i64), &[x]),
+        net.node(op("LpPool").attribute("kernel_shape", [2, 2]), &[x]),
+    ];
+    for value in outputs {
+        net.output(value);
+    }
+    net.finish()
+}
+
 fn device(class: DeviceClass) -> Option<Device> {
     let mut options = DeviceOptions::default();
     (options.backend, options.class) = (Backend::Gpu, Some(class));
@@ -301,7 +317,7 @@ fn a_fault_in_any_shader_is_found_and_named() {
         if device.facts().is_some_and(|facts| facts.subgroup_size.is_none()) {
             missing.retain(|path| !path.contains("/subgroup"));
         }
-        for (model, inputs) in [pictures(), odd_pictures(), products(), elements(), rows()] {
+        for (model, inputs) in [pictures(), odd_pictures(), products(), elements(), rows(), across()] {
             let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
             let plan = model.plan(&device, &Options::new()).unwrap();
             let schedule = plan.schedule().unwrap();

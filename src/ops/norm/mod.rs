@@ -3,7 +3,9 @@
 pub mod group;
 mod lanes;
 pub mod layer;
+pub mod moments;
 mod normalize;
+pub mod response;
 pub mod softmax;
 
 pub(super) use lanes::{Groups, Lanes, WORKGROUP};

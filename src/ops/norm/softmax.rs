@@ -10,7 +10,7 @@ use super::{Groups, Lanes, WORKGROUP, lanes};
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape;
 
 /// What is computed along a lane.
@@ -94,12 +94,13 @@ impl Operator for Softmax {
         let y = map_lanes(x, lanes, |_, lane| {
             let max = lane.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let sum: f64 = lane.iter().map(|v| (v - max).exp()).sum();
-            let first = lane.iter().position(|v| *v == max);
+            // As ArgMax: nothing is larger than a NaN at the beginning, and no NaN is larger than a number.
+            let best = (1..lane.len()).fold(0, |best, i| if lane[i] > lane[best] { i } else { best });
             for (i, v) in lane.iter_mut().enumerate() {
                 *v = match self.function {
                     Function::Softmax => (*v - max).exp() / sum,
                     Function::LogSoftmax => *v - max - sum.ln(),
-                    Function::Hardmax => f64::from(u8::from(first == Some(i))),
+                    Function::Hardmax => f64::from(u8::from(best == i)),
                 };
             }
         })?;
@@ -107,12 +108,12 @@ impl Operator for Softmax {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        if self.function == Function::Hardmax {
-            return Err("Hardmax has no kernel".to_owned());
-        }
         let dims = request.shape(0)?;
         let (from, to) = self.axes(dims.len()).map_err(|e| e.to_string())?;
         let lanes = Lanes::of(&dims, from, to).map_err(|e| e.to_string())?;
+        if self.function == Function::Hardmax {
+            return hardmax(request, lanes);
+        }
         let own = request.input(0)?.layout;
         let layouts = if own == Layout::Linear { vec![own] } else { vec![own, Layout::Linear] };
         let mut all = vec![];
@@ -167,6 +168,35 @@ impl Softmax {
         let apply = Kernel::of("norm/apply.wgsl").define("SOFTMAX", true).define("LOG", self.log());
         lanes::shared(candidate, request, lanes, statistics, apply)
     }
+}
+
+/// The place of each lane's first maximum, as ArgMax finds it, then ones there.
+fn hardmax(request: &Request<'_>, lanes: Lanes) -> Candidates {
+    let mut candidate = Candidate::new("places", vec![Want::In(Layout::Linear)], vec![Layout::Linear]);
+    if u32::try_from(lanes.elements()).is_err() {
+        return Err("it has more elements than a shader can count".to_owned());
+    }
+    if lanes.elements() > 0 {
+        let sized = |dispatch: Dispatch| dispatch.param("length", lanes.length).param("inner", lanes.inner);
+        let (places, units) = (lanes.count().div_ceil(4), lanes.elements().div_ceil(4));
+        let best = Kernel::of("reduce/arg.wgsl").define("WORKGROUP", WORKGROUP).paste("BETTER", "v > best");
+        let best = Dispatch::of(best)
+            .bind(Binding::Input(0), request.storage(0)?)
+            .bind(Binding::Scratch(0), Storage::I32)
+            .param("units", places)
+            .param("lanes", lanes.count());
+        let ones = Dispatch::of(Kernel::of("norm/hardmax.wgsl").define("WORKGROUP", WORKGROUP))
+            .bind(Binding::Scratch(0), Storage::I32)
+            .bind(Binding::Output(0), request.output_storage(0)?)
+            .param("units", units)
+            .param("elements", lanes.elements());
+        candidate.scratch.push((places as u64, Storage::I32));
+        candidate = candidate
+            .dispatch(sized(best).linear(places as u64, WORKGROUP, request.device))
+            .dispatch(sized(ones).linear(units as u64, WORKGROUP, request.device));
+    }
+    let elements = lanes.elements() as f64;
+    Ok(vec![candidate.cost(elements * 6.0, elements * 8.0)])
 }
 
 #[cfg(test)]
@@ -231,11 +261,11 @@ mod tests {
         fn softmax_agrees(
             shape in prop::collection::vec(prop::sample::select(vec![0usize, 1, 2, 3, 4, 5, 8, 13]), 0..5),
             axis in -4i64..4,
-            log in any::<bool>(),
+            name in prop::sample::select(vec!["Softmax", "LogSoftmax", "Hardmax"]),
             old in any::<bool>(),
         ) {
             let axis = if shape.is_empty() { 0 } else { axis % shape.len() as i64 };
-            let operator = softmax(if log { "LogSoftmax" } else { "Softmax" }, if old { 11 } else { 13 }, axis);
+            let operator = softmax(name, if old { 11 } else { 13 }, axis);
             try_check(&*operator, &[Input::Run(random(&shape, 20.0))], Tolerance::relative(2e-6)).map_err(TestCaseError::fail)?;
         }
     }

@@ -13,9 +13,6 @@ pub(super) fn candidates(pool: &Pool, request: &Request<'_>) -> Candidates {
     if pool.indices {
         return Err("the indices of maxima are 64-bit integers".to_owned());
     }
-    if matches!(pool.kind, Kind::Lp(_)) {
-        return Err("p-norm pools have no kernel".to_owned());
-    }
     let (x, y) = (request.shape(0)?, request.output_shape(0)?);
     if y.contains(&0) {
         return Ok(vec![Candidate::new("empty", vec![Want::In(Layout::Linear)], vec![Layout::Linear])]);
@@ -27,10 +24,20 @@ pub(super) fn candidates(pool: &Pool, request: &Request<'_>) -> Candidates {
         return Err("its tensors are too large for 32-bit indices".to_owned());
     }
     if pool.window.is_none() {
-        return global(pool, request, &x, &y);
+        return match pool.kind {
+            Kind::Lp(p) => {
+                let positions = x[2..].iter().product();
+                let all = Axis { input: positions, kernel: positions, ..Axis::ONE };
+                Ok(vec![norm(p, request, &x, &y, [Axis::ONE, Axis::ONE, all])?])
+            }
+            _ => global(pool, request, &x, &y),
+        };
     }
     let axes = reference::axes(pool, &x[2..]).map_err(|e| e.to_string())?;
     let axes = three(&axes).ok_or("it has more than three spatial axes")?;
+    if let Kind::Lp(p) = pool.kind {
+        return Ok(vec![norm(p, request, &x, &y, axes)?]);
+    }
     let mut candidates = vec![windowed(pool, request, &x, &y, axes, Layout::Linear)?];
     if x.len() <= 4 {
         candidates.push(windowed(pool, request, &x, &y, axes, Layout::Rows)?);
@@ -89,22 +96,39 @@ fn windowed(
         kernel = kernel.define("SPAN", (3 * w.stride + w.kernel) as i64);
     }
     let units = units(y, output).ok_or("it is too large")?;
-    let mut dispatch = Dispatch::of(kernel)
+    let dispatch = Dispatch::of(kernel)
         .bind(Binding::Input(0), request.storage(0)?)
-        .bind(Binding::Output(0), request.output_storage(0)?)
-        .param("units", units as u32)
-        .param("kind", kind(pool))
-        .param("elements", y.iter().product::<usize>());
+        .bind(Binding::Output(0), request.output_storage(0)?);
+    let dispatch = sized(dispatch, units, kind(pool), y, axes).linear(units, WORKGROUP, request.device);
+    Ok(Candidate::new(name, vec![Want::In(input)], vec![output])
+        .dispatch(dispatch)
+        .cost(outputs * taps * slowness, bytes))
+}
+
+/// The p-norms of windows: one kernel, for what few models have.
+fn norm(p: u32, request: &Request<'_>, x: &[usize], y: &[usize], axes: [Axis; 3]) -> Result<Candidate, String> {
+    let units = units(y, Layout::Linear).ok_or("it is too large")?;
+    let dispatch = Dispatch::of(Kernel::of("pool/norm.wgsl").define("WORKGROUP", WORKGROUP))
+        .bind(Binding::Input(0), request.storage(0)?)
+        .bind(Binding::Output(0), request.output_storage(0)?);
+    let dispatch = sized(dispatch, units, 0, y, axes).param("p", p).linear(units, WORKGROUP, request.device);
+    let product = |shape: &[usize]| shape.iter().map(|&d| d as f64).product::<f64>();
+    let taps = axes.iter().map(|a| a.kernel.min(a.input) as f64).product::<f64>();
+    Ok(Candidate::new("norm", vec![Want::In(Layout::Linear)], vec![Layout::Linear])
+        .dispatch(dispatch)
+        .cost(product(y) * taps * 40.0, 4.0 * (product(x) + product(y))))
+}
+
+/// The parameters of `pool/window`.
+fn sized(mut dispatch: Dispatch, units: u64, kind: u32, y: &[usize], axes: [Axis; 3]) -> Dispatch {
+    dispatch = dispatch.param("units", units as u32).param("kind", kind).param("elements", y.iter().product::<usize>());
     for (axis, names) in axes.into_iter().zip(PARAMS) {
         let values = [axis.input, axis.output, axis.kernel, axis.stride, axis.dilation, axis.before, axis.after];
         for (name, value) in names.into_iter().zip(values) {
             dispatch = dispatch.param(name, value);
         }
     }
-    let dispatch = dispatch.linear(units, WORKGROUP, request.device);
-    Ok(Candidate::new(name, vec![Want::In(input)], vec![output])
-        .dispatch(dispatch)
-        .cost(outputs * taps * slowness, bytes))
+    dispatch
 }
 
 /// The names of an axis' parameters: input, output, kernel, stride, dilation, padding before and after.

@@ -119,6 +119,28 @@ proptest! {
         try_check(&pool(kind, window), &[Input::Run(noise(&shape))], tolerance).map_err(TestCaseError::fail)?;
     }
 
+    // Powers by exponential and logarithm, of numbers up to 1: a few 2⁻²⁴ times ln(1009), and once more for the root.
+    #[test]
+    fn norms_agree_with_the_reference(
+        (p, window) in (prop::sample::select(vec![1u32, 2, 3, 7, 64]), any::<bool>()),
+        (n, c) in (0usize..=2, 1usize..=5),
+        axes in proptest::collection::vec(axis(), 1..=3),
+        scale in prop::sample::select(vec![0f32, 1.0, 100.0]),
+    ) {
+        let window = window.then(|| Window {
+            kernel: axes.iter().map(|a| a.1).collect(),
+            strides: axes.iter().map(|a| a.2).collect(),
+            dilations: axes.iter().map(|a| a.3).collect(),
+            pads: axes.iter().map(|a| a.4.0).chain(axes.iter().map(|a| a.4.1)).collect(),
+            ..Window::default()
+        });
+        let shape: Vec<_> = [n, c].into_iter().chain(axes.iter().map(|a| a.0)).collect();
+        let pool = Pool { kind: Kind::Lp(p), window, indices: false, column_major: false };
+        let x = noise(&shape);
+        let x = Tensor::new(shape, x.as_slice::<f32>().unwrap().iter().map(|v| v * scale).collect()).unwrap();
+        try_check(&pool, &[Input::Run(x)], Tolerance::relative(1e-5)).map_err(TestCaseError::fail)?;
+    }
+
     // 17 · 17 values up to 1: their sum in any order is off by less than 289 · 2⁻²⁴ of their mean's magnitude.
     #[test]
     fn global_candidates_agree_with_the_reference(

@@ -106,6 +106,9 @@ const FLOAT: Member = Member {
     range: f32::INFINITY,
 };
 
+/// In the place of an expression for integers: there is none.
+pub(super) const NO_KERNEL: &str = "";
+
 const NUMBER: Member = Member { takes: Takes::Numbers, tolerance: 0.0, ..FLOAT };
 
 /// Gelu's tanh approximation, which stands under the same name.
@@ -248,6 +251,25 @@ pub(super) static MEMBERS: &[Member] = &[
         evaluate: |x, [a, g]| floats(x, |v| g * if v <= 0.0 { a * v.exp_m1() } else { v }),
         wgsl: "params.beta * select(v, params.alpha * expm1_4(v), v <= vec4<f32>(0.0))",
         ..FLOAT
+    },
+    Member {
+        name: "Shrink",
+        parameters: |d| Ok([d.float("lambd")?.unwrap_or(0.5), d.float("bias")?.unwrap_or(0.0)]),
+        evaluate: |x, [l, b]| {
+            let y = x.to_f64().into_iter().map(|v| {
+                if v < -l {
+                    v + b
+                } else if v > l {
+                    v - b
+                } else {
+                    0.0
+                }
+            });
+            Ok(Tensor::from_f64(x.element_type(), x.shape(), y.collect())?)
+        },
+        wgsl: "select(select(vec4<f32>(0.0), v - params.beta, v > vec4<f32>(params.alpha)), v + params.beta, v < vec4<f32>(-params.alpha))",
+        integer: Some(NO_KERNEL),
+        ..NUMBER
     },
     Member { name: "Sigmoid", evaluate: |x, _| floats(x, sigmoid), activation: |_| Some(Activation::Sigmoid), ..FLOAT },
     Member {
