@@ -1,8 +1,8 @@
 // y = (x - m) · f along lanes, then · scale + shift (AFFINE), with
 //   MODE 0   m the lane's mean, f = 1 / √(mean of (x - m)² + ε)      layer, instance and group normalization
 //   MODE 1   m = 0, f = 1 / √(mean of x² + ε)                        root mean square
-//   MODE 2   m = 0, f = 1 / Σ|x|, and 0 where that is 0              L1
-//   MODE 3   m = 0, f = 1 / √Σx², and 0 where that is 0              L2
+//   MODE 2   m = 0, f = 1 / Σ|x|, NaN where that is 0                L1
+//   MODE 3   m = 0, f = 1 / √Σx², NaN where that is 0                L2
 //
 // or, where lanes share units (SINGLE), only m and f, for norm/apply.
 //
@@ -17,6 +17,7 @@
 #param channels: u32
 #endif
 #import common/turn
+#import common/math
 #import common/lanes
 #import common/workgroup
 #if SINGLE
@@ -72,10 +73,10 @@ fn main(
 #endif
     let sum = summed(base, local, centre, true);
 #if MODE == 2
-    let factor = select(1.0 / sum, vec4<f32>(0.0), sum == vec4<f32>(0.0));
+    let factor = select(1.0 / sum, nan4(), sum == vec4<f32>(0.0));
 #else
 #if MODE == 3
-    let factor = select(1.0 / sqrt(sum), vec4<f32>(0.0), sum == vec4<f32>(0.0));
+    let factor = select(1.0 / sqrt(sum), nan4(), sum == vec4<f32>(0.0));
 #else
     let factor = 1.0 / sqrt(sum / length + params.epsilon);
 #endif

@@ -255,6 +255,16 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
         Err("it has no kernel".to_owned())
     }
 
+    /// The nodes that can take its place, for an operator that is made of others: their inputs are those of its own that are
+    /// given, in order, and their outputs its own. A rewrite puts them there before a plan is made.
+    ///
+    /// # Errors
+    /// As [`Operator::infer`].
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<super::Graph>, ShapeError> {
+        let _ = inputs;
+        Ok(None)
+    }
+
     /// The element-wise function, if each output element depends on the input element at the same place alone and
     /// there is one such input: rewrites put it at the end of the operator before.
     fn activation(&self) -> Option<super::Activation> {

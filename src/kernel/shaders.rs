@@ -41,6 +41,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "convert/gather.wgsl",
     "elementwise/broadcast.wgsl",
     "elementwise/unary.wgsl",
+    "loss/negative_log_likelihood.wgsl",
     "matmul/batch.wgsl",
     "matmul/finish.wgsl",
     "matmul/generic.wgsl",
@@ -56,6 +57,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "norm/response.wgsl",
     "norm/softmax.wgsl",
     "norm/standard.wgsl",
+    "norm/statistics.wgsl",
     "pool/channels4.wgsl",
     "pool/direct.wgsl",
     "pool/global.wgsl",
@@ -73,7 +75,9 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "shape/gather.wgsl",
     "shape/place.wgsl",
     "shape/remap.wgsl",
+    "shape/rotate.wgsl",
     "shape/strided.wgsl",
+    "shape/tensor_scatter.wgsl",
     "shape/transpose.wgsl",
 };
 

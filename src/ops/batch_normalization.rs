@@ -1,13 +1,17 @@
-//! BatchNormalization in inference (ONNX opsets 1 to 15): `y = (x - mean) / √(variance + ε) · scale + shift`, the
-//! parameters being one number for each channel (the second dimension).
+//! BatchNormalization (ONNX opsets 1 to 15): `y = (x - mean) / √(variance + ε) · scale + shift`, the parameters being one
+//! number for each channel (the second dimension).
+//!
+//! In training, mean and variance are those of the batch, and the running ones are outputs: `old · momentum +
+//! new · (1 - momentum)`; before opset 14 a node trains where it has more than one output, and gives out the batch's too.
 
 use std::sync::Arc;
 
 use half::f16;
 
 use super::broadcast::{self, Operand};
+use super::composite::{Composite, Recipe};
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value, ValueId,
 };
 use crate::kernel::Candidates;
 use crate::tensor::{Element, ElementType, Tensor};
@@ -19,17 +23,68 @@ pub struct BatchNormalization {
     pub epsilon: f32,
 }
 
-/// Makes a BatchNormalization; one that trains is refused.
+/// Makes a BatchNormalization.
 pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
-    if definition.flag("training_mode", false)? {
-        return Err(DefinitionError::Unsupported("batch normalization in training mode is not supported".to_owned()));
-    }
     if !definition.flag("spatial", true)? {
         return Err(DefinitionError::Unsupported(
             "batch normalization of single positions is not supported".to_owned(),
         ));
     }
+    let trains =
+        if definition.opset < 14 { definition.outputs > 1 } else { definition.flag("training_mode", false)? };
+    if trains {
+        return Ok(Arc::new(Composite::new(definition, training)));
+    }
     Ok(Arc::new(BatchNormalization { epsilon: definition.float("epsilon")?.unwrap_or(1e-5) }))
+}
+
+/// The normalization of a batch by its own statistics, and what becomes of the running ones.
+fn training(
+    d: &Definition,
+    recipe: &mut Recipe,
+    inputs: &[Option<ValueId>],
+) -> Result<Vec<Option<ValueId>>, ShapeError> {
+    let &[Some(x), Some(scale), Some(shift), Some(old_mean), Some(old_variance), ..] = inputs else {
+        return Err(ShapeError::new("an input is missing"));
+    };
+    let number = |name| d.float(name).map_err(|e| ShapeError::new(e.to_string()));
+    let (epsilon, momentum) = (number("epsilon")?.unwrap_or(1e-5), f64::from(number("momentum")?.unwrap_or(0.9)));
+    let facts = inputs.iter().take(5).flatten().map(|&id| recipe.fact(id)).collect::<Result<Vec<_>, _>>()?;
+    let facts: Vec<_> = facts.into_iter().map(Some).collect();
+    BatchNormalization { epsilon }.infer(&facts)?;
+    let rank = i64::try_from(recipe.rank(x)?).unwrap_or(i64::MAX);
+    if rank < 2 {
+        return Err(ShapeError::new("without channels there is no batch to train on"));
+    }
+    let axes: Vec<i64> = (0..rank).filter(|&axis| axis != 1).collect();
+    let axes = recipe.integers(axes);
+    let mean = recipe.apply("ReduceMean", &[x, axes])?;
+    let centred = recipe.apply("Sub", &[x, mean])?;
+    let squares = recipe.apply("Mul", &[centred, centred])?;
+    let variance = recipe.apply("ReduceMean", &[squares, axes])?;
+    let epsilon = recipe.number(variance, epsilon.into())?;
+    let padded = recipe.apply("Add", &[variance, epsilon])?;
+    let deviation = recipe.apply("Sqrt", &[padded])?;
+    let mut y = recipe.apply("Div", &[centred, deviation])?;
+    let aligned = [vec![1, -1], vec![1; usize::try_from(rank - 2).unwrap_or_default()]].concat();
+    for (op, parameter) in [("Mul", scale), ("Add", shift)] {
+        let parameter = recipe.cast_like(parameter, x)?;
+        let parameter = recipe.reshape(parameter, aligned.clone())?;
+        y = recipe.apply(op, &[y, parameter])?;
+    }
+    let mut outputs = vec![Some(y)];
+    let mut own = vec![];
+    for (old, new) in [(old_mean, mean), (old_variance, variance)] {
+        let new = recipe.reshape(new, [-1])?;
+        let new = recipe.cast_like(new, old)?;
+        own.push(Some(new));
+        let [kept, added] = [momentum, 1.0 - momentum].map(|factor| recipe.number(old, factor));
+        let old = recipe.apply("Mul", &[old, kept?])?;
+        let added = recipe.apply("Mul", &[new, added?])?;
+        outputs.push(Some(recipe.apply("Add", &[old, added])?));
+    }
+    outputs.extend(own);
+    Ok(outputs)
 }
 
 impl BatchNormalization {
@@ -162,6 +217,22 @@ mod tests {
         assert_eq!(y, [Tensor::new([1, 2, 1, 2], vec![0.0f32, 1.0, 1.0, 2.0]).unwrap().into()]);
     }
 
+    /// The batch's mean and variance are 2 and 1; the running ones move towards them. Before opset 14 both come out.
+    #[test]
+    fn a_batch_is_normalized_by_itself_in_training() {
+        let vector = |v: f32| Value::from(Tensor::vector(vec![v]));
+        let x = Value::from(Tensor::new([2, 1, 1], vec![1.0f32, 3.0]).unwrap());
+        let inputs = [x, vector(2.0), vector(0.5), vector(4.0), vector(3.0)];
+        let d = Definition { inputs: 5, outputs: 3, ..Definition::new("BatchNormalization") };
+        let d = d.attribute("training_mode", 1).attribute("epsilon", 0.0f32).attribute("momentum", 0.75f32);
+        let inputs: Vec<_> = inputs.iter().map(Some).collect();
+        let run = |d: &Definition| make(d).unwrap().evaluate(&mut Context::default(), Inputs(&inputs)).unwrap();
+        let y = Value::from(Tensor::new([2, 1, 1], vec![-1.5f32, 2.5]).unwrap());
+        let expected = [y, vector(3.5), vector(2.5), vector(2.0), vector(1.0)];
+        assert_eq!(run(&d), expected[..3]);
+        assert_eq!(run(&Definition { opset: 9, outputs: 5, ..d }), expected);
+    }
+
     #[test]
     fn parameters_that_do_not_fit_are_refused() {
         let x = Fact::new(ElementType::F32, [1usize, 3, 2]);
@@ -169,7 +240,6 @@ mod tests {
         let operator = BatchNormalization { epsilon: 1e-5 };
         assert!(operator.infer(&[Some(&x), Some(&three), Some(&three), Some(&three), Some(&three)]).is_ok());
         assert!(operator.infer(&[Some(&x), Some(&three), Some(&two), Some(&three), Some(&three)]).is_err());
-        assert!(make(&Definition::new("BatchNormalization").attribute("training_mode", 1)).is_err());
         let vector = Tensor::vector(vec![1.0f32, 2.0]);
         let one = Input::Constant(Tensor::vector(vec![0.5f32]));
         check(&operator, &[Input::Run(vector), one.clone(), one.clone(), one.clone(), one], Tolerance::relative(1e-6));

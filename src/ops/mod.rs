@@ -12,6 +12,7 @@ pub mod batch_normalization;
 pub mod binary;
 mod broadcast;
 pub mod cast;
+mod composite;
 pub(crate) mod concat;
 mod constant;
 pub(crate) mod conv;
@@ -23,6 +24,7 @@ pub(crate) mod expand;
 mod gather;
 mod gather_elements;
 mod identity;
+mod loss;
 mod mask;
 pub(crate) mod matmul;
 pub mod norm;
@@ -35,12 +37,14 @@ pub mod reduce;
 mod remap;
 pub(crate) mod reshape;
 pub(crate) mod resize;
+mod rotary_embedding;
 mod scatter;
 pub mod select;
 mod shape;
 pub(crate) mod slice;
 mod split;
 pub(crate) mod strided;
+mod tensor_scatter;
 mod text;
 mod top_k;
 pub(crate) mod transpose;
@@ -138,6 +142,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Mod", 10, 2..=2, 1, binary::make),
     ("", "Mul", 1, 2..=2, 1, binary::make),
     ("", "Neg", 1, 1..=1, 1, unary::make),
+    ("", "NegativeLogLikelihoodLoss", 12, 2..=3, 1, loss::make),
     ("", "Not", 1, 1..=1, 1, unary::make),
     ("", "OneHot", 9, 3..=3, 1, mask::from_definition),
     ("", "Or", 1, 2..=2, 1, binary::make),
@@ -162,6 +167,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Relu", 1, 1..=1, 1, unary::make),
     ("", "Reshape", 1, 1..=2, 1, reshape::from_definition),
     ("", "Resize", 10, 1..=4, 1, resize::from_definition),
+    ("", "RotaryEmbedding", 23, 3..=4, 1, rotary_embedding::make),
     ("", "Round", 11, 1..=1, 1, unary::make),
     ("", "Scatter", 9, 3..=3, 1, scatter::from_definition),
     ("", "ScatterElements", 11, 3..=3, 1, scatter::from_definition),
@@ -176,6 +182,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Size", 1, 1..=1, 1, shape::from_definition),
     ("", "Slice", 1, 1..=5, 1, slice::from_definition),
     ("", "Softmax", 1, 1..=1, 1, norm::softmax::make),
+    ("", "SoftmaxCrossEntropyLoss", 12, 2..=3, 2, loss::softmax_cross_entropy),
     ("", "Softplus", 1, 1..=1, 1, unary::make),
     ("", "Softsign", 1, 1..=1, 1, unary::make),
     ("", "SpaceToDepth", 1, 1..=1, 1, depth_to_space::from_definition),
@@ -191,6 +198,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Tan", 7, 1..=1, 1, unary::make),
     ("", "Tanh", 1, 1..=1, 1, unary::make),
     ("", "TfIdfVectorizer", 9, 1..=1, 1, text::tf_idf::make),
+    ("", "TensorScatter", 24, 2..=3, 1, tensor_scatter::make),
     ("", "ThresholdedRelu", 10, 1..=1, 1, unary::make),
     ("", "Tile", 6, 2..=2, 1, expand::from_definition),
     ("", "TopK", 1, 1..=2, 2, top_k::from_definition),

@@ -5,6 +5,7 @@
 //! graph can be compared with the one as read.
 
 mod edit;
+mod expand;
 mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activation;
@@ -30,6 +31,11 @@ pub struct Rewrite {
 
 /// Every rewrite, in the order in which they are applied.
 pub const REWRITES: &[Rewrite] = &[
+    Rewrite {
+        name: "expand",
+        about: "puts the nodes that an operator is made of in its place (SoftmaxCrossEntropyLoss, SkipLayerNormalization)",
+        apply: expand::apply,
+    },
     Rewrite {
         name: "remove_identity",
         about: "removes nodes that hand their input on (Identity, Dropout)",
@@ -134,7 +140,7 @@ mod tests {
         let error = Rewrites::without(["drop_dead", "fold_constant"]).unwrap_err();
         assert!(
             error.starts_with(
-                "there is no rewrite 'fold_constant'; did you mean 'fold_constants'?; there are remove_identity, "
+                "there is no rewrite 'fold_constant'; did you mean 'fold_constants'?; there are expand, remove_identity, "
             ),
             "{error}"
         );

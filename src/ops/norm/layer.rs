@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use super::Lanes;
 use super::lanes::map_lanes;
 use super::normalize::{Affine, Mode, Plan};
+use super::{Lanes, WORKGROUP};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
-use crate::kernel::Candidates;
+use crate::kernel::{Binding, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::ops::{binary, broadcast};
 use crate::tensor::{ElementType, Tensor, shape};
 
@@ -58,6 +58,26 @@ impl Layer {
         let axis = shape::axis(self.axis, rank)
             .ok_or_else(|| ShapeError::new(format!("axis {} is out of range for rank {rank}", self.axis)))?;
         Ok((axis, if self.scaled() { rank } else { axis + 1 }))
+    }
+
+    /// The dispatch that writes the lanes' statistics.
+    fn statistics(&self, request: &Request<'_>, lanes: Lanes) -> Result<Option<Dispatch>, String> {
+        if lanes.outer == 0 {
+            return Ok(None);
+        }
+        if lanes.length == 0 {
+            return Err("empty lanes have no statistics".to_owned());
+        }
+        let units = lanes.outer.div_ceil(4);
+        let dispatch = Dispatch::of(Kernel::of("norm/statistics.wgsl").define("WORKGROUP", WORKGROUP))
+            .bind(Binding::Input(0), request.storage(0)?)
+            .bind(Binding::Output(1), request.output_storage(1)?)
+            .bind(Binding::Output(2), request.output_storage(2)?)
+            .param("units", units)
+            .param("lanes", lanes.outer)
+            .param("length", lanes.length)
+            .param("epsilon", self.epsilon);
+        Ok(Some(dispatch.linear(units as u64, WORKGROUP, request.device)))
     }
 
     /// Whether there is a scale.
@@ -133,16 +153,25 @@ impl Operator for Layer {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        if self.statistics {
-            return Err("its statistics are outputs".to_owned());
-        }
         let shape = request.shape(0)?;
         let (from, to) = self.axes(shape.len()).map_err(|e| e.to_string())?;
         let parameters = if self.scaled() { request.inputs.len().min(3) } else { 1 };
         let given = (1..parameters).take_while(|&i| request.optional(i).is_some());
         let aligned = given.map(|i| request.shape(i)).collect::<Result<Vec<_>, _>>()?;
         let affine = if aligned.is_empty() { Affine::Nowhere } else { Affine::Elements };
-        Plan { mode: self.mode, epsilon: self.epsilon, shape, from, to, affine, aligned }.candidates(request)
+        let plan = Plan { mode: self.mode, epsilon: self.epsilon, shape: shape.clone(), from, to, affine, aligned };
+        let mut all = plan.candidates(request)?;
+        if self.statistics {
+            // Their kernel reads x in order.
+            all.retain(|candidate| candidate.inputs.first() == Some(&Want::In(Layout::Linear)));
+            let lanes = Lanes::of(&shape, from, to).map_err(|e| e.to_string())?;
+            for candidate in &mut all {
+                candidate.outputs.resize(request.outputs.len(), Layout::Linear);
+                candidate.in_place.clear();
+                candidate.dispatches.extend(self.statistics(request, lanes)?);
+            }
+        }
+        Ok(all)
     }
 
     fn work(&self, _: &[Option<&Fact>], outputs: &[Fact]) -> f64 {

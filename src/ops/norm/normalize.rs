@@ -22,15 +22,14 @@ impl Mode {
     /// What is taken from a lane's elements, and by what they are multiplied then.
     pub fn statistics(self, lane: &[f64], epsilon: f32) -> (f64, f64) {
         let mean = |v: &dyn Fn(f64) -> f64| lane.iter().map(|&x| v(x)).sum::<f64>() / lane.len() as f64;
-        let inverse = |v: f64| if v == 0.0 { 0.0 } else { 1.0 / v };
         match self {
             Self::Deviation => {
                 let centre = mean(&|x| x);
                 (centre, 1.0 / (mean(&|x| (x - centre) * (x - centre)) + f64::from(epsilon)).sqrt())
             }
             Self::RootMeanSquare => (0.0, 1.0 / (mean(&|x| x * x) + f64::from(epsilon)).sqrt()),
-            Self::L1 => (0.0, inverse(lane.iter().map(|x| x.abs()).sum())),
-            Self::L2 => (0.0, inverse(lane.iter().map(|x| x * x).sum::<f64>().sqrt())),
+            Self::L1 => (0.0, 1.0 / lane.iter().map(|x| x.abs()).sum::<f64>()),
+            Self::L2 => (0.0, 1.0 / lane.iter().map(|x| x * x).sum::<f64>().sqrt()),
         }
     }
 }

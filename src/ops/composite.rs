@@ -1,0 +1,203 @@
+//! Operators that are made of others: one recipe gives the shape rule, the reference, and the nodes that a rewrite puts in
+//! the operator's place before a plan is made.
+
+use std::fmt;
+
+use crate::graph::{
+    Context, Definition, EvaluateError, Fact, Graph, Inputs, Node, Operator, ShapeError, Value, ValueId,
+};
+use crate::tensor::{ElementType, Tensor};
+
+/// Puts the nodes of an operator with these attributes together: from the values of its inputs to those of its outputs.
+pub(super) type Build = fn(&Definition, &mut Recipe, &[Option<ValueId>]) -> Result<Vec<Option<ValueId>>, ShapeError>;
+
+/// An operator that is made of others.
+pub(super) struct Composite {
+    definition: Definition,
+    build: Build,
+}
+
+impl Composite {
+    /// An operator of this definition.
+    pub fn new(definition: &Definition, build: Build) -> Self {
+        Self { definition: definition.clone(), build }
+    }
+}
+
+impl fmt::Debug for Composite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.definition.op_type, self.definition.attributes)
+    }
+}
+
+/// The nodes that take an operator's place, while they are put together. What each gives is inferred at once.
+#[derive(Debug, Default)]
+pub(super) struct Recipe {
+    graph: Graph,
+}
+
+impl Recipe {
+    /// What is known of a value.
+    ///
+    /// # Errors
+    /// If not even its rank is known.
+    pub fn fact(&self, id: ValueId) -> Result<&Fact, ShapeError> {
+        self.graph.fact(id).ok_or_else(|| ShapeError::new("the rank of an intermediate value is not known"))
+    }
+
+    /// The number of a value's dimensions.
+    ///
+    /// # Errors
+    /// If it is not known.
+    pub fn rank(&self, id: ValueId) -> Result<usize, ShapeError> {
+        Ok(self.fact(id)?.rank())
+    }
+
+    /// A constant.
+    pub fn constant(&mut self, tensor: Tensor) -> ValueId {
+        let name = format!("constant_{}", self.graph.values.len());
+        self.graph.add_value(name, Some(Fact::constant(tensor)))
+    }
+
+    /// A list of integers.
+    pub fn integers(&mut self, list: impl Into<Vec<i64>>) -> ValueId {
+        self.constant(Tensor::vector(list.into()))
+    }
+
+    /// A number, in the element type of another value.
+    ///
+    /// # Errors
+    /// If nothing is known of that one.
+    pub fn number(&mut self, like: ValueId, number: f64) -> Result<ValueId, ShapeError> {
+        let element_type = self.fact(like)?.element_type;
+        let tensor = Tensor::from_f64(element_type, vec![], vec![number]);
+        Ok(self.constant(tensor.map_err(|e| ShapeError::new(e.to_string()))?))
+    }
+
+    /// What an operator of the newest operator set makes of these values: its first output.
+    ///
+    /// # Errors
+    /// If the operator cannot take them.
+    pub fn node(&mut self, definition: Definition, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+        let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
+        self.outputs(Definition { outputs: 1, ..definition }, &inputs).map(|outputs| outputs[0])
+    }
+
+    /// [`Recipe::node`] of an operator without attributes.
+    ///
+    /// # Errors
+    /// If the operator cannot take these values.
+    pub fn apply(&mut self, op_type: &str, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+        self.node(Definition::new(op_type), inputs)
+    }
+
+    /// All outputs of an operator, as many as its definition has.
+    ///
+    /// # Errors
+    /// If there is no such operator, or it cannot take these values.
+    pub fn outputs(&mut self, definition: Definition, inputs: &[Option<ValueId>]) -> Result<Vec<ValueId>, ShapeError> {
+        let definition = Definition { inputs: inputs.len(), outputs: definition.outputs.max(1), ..definition };
+        let wrong = |e: &dyn fmt::Display| ShapeError::new(format!("{}: {e}", definition.op_type));
+        let operator =
+            super::operator(&definition).map_err(|e| ShapeError { unsupported: e.unsupported(), ..wrong(&e) })?;
+        let facts: Option<Vec<_>> =
+            inputs.iter().map(|input| input.map_or(Some(None), |id| self.graph.fact(id).map(Some))).collect();
+        let facts = facts.map(|facts| operator.infer(&facts)).transpose()?.unwrap_or_default();
+        let name = format!("{}_{}", definition.op_type, self.graph.nodes.len());
+        let outputs: Vec<_> = (0..definition.outputs)
+            .map(|i| self.graph.add_value(format!("{name}_{i}"), facts.get(i).cloned()))
+            .collect();
+        let (inputs, given) = (inputs.to_vec(), outputs.iter().copied().map(Some).collect());
+        self.graph.nodes.push(Node { name, operator, inputs, outputs: given });
+        Ok(outputs)
+    }
+
+    /// The value under another shape: 0 keeps a dimension, -1 is what remains.
+    ///
+    /// # Errors
+    /// If it does not have it.
+    pub fn reshape(&mut self, x: ValueId, shape: impl Into<Vec<i64>>) -> Result<ValueId, ShapeError> {
+        let shape = self.integers(shape);
+        self.apply("Reshape", &[x, shape])
+    }
+
+    /// The value in another element type, itself if it has that.
+    ///
+    /// # Errors
+    /// If nothing is known of it.
+    pub fn cast_like(&mut self, x: ValueId, like: ValueId) -> Result<ValueId, ShapeError> {
+        if self.fact(x)?.element_type == self.fact(like)?.element_type {
+            return Ok(x);
+        }
+        self.apply("CastLike", &[x, like])
+    }
+}
+
+impl Operator for Composite {
+    fn name(&self) -> &str {
+        &self.definition.op_type
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let graph = self.graph(inputs)?;
+        Ok(graph.outputs.iter().map_while(|&id| graph.fact(id).cloned()).collect())
+    }
+
+    fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let facts: Vec<_> = (0..inputs.len()).map(|i| inputs.optional(i).map(|t| Fact::constant(t.clone()))).collect();
+        let graph = self.graph(&facts.iter().map(Option::as_ref).collect::<Vec<_>>())?;
+        let mut values: Vec<Option<Value>> =
+            graph.values.iter().map(|v| v.fact.as_ref()?.constant.clone().map(Value::Tensor)).collect();
+        for node in &graph.nodes {
+            let given: Vec<Option<&Value>> =
+                node.inputs.iter().map(|id| id.and_then(|id| values[id.0].as_ref())).collect();
+            let outputs = node.operator.evaluate(context, Inputs(&given))?;
+            for (id, value) in node.outputs.iter().zip(outputs) {
+                if let Some(id) = id {
+                    values[id.0] = Some(value);
+                }
+            }
+        }
+        let missing = || ShapeError::new("an output was not computed").into();
+        graph.outputs.iter().map(|id| values[id.0].clone().ok_or_else(missing)).collect()
+    }
+
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        self.graph(inputs).map(Some)
+    }
+
+    fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {
+        let Ok(graph) = self.graph(inputs) else { return 0.0 };
+        let fact = |id: &Option<ValueId>| id.and_then(|id| graph.fact(id));
+        let work = |node: &Node| {
+            let inputs: Vec<_> = node.inputs.iter().map(fact).collect();
+            let outputs: Vec<_> = node.outputs.iter().filter_map(fact).cloned().collect();
+            node.operator.work(&inputs, &outputs)
+        };
+        graph.nodes.iter().map(work).sum()
+    }
+}
+
+impl Composite {
+    /// The nodes for such inputs. Each output is computed by a node of its own, and no input is one.
+    fn graph(&self, facts: &[Option<&Fact>]) -> Result<Graph, ShapeError> {
+        let mut recipe = Recipe::default();
+        let mut inputs = vec![];
+        for (i, fact) in facts.iter().enumerate() {
+            inputs.push(fact.map(|fact| recipe.graph.add_value(format!("input_{i}"), Some(fact.clone()))));
+        }
+        recipe.graph.inputs = inputs.iter().flatten().copied().collect();
+        let outputs = (self.build)(&self.definition, &mut recipe, &inputs)?;
+        for id in outputs.into_iter().take(self.definition.outputs.max(1)) {
+            // An output that is left out is empty; nobody reads it.
+            let id = match id {
+                Some(id) => id,
+                None => recipe
+                    .constant(Tensor::zeros(ElementType::F32, vec![0]).map_err(|e| ShapeError::new(e.to_string()))?),
+            };
+            let own = recipe.apply("Identity", &[id])?;
+            recipe.graph.outputs.push(own);
+        }
+        Ok(recipe.graph)
+    }
+}

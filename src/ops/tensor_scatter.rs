@@ -1,0 +1,186 @@
+//! TensorScatter (ONNX opset 24): a cache of keys or values, with new ones written at each batch's own place.
+
+use std::sync::Arc;
+
+use crate::graph::{
+    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::tensor::shape::{axis, elements};
+use crate::tensor::{ElementType, Tensor};
+
+/// Invocations of a workgroup.
+const WORKGROUP: u32 = 64;
+
+/// Writes an update into a cache. Inputs: the cache `[batch, …, size, …]`, the update `[batch, …, length, …]`, and for each
+/// batch the place where it begins (0 where there is no such input).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorScatter {
+    axis: i64,
+    /// Places beyond the end go on at the beginning.
+    circular: bool,
+}
+
+pub(super) fn make(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    let circular = match d.string("mode")?.as_deref() {
+        None | Some("linear") => false,
+        Some("circular") => true,
+        Some(other) => {
+            return Err(DefinitionError::Value("mode", format!("is '{other}'; there are linear and circular")));
+        }
+    };
+    Ok(Arc::new(TensorScatter { axis: d.int("axis")?.unwrap_or(-2), circular }))
+}
+
+impl TensorScatter {
+    fn axis(&self, rank: usize) -> Result<usize, ShapeError> {
+        let at = axis(self.axis, rank).filter(|&at| at > 0);
+        at.ok_or_else(|| ShapeError::new(format!("axis {} is none of the {rank} behind the batch", self.axis)))
+    }
+}
+
+impl Operator for TensorScatter {
+    fn name(&self) -> &str {
+        "TensorScatter"
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let (x, update) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
+        let at = self.axis(x.rank())?;
+        let fits = |(i, (own, new)): (usize, (&crate::graph::Dim, &crate::graph::Dim))| {
+            own.known().zip(new.known()).is_none_or(|(own, new)| if i == at { new <= own } else { own == new })
+        };
+        if update.element_type != x.element_type
+            || update.rank() != x.rank()
+            || !x.shape.iter().zip(&update.shape).enumerate().all(fits)
+        {
+            return Err(ShapeError::new(format!("{update} does not fit into {x} along axis {at}")));
+        }
+        if let Some(starts) = Fact::optional(inputs, 2) {
+            let fits =
+                matches!(starts.shape.as_slice(), [n] if n.known().zip(x.shape[0].known()).is_none_or(|(a, b)| a == b));
+            if !fits || !matches!(starts.element_type, ElementType::I64 | ElementType::I32) {
+                return Err(ShapeError::new(format!("the places {starts} are not one for each batch of {x}")));
+            }
+        }
+        Ok(vec![x.without_content()])
+    }
+
+    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let (x, update) = (inputs.tensor(0)?, inputs.tensor(1)?);
+        let at = self.axis(x.rank())?;
+        let (size, length) = (x.shape()[at], update.shape().get(at).copied().unwrap_or(0));
+        let bytes = x.element_type().size();
+        let inner: usize = x.shape()[at + 1..].iter().product::<usize>() * bytes;
+        let before: usize = x.shape()[1..at].iter().product();
+        let batches = x.shape()[0];
+        let starts = inputs.integers(2)?.unwrap_or_else(|| vec![0; batches]);
+        if starts.len() != batches || length > size || update.bytes().len() != batches * before * length * inner {
+            return Err(ShapeError::new("cache, update and places do not belong together").into());
+        }
+        let mut all = x.bytes().to_vec();
+        for (batch, &start) in starts.iter().enumerate() {
+            let start = if self.circular && size > 0 {
+                start.rem_euclid(i64::try_from(size).unwrap_or(i64::MAX))
+            } else {
+                start
+            };
+            let last = if self.circular { size } else { size - length };
+            let start = usize::try_from(start).ok().filter(|&start| start <= last);
+            let start = start.ok_or_else(|| ShapeError::new("an update reaches beyond the cache"))?;
+            for row in batch * before..(batch + 1) * before {
+                for s in 0..length {
+                    let to = (row * size + (start + s) % size.max(1)) * inner;
+                    let from = (row * length + s) * inner;
+                    all[to..to + inner].copy_from_slice(&update.bytes()[from..from + inner]);
+                }
+            }
+        }
+        Ok(vec![Tensor::from_bytes(x.element_type(), x.shape().to_vec(), all.into())?.into()])
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let (shape, update) = (request.shape(0)?, request.shape(1)?);
+        let at = self.axis(shape.len()).map_err(|e| e.to_string())?;
+        let count = elements(&shape).filter(|&n| i32::try_from(n).is_ok());
+        let count = count.ok_or("it has more elements than a shader can count")?;
+        let wants = vec![Want::In(Layout::Linear); request.inputs.len()];
+        let candidate = Candidate::new("elements", wants, vec![Layout::Linear]);
+        if count == 0 {
+            return Ok(vec![candidate]);
+        }
+        let starts = request.optional(2).is_some();
+        let kernel = Kernel::of("shape/tensor_scatter.wgsl")
+            .define("WORKGROUP", WORKGROUP)
+            .define("STARTS", starts)
+            .define("CIRCULAR", self.circular);
+        let mut dispatch = Dispatch::of(kernel);
+        for i in 0..if starts { 3 } else { 2 } {
+            dispatch = dispatch.bind(Binding::Input(i), request.storage(i)?);
+        }
+        let units = count.div_ceil(4);
+        let inner: usize = shape[at + 1..].iter().product();
+        let dispatch = dispatch
+            .bind(Binding::Output(0), request.output_storage(0)?)
+            .param("units", units)
+            .param("elements", count)
+            .param("size", shape[at])
+            .param("length", update[at])
+            .param("inner", inner)
+            .param("batch", shape[1..].iter().product::<usize>())
+            .linear(units as u64, WORKGROUP, request.device);
+        Ok(vec![candidate.dispatch(dispatch).cost(10.0 * count as f64, 8.0 * count as f64)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{Input, Tolerance, try_check};
+
+    #[test]
+    fn places_go_on_at_the_beginning() {
+        let x = Value::from(Tensor::new([1, 3, 1], vec![1f32, 2.0, 3.0]).unwrap());
+        let update = Value::from(Tensor::new([1, 2, 1], vec![8f32, 9.0]).unwrap());
+        let run = |mode: &str, start: i64| {
+            let start = Value::from(Tensor::vector(vec![start]));
+            let operator = make(&Definition::new("").attribute("mode", mode)).unwrap();
+            operator.evaluate(&mut Context::default(), Inputs(&[Some(&x), Some(&update), Some(&start)]))
+        };
+        let tensor = |v: [f32; 3]| Value::from(Tensor::new([1, 3, 1], v.to_vec()).unwrap());
+        assert_eq!(run("linear", 1).unwrap(), [tensor([1.0, 8.0, 9.0])]);
+        assert_eq!(run("circular", 2).unwrap(), [tensor([9.0, 2.0, 8.0])]);
+        assert_eq!(run("circular", -1).unwrap(), [tensor([9.0, 2.0, 8.0])]);
+        assert!(run("linear", 2).is_err() && run("linear", -1).is_err());
+        assert!(make(&Definition::new("").attribute("mode", "square")).is_err());
+        let fact = Fact::new(ElementType::F32, [2usize, 3]);
+        assert!(TensorScatter { axis: 0, circular: false }.infer(&[Some(&fact), Some(&fact)]).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        #[test]
+        fn gpu_and_reference_agree(
+            shape in prop::collection::vec(prop::sample::select(vec![1usize, 2, 3, 5]), 2..5), at in any::<prop::sample::Index>(),
+            length in 0usize..6, starts in prop::option::of(0i32..9), circular: bool,
+        ) {
+            let at = 1 + at.index(shape.len() - 1);
+            let mut part = shape.clone();
+            part[at] = part[at].min(length);
+            let free = shape[at] - part[at];
+            let numbers = |shape: &[usize], from: f32| {
+                Tensor::new(shape, (0..shape.iter().product()).map(|i| from + i as f32).collect()).unwrap()
+            };
+            let mut inputs = vec![Input::Run(numbers(&shape, 0.0)), Input::Run(numbers(&part, 1000.0))];
+            if let Some(start) = starts {
+                let own = |b: i32| if circular { start - 4 * b } else { (start + b) % (free as i32 + 1) };
+                inputs.push(Input::Run(Tensor::vector((0..shape[0] as i32).map(own).collect())));
+            }
+            let operator = TensorScatter { axis: at as i64, circular };
+            try_check(&operator, &inputs, Tolerance::EXACT).map_err(TestCaseError::fail)?;
+        }
+    }
+}
