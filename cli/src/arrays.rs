@@ -93,8 +93,48 @@ fn write_tensor(writer: impl Write, tensor: &Tensor) -> io::Result<()> {
             let data = tensor.as_slice::<Truth>().map_err(|e| invalid(e.to_string()))?;
             write_elements(writer, tensor.shape(), data.iter().map(|&t| bool::from(t)))
         }
-        other => Err(invalid(format!("NumPy has no {other}"))),
+        ElementType::I16 => typed::<i16>(writer, tensor),
+        ElementType::U16 => typed::<u16>(writer, tensor),
+        ElementType::U32 => typed::<u32>(writer, tensor),
+        ElementType::U64 => typed::<u64>(writer, tensor),
+        ElementType::String => write_texts(writer, tensor),
+        // NumPy has none of the other types: their numbers are exact in one that it has.
+        other => {
+            let wider = numpy_type(other);
+            let numbers = Tensor::from_f64(wider, tensor.shape(), tensor.to_f64());
+            write_tensor(writer, &numbers.map_err(|e| invalid(e.to_string()))?)
+        }
     }
+}
+
+/// The type of NumPy's that holds the numbers of one that it does not have; others as they are.
+pub const fn numpy_type(element_type: ElementType) -> ElementType {
+    match element_type {
+        ElementType::I4 => ElementType::I8,
+        ElementType::U4 => ElementType::U8,
+        ElementType::BF16
+        | ElementType::F8E4M3FN
+        | ElementType::F8E4M3FNUZ
+        | ElementType::F8E5M2
+        | ElementType::F8E5M2FNUZ
+        | ElementType::F8E8M0
+        | ElementType::F4E2M1 => ElementType::F32,
+        other => other,
+    }
+}
+
+/// Texts, each as long as the longest, as NumPy has them.
+fn write_texts(writer: impl Write, tensor: &Tensor) -> io::Result<()> {
+    let texts = tensor.strings().map_err(|e| invalid(e.to_string()))?;
+    let longest = texts.iter().map(|text| text.chars().count()).max().unwrap_or_default().max(1);
+    let dtype =
+        DType::Plain(format!("<U{longest}").parse().map_err(|_| invalid("NumPy has no such texts".to_owned()))?);
+    let shape: Vec<u64> = tensor.shape().iter().map(|&d| d as u64).collect();
+    let mut array = npyz::WriteOptions::<str>::new().dtype(dtype).shape(&shape).writer(writer).begin_nd()?;
+    for text in texts {
+        array.push(text.as_str())?;
+    }
+    array.finish()
 }
 
 fn write_elements<T: npyz::AutoSerialize>(
@@ -129,15 +169,21 @@ fn tensor<R: Read>(array: NpyFile<R>) -> io::Result<Tensor> {
         (TypeChar::Int, 8) => typed::<i64, _>(shape, array),
         (TypeChar::Int, 4) => typed::<i32, _>(shape, array),
         (TypeChar::Int, 1) => typed::<i8, _>(shape, array),
+        (TypeChar::Int, 2) => typed::<i16, _>(shape, array),
+        (TypeChar::Uint, 8) => typed::<u64, _>(shape, array),
+        (TypeChar::Uint, 4) => typed::<u32, _>(shape, array),
+        (TypeChar::Uint, 2) => typed::<u16, _>(shape, array),
         (TypeChar::Uint, 1) => typed::<u8, _>(shape, array),
+        (TypeChar::UnicodeStr, _) => {
+            let texts: io::Result<Vec<String>> = array.data::<String>().map_err(|e| invalid(e.to_string()))?.collect();
+            Tensor::from_strings(shape, texts?).map_err(|e| invalid(e.to_string()))
+        }
         (TypeChar::Bool, _) => {
             let elements: io::Result<Vec<Truth>> =
                 array.data::<bool>().map_err(|e| invalid(e.to_string()))?.map(|e| e.map(Truth::from)).collect();
             Tensor::new(shape, elements?).map_err(|e| invalid(e.to_string()))
         }
-        _ => Err(invalid(format!(
-            "its type {plain} is none of float16, float32, float64, int8, int32, int64, uint8, bool"
-        ))),
+        _ => Err(invalid(format!("its type {plain} is none of NumPy's floats, integers, bool and str"))),
     }
 }
 
@@ -169,6 +215,9 @@ mod tests {
             ("byte".to_owned(), Tensor::vector(vec![-8i8])),
             ("unsigned".to_owned(), Tensor::vector(vec![200u8])),
             ("truth".to_owned(), Tensor::vector(vec![Truth(1), Truth(0)])),
+            ("short".to_owned(), Tensor::vector(vec![i16::MIN])),
+            ("unsigned_long".to_owned(), Tensor::vector(vec![u64::MAX])),
+            ("texts".to_owned(), Tensor::from_strings([2], vec!["a".to_owned(), "größer".to_owned()]).unwrap()),
             ("empty".to_owned(), Tensor::new([0, 4], Vec::<f32>::new()).unwrap()),
         ];
         let mut file = io::Cursor::new(vec![]);

@@ -71,7 +71,9 @@ impl Inputs {
         let mut made = vec![];
         for port in model.inputs() {
             if let Some(at) = given.iter().position(|(name, _)| name == port.name) {
-                tensors.push(given.swap_remove(at));
+                let (name, tensor) = given.swap_remove(at);
+                let tensor = narrowed(&name, tensor, port.fact)?;
+                tensors.push((name, tensor));
                 continue;
             }
             let Some(fact) = port.fact else {
@@ -159,6 +161,21 @@ fn read(name: &str, path: &Path, fact: Option<&Fact>, known: Option<&Known>, pre
     }
 }
 
+/// What NumPy has no type for comes in a wider one, and must be exact in its own.
+fn narrowed(name: &str, tensor: Tensor, fact: Option<&Fact>) -> Outcome<Tensor> {
+    let Some(wanted) = fact.map(|fact| fact.element_type) else { return Ok(tensor) };
+    if wanted == tensor.element_type() || arrays::numpy_type(wanted) != tensor.element_type() {
+        return Ok(tensor);
+    }
+    let numbers = tensor.to_f64();
+    let narrow = Tensor::from_f64(wanted, tensor.shape(), numbers.clone())?;
+    let same = |(a, b): (&f64, &f64)| a == b || (a.is_nan() && b.is_nan());
+    match numbers.iter().zip(&narrow.to_f64()).all(same) {
+        true => Ok(narrow),
+        false => Err(Failure::input(format!("input '{name}' has numbers that are none of {wanted}"))),
+    }
+}
+
 /// Symbols take the sizes that a given tensor has.
 fn bind(fact: Option<&Fact>, shape: &[usize], bindings: &mut Bindings) {
     for (dim, &size) in fact.iter().flat_map(|fact| &fact.shape).zip(shape) {
@@ -213,5 +230,15 @@ mod tests {
         assert!(split("x.npy", &names).is_err());
         // A name that there is not is named later, with the ones that there are.
         assert_eq!(split("d=x.npy", &names).unwrap(), ("d", "x.npy".into()));
+    }
+
+    #[test]
+    fn what_numpy_has_no_type_for_comes_in_a_wider_one() {
+        let fact = Fact::new(rimlight::ElementType::I4, [2usize]);
+        let exact = narrowed("x", Tensor::vector(vec![-8i8, 7]), Some(&fact)).unwrap();
+        assert_eq!((exact.element_type(), exact.to_f64()), (rimlight::ElementType::I4, vec![-8.0, 7.0]));
+        assert!(narrowed("x", Tensor::vector(vec![8i8, 7]), Some(&fact)).is_err());
+        // What does not fit in any way is refused by the session, which names both types.
+        assert_eq!(narrowed("x", Tensor::vector(vec![1f32]), Some(&fact)).unwrap().to_f64(), [1.0]);
     }
 }

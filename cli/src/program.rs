@@ -52,6 +52,11 @@ const fn element(element_type: ElementType) -> (&'static str, &'static str) {
         ElementType::I8 => ("i8", "0"),
         ElementType::U8 => ("u8", "0"),
         ElementType::Bool => ("rimlight::tensor::Truth", "rimlight::tensor::Truth(0)"),
+        ElementType::I16 => ("i16", "0"),
+        ElementType::U16 => ("u16", "0"),
+        ElementType::U32 => ("u32", "0"),
+        ElementType::U64 => ("u64", "0"),
+        ElementType::BF16 => ("half::bf16", "half::bf16::ZERO"),
         _ => ("f32", "0.0"),
     }
 }

@@ -46,7 +46,12 @@ impl Random {
             ElementType::I8 => Tensor::new(shape, n.map(|_| (self.next() >> 56) as i8).collect()),
             ElementType::U8 => Tensor::new(shape, n.map(|_| (self.next() >> 56) as u8).collect()),
             ElementType::Bool => Tensor::new(shape, n.map(|_| Truth((self.next() >> 63) as u8)).collect()),
-            _ => Tensor::zeros(element_type, shape),
+            ElementType::String => Tensor::zeros(element_type, shape),
+            other => {
+                let float = other.is_float();
+                let numbers = n.map(|_| if float { self.unit().into() } else { (self.next() >> 61) as f64 });
+                Tensor::from_f64(other, shape, numbers.collect())
+            }
         }
     }
 }
