@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use super::generate::generated;
+use super::remap::element_bits;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
+use crate::kernel::Candidates;
 use crate::tensor::Tensor;
 
 /// A tensor that stands in the model.
@@ -94,6 +97,11 @@ impl Operator for ConstantOfShape {
     fn work(&self, _: &[Option<&Fact>], _: &[Fact]) -> f64 {
         0.0
     }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let bits = element_bits(&self.0).ok_or("its value does not fit 32 bits")?;
+        generated(request, "y_unit(bitcast<y_element>(params.a))", [bits, 0])
+    }
 }
 
 #[cfg(test)]
@@ -132,5 +140,23 @@ mod tests {
         assert!(run(vec![1 << 20, 1 << 20]).is_err());
         let fact = operator.infer(&[Some(&Fact::dims(vec![Dim::symbol("n"), Dim::Known(2)]))]).unwrap();
         assert_eq!((fact[0].element_type, fact[0].to_string().as_str()), (ElementType::I32, "i32[n, 2]"));
+    }
+
+    #[test]
+    fn kernels_fill() {
+        use crate::testing::{Input, Tolerance, check};
+        let values = [
+            Tensor::vector(vec![1.5f32]),
+            Tensor::vector(vec![-3i32]),
+            Tensor::vector(vec![250u8]),
+            Tensor::vector(vec![half::f16::from_f32(0.25)]),
+            Tensor::vector(vec![crate::tensor::Truth::from(true)]),
+        ];
+        for value in values {
+            for shape in [vec![], vec![3i64, 5], vec![0, 2], vec![8]] {
+                let shape = Input::Constant(Tensor::vector(shape));
+                check(&ConstantOfShape(value.clone()), &[shape], Tolerance::EXACT);
+            }
+        }
     }
 }

@@ -1,13 +1,15 @@
-//! GatherElements and GatherND (ONNX opsets 11 to 13): single elements, or slices, by their indices. On the host.
+//! GatherElements and GatherND (ONNX opsets 11 to 13): single elements, or slices, by their indices.
 
 use std::sync::Arc;
 
 use super::gather::from_front;
+use super::strided::{NAMES, Strided, WORKGROUP, kernel_rank, signed_strides};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::tensor::Tensor;
-use crate::tensor::shape::{axis, strides};
+use crate::tensor::shape::{axis, elements, strides};
 
 /// Elements by their indices.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +39,77 @@ fn shape_nd<T: Clone>(shared: usize, x: &[T], index: &[T], taken: usize) -> Resu
         )));
     }
     Ok([head, &x[shared + taken..]].concat())
+}
+
+/// The number of elements of a shape, if a kernel can count them in an `i32`.
+pub(super) fn countable(shape: &[usize]) -> Result<usize, String> {
+    elements(shape).filter(|&n| i32::try_from(n).is_ok()).ok_or_else(|| "it is too large".to_owned())
+}
+
+/// Adds the lengths and strides of the dimensions that the indices of a tuple count.
+pub(super) fn tuple_params(mut dispatch: Dispatch, lengths: &[usize], steps: &[usize]) -> Dispatch {
+    for ((length, step), (&n, &s)) in TUPLE.iter().zip(lengths.iter().zip(steps)) {
+        dispatch = dispatch.param(length, n).param(step, s);
+    }
+    dispatch
+}
+
+/// The longest tuple of indices that kernels take.
+pub(super) const LONGEST_TUPLE: usize = TUPLE.len();
+
+const TUPLE: [(&str, &str); 8] = [
+    ("length0", "step0"),
+    ("length1", "step1"),
+    ("length2", "step2"),
+    ("length3", "step3"),
+    ("length4", "step4"),
+    ("length5", "step5"),
+    ("length6", "step6"),
+    ("length7", "step7"),
+];
+
+impl GatherElements {
+    fn along(at: usize, x: &[usize], index: &[usize]) -> Result<Dispatch, String> {
+        let own = signed_strides(x);
+        let mut beside = own.clone();
+        beside[at] = 0;
+        let merged = Strided { dims: index.to_vec(), strides: beside, base: 0 }.merged();
+        let rank = kernel_rank(merged.dims.len())?;
+        let count = countable(index)?;
+        let kernel = Kernel::of("index/gather_elements.wgsl").define("WORKGROUP", WORKGROUP);
+        let mut dispatch = Dispatch::of(kernel.define("RANK", rank as i64))
+            .param("units", count.div_ceil(4))
+            .param("elements", count)
+            .param("length", x[at])
+            .param("step", strides(x)[at]);
+        let mut inner = merged.dims.iter().zip(&merged.strides).rev();
+        for names in &NAMES[..rank] {
+            let (&n, &step) = inner.next().unwrap_or((&1, &0));
+            dispatch = dispatch.param(names.0, n).param(names.1, usize::try_from(step).unwrap_or(0));
+        }
+        Ok(dispatch)
+    }
+
+    fn nd(shared: usize, x: &[usize], index: &[usize]) -> Result<Dispatch, String> {
+        let taken = index.last().copied().unwrap_or(0);
+        if !(1..=LONGEST_TUPLE).contains(&taken) {
+            return Err(format!("its kernel takes 1 to {LONGEST_TUPLE} indices of one element, not {taken}"));
+        }
+        let (batch, slice) = (countable(&x[shared..])?, countable(&x[shared + taken..])?);
+        let tuples = countable(&index[..index.len() - 1])?;
+        let count = countable(&[tuples, slice])?;
+        let whole = slice % 4 == 0;
+        let unit = if whole { 4 } else { 1 };
+        let kernel = Kernel::of("index/gather_nd.wgsl").define("WORKGROUP", WORKGROUP).define("TAKEN", taken as i64);
+        let dispatch = Dispatch::of(kernel.define("WHOLE", whole))
+            .param("units", count.div_ceil(4))
+            .param("elements", count / unit)
+            .param("slice", slice / unit)
+            .param("each", index[shared..index.len() - 1].iter().product::<usize>())
+            .param("batch", batch / unit);
+        let steps: Vec<usize> = strides(x)[shared..shared + taken].iter().map(|s| s / unit).collect();
+        Ok(tuple_params(dispatch, &x[shared..shared + taken], &steps))
+    }
 }
 
 impl Operator for GatherElements {
@@ -115,11 +188,40 @@ impl Operator for GatherElements {
             }
         }
     }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let (from, indices, to) = (request.storage(0)?, request.storage(1)?, request.output_storage(0)?);
+        let (x, index, result) = (request.shape(0)?, request.shape(1)?, request.output_shape(0)?);
+        let candidate = Candidate::new("gather", vec![Want::In(Layout::Linear); 2], vec![Layout::Linear]);
+        let count = countable(&result)?;
+        if count == 0 {
+            return Ok(vec![candidate]);
+        }
+        if countable(&x)? == 0 {
+            return Err("its input is empty, its output is not".to_owned());
+        }
+        countable(&index)?;
+        let dispatch = match self {
+            Self::Along(at) => Self::along(axis(*at, x.len()).ok_or("its axis is out of range")?, &x, &index)?,
+            Self::Nd(shared) => Self::nd(*shared, &x, &index)?,
+        };
+        let dispatch = dispatch
+            .bind(Binding::Input(0), from)
+            .bind(Binding::Input(1), indices)
+            .bind(Binding::Output(0), to)
+            .linear(count.div_ceil(4) as u64, WORKGROUP, request.device);
+        let bytes = count as f64 / 4.0 * to.unit_bytes() as f64;
+        Ok(vec![candidate.cost(0.0, bytes * 5.0).dispatch(dispatch)])
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::tensor::ElementType;
+    use crate::testing::{Input, Tolerance, try_check};
 
     fn run(operator: &GatherElements, x: Tensor, index: Tensor) -> Result<Value, EvaluateError> {
         let values = [Value::from(x), Value::from(index)];
@@ -156,5 +258,56 @@ mod tests {
         assert!(run(&GatherElements::Nd(0), x.clone(), tensor(&[1, 3], &[0, 0, 0])).is_err());
         assert!(run(&GatherElements::Nd(1), x.clone(), tensor(&[1], &[0])).is_err());
         assert!(run(&GatherElements::Nd(usize::MAX), x, tensor(&[1], &[0])).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn kernels_along_an_axis_agree(
+            shape in prop::collection::vec(prop::sample::select(vec![1usize, 2, 3, 4, 5, 7]), 1..6),
+            at in any::<prop::sample::Index>(), length in 0usize..6, shrink in any::<bool>(),
+            seed in any::<u32>(), halves in any::<bool>(),
+        ) {
+            let at = at.index(shape.len());
+            let size = shape[at];
+            // The indices may leave out what comes last along the other axes.
+            let mut index: Vec<usize> = shape.iter().map(|&n| if shrink { n.div_ceil(2) } else { n }).collect();
+            index[at] = length;
+            let indices = numbers(&index, seed, size);
+            let element_type = if halves { ElementType::F16 } else { ElementType::F32 };
+            let x = Tensor::from_f64(element_type, shape.clone(), (0..shape.iter().product()).map(|i: usize| i as f64).collect());
+            let inputs = [Input::Run(x.unwrap()), Input::Run(indices)];
+            try_check(&GatherElements::Along(at as i64), &inputs, Tolerance::EXACT).map_err(TestCaseError::fail)?;
+        }
+
+        #[test]
+        fn kernels_of_tuples_agree(
+            shape in prop::collection::vec(prop::sample::select(vec![1usize, 2, 3, 4, 8]), 1..6),
+            tuples in prop::collection::vec(prop::sample::select(vec![0usize, 1, 2, 3, 5]), 0..3),
+            shared in 0usize..3, taken in 1usize..4, seed in any::<u32>(),
+        ) {
+            let shared = shared.min(shape.len() - 1);
+            let taken = taken.min(shape.len() - shared);
+            let mut index = shape[..shared].to_vec();
+            index.extend_from_slice(&tuples);
+            index.push(taken);
+            let n: usize = index.iter().product();
+            let place = |i: usize| {
+                let size = shape[shared + i % taken] as i32;
+                ((i as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) as i32 % (2 * size) - size
+            };
+            let indices = Tensor::new(index, (0..n).map(place).collect()).unwrap();
+            let x = Tensor::new(shape.clone(), (0..shape.iter().product()).map(|i: usize| i as i32).collect()).unwrap();
+            let inputs = [Input::Run(x), Input::Run(indices)];
+            try_check(&GatherElements::Nd(shared), &inputs, Tolerance::EXACT).map_err(TestCaseError::fail)?;
+        }
+    }
+
+    /// Indices of `size` elements, some counted from the back.
+    fn numbers(shape: &[usize], seed: u32, size: usize) -> Tensor {
+        let size = size as i32;
+        let place = |i: u32| (i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) as i32 % (2 * size) - size;
+        Tensor::new(shape.to_vec(), (0..shape.iter().product::<usize>() as u32).map(place).collect()).unwrap()
     }
 }

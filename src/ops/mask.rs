@@ -1,10 +1,14 @@
-//! Tensors of zeros and values by their places: EyeLike, Trilu and OneHot (ONNX opsets 9 to 22). On the host.
+//! Tensors of zeros and values by their places: EyeLike, Trilu and OneHot (ONNX opsets 9 to 22).
 
 use std::sync::Arc;
 
+use super::gather_elements::countable;
+use super::generate::generated;
+use super::strided::WORKGROUP;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::tensor::shape::{axis, elements};
 use crate::tensor::{ElementType, Number, Tensor, with_number};
 
@@ -33,20 +37,12 @@ pub enum Mask {
 pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
     Ok(Arc::new(match d.op_type.as_str() {
         "EyeLike" => {
-            let element_type = match d.int("dtype")? {
-                None => None,
-                Some(1) => Some(ElementType::F32),
-                Some(2) => Some(ElementType::U8),
-                Some(3) => Some(ElementType::I8),
-                Some(6) => Some(ElementType::I32),
-                Some(7) => Some(ElementType::I64),
-                Some(9) => Some(ElementType::Bool),
-                Some(10) => Some(ElementType::F16),
-                Some(11) => Some(ElementType::F64),
-                Some(other) => {
-                    return Err(DefinitionError::Unsupported(format!("element type {other} is not supported")));
-                }
+            let named = |number| {
+                let element_type = ElementType::from_data_type(number).filter(|&t| t != ElementType::String);
+                element_type
+                    .ok_or_else(|| DefinitionError::Value("dtype", format!("is {number}, which is no number's")))
             };
+            let element_type = d.int("dtype")?.map(named).transpose()?;
             Mask::Eye { diagonal: d.int("k")?.unwrap_or(0), element_type }
         }
         "Trilu" => Mask::Triangle { upper: d.flag("upper", true)? },
@@ -125,6 +121,63 @@ impl Mask {
     }
 }
 
+impl Mask {
+    fn triangle_kernel(upper: bool, request: &Request<'_>) -> Candidates {
+        let (from, to) = (request.storage(0)?, request.output_storage(0)?);
+        let shape = request.shape(0)?;
+        let count = countable(&shape)?;
+        let &[.., rows, columns] = shape.as_slice() else { return Err("it takes a matrix".to_owned()) };
+        let diagonal = match request.optional(1) {
+            None => 0,
+            Some(k) => k.fact.integers().ok_or("its diagonal is computed at run time")?.first().copied().unwrap_or(0),
+        };
+        let mut wants = vec![Want::Nothing; request.inputs.len()];
+        wants[0] = Want::In(Layout::Linear);
+        let candidate = Candidate::new("triangle", wants, vec![Layout::Linear]);
+        if count == 0 {
+            return Ok(vec![candidate]);
+        }
+        // Beyond the matrix all diagonals are alike.
+        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        let diagonal = i32::try_from(diagonal.clamp(-size(rows), size(columns))).map_err(|_| "it is too large")?;
+        let units = count.div_ceil(4);
+        let kernel = Kernel::of("shape/triangle.wgsl").define("WORKGROUP", WORKGROUP).define("UPPER", upper);
+        let dispatch = Dispatch::of(kernel)
+            .bind(Binding::Input(0), from)
+            .bind(Binding::Output(0), to)
+            .param("units", units)
+            .param("rows", rows)
+            .param("columns", columns)
+            .param("diagonal", diagonal)
+            .linear(units as u64, WORKGROUP, request.device);
+        Ok(vec![candidate.cost(0.0, 2.0 * units as f64 * to.unit_bytes() as f64).dispatch(dispatch).in_place(0)])
+    }
+
+    fn one_hot_kernel(at: i64, request: &Request<'_>) -> Candidates {
+        let (index, values, to) = (request.storage(0)?, request.storage(2)?, request.output_storage(0)?);
+        let shape = request.output_shape(0)?;
+        let at = Self::new_axis(at, request.shape(0)?.len()).map_err(|e| e.to_string())?;
+        let wants = vec![Want::In(Layout::Linear), Want::Nothing, Want::In(Layout::Linear)];
+        let candidate = Candidate::new("one hot", wants, vec![Layout::Linear]);
+        let count = countable(&shape)?;
+        if count == 0 {
+            return Ok(vec![candidate]);
+        }
+        let units = count.div_ceil(4);
+        let kernel = Kernel::of("index/one_hot.wgsl").define("WORKGROUP", WORKGROUP);
+        let dispatch = Dispatch::of(kernel)
+            .bind(Binding::Input(0), index)
+            .bind(Binding::Input(2), values)
+            .bind(Binding::Output(0), to)
+            .param("units", units)
+            .param("elements", count)
+            .param("depth", shape[at])
+            .param("inner", countable(&shape[at + 1..])?)
+            .linear(units as u64, WORKGROUP, request.device);
+        Ok(vec![candidate.cost(0.0, units as f64 * to.unit_bytes() as f64 * 2.0).dispatch(dispatch)])
+    }
+}
+
 impl Operator for Mask {
     fn name(&self) -> &str {
         match self {
@@ -181,11 +234,29 @@ impl Operator for Mask {
         };
         Ok(vec![y.into()])
     }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        match self {
+            Self::Eye { diagonal, .. } => {
+                let &[_, columns] = request.output_shape(0)?.as_slice() else {
+                    return Err("it takes a matrix".to_owned());
+                };
+                // Beyond the matrix all diagonals are alike.
+                let diagonal = i32::try_from((*diagonal).clamp(-(1 << 30), 1 << 30)).unwrap_or(0);
+                let columns = u32::try_from(columns).map_err(|_| "it is too large")?;
+                let value = "select(y_unit(), y_unit(1), vec4<i32>(e % params.a) == vec4<i32>(e / params.a) + bitcast<i32>(params.b))";
+                generated(request, value, [columns, diagonal.cast_unsigned()])
+            }
+            Self::Triangle { upper } => Self::triangle_kernel(*upper, request),
+            Self::OneHot { axis } => Self::one_hot_kernel(*axis, request),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Input, Tolerance, check};
 
     fn run(operator: &Mask, inputs: &[Tensor]) -> Result<Value, EvaluateError> {
         let values: Vec<Value> = inputs.iter().cloned().map(Value::from).collect();
@@ -228,5 +299,35 @@ mod tests {
         assert_eq!(hot(-1, 2).unwrap(), Tensor::new([3, 2], vec![9f32, 5., 5., 9., 5., 5.]).unwrap().into());
         assert_eq!(hot(0, 2).unwrap(), Tensor::new([2, 3], vec![9f32, 5., 5., 5., 9., 5.]).unwrap().into());
         assert!(hot(2, 2).is_err() && hot(-1, -1).is_err() && hot(-1, i64::MAX).is_err());
+    }
+
+    #[test]
+    fn kernels_agree() {
+        for (rows, columns) in [(0, 3), (1, 1), (2, 7), (5, 3), (4, 8)] {
+            let numbers: Vec<i32> = (1..=(rows * columns) as i32).collect();
+            let x = Tensor::new([rows, columns], numbers).unwrap();
+            let batch = Tensor::new([3, rows, columns], vec![7f32; 3 * rows * columns]).unwrap();
+            for k in [-9, -1, 0, 2, i64::MAX, i64::MIN] {
+                for element_type in [None, Some(ElementType::F32), Some(ElementType::Bool)] {
+                    check(&Mask::Eye { diagonal: k, element_type }, &[Input::Run(x.clone())], Tolerance::EXACT);
+                }
+                for (upper, x) in [(true, &x), (false, &x), (true, &batch), (false, &batch)] {
+                    let k = Input::Constant(Tensor::scalar(k));
+                    check(&Mask::Triangle { upper }, &[Input::Run(x.clone()), k], Tolerance::EXACT);
+                }
+            }
+        }
+        for shape in [vec![], vec![5], vec![2, 3], vec![2, 0], vec![3, 1, 4]] {
+            let n: usize = shape.iter().product();
+            let places: Vec<f64> = (0..n).map(|i| ((i * 7) % 13) as f64 - 6.0).collect();
+            for (depth, element_type) in [(1i64, ElementType::I32), (5, ElementType::F32), (4, ElementType::I8)] {
+                for axis in 0..=shape.len() as i64 {
+                    let index = Input::Run(Tensor::from_f64(element_type, shape.clone(), places.clone()).unwrap());
+                    let values = Input::Run(Tensor::vector(vec![-1f32, 3.0]));
+                    let inputs = [index, Input::Constant(Tensor::scalar(depth)), values];
+                    check(&Mask::OneHot { axis }, &inputs, Tolerance::EXACT);
+                }
+            }
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod depth_to_space;
 pub(crate) mod expand;
 mod gather;
 mod gather_elements;
+mod generate;
 mod identity;
 mod loss;
 mod mask;
@@ -41,6 +42,7 @@ mod rotary_embedding;
 mod scatter;
 pub mod select;
 mod shape;
+mod signal;
 pub(crate) mod slice;
 mod split;
 pub(crate) mod strided;
@@ -82,6 +84,7 @@ const REGISTRY: &[Entry] = &[
     ("", "BitwiseNot", 18, 1..=1, 1, unary::make),
     ("", "BitwiseOr", 18, 2..=2, 1, binary::make),
     ("", "BitwiseXor", 18, 2..=2, 1, binary::make),
+    ("", "BlackmanWindow", 17, 1..=1, 1, signal::window),
     ("", "Cast", 1, 1..=1, 1, cast::cast),
     ("", "CastLike", 15, 2..=2, 1, cast::cast),
     ("", "Ceil", 1, 1..=1, 1, unary::make),
@@ -94,7 +97,9 @@ const REGISTRY: &[Entry] = &[
     ("", "ConvTranspose", 1, 2..=3, 1, conv_transpose::conv_transpose),
     ("", "Cos", 7, 1..=1, 1, unary::make),
     ("", "Cosh", 9, 1..=1, 1, unary::make),
+    ("", "CumProd", 26, 2..=2, 1, cumulative_sum::from_definition),
     ("", "CumSum", 11, 2..=2, 1, cumulative_sum::from_definition),
+    ("", "DFT", 17, 1..=3, 1, signal::dft),
     ("", "DepthToSpace", 1, 1..=1, 1, depth_to_space::from_definition),
     ("", "DequantizeLinear", 10, 2..=3, 1, quantize::linear),
     ("", "Div", 1, 2..=2, 1, binary::make),
@@ -118,6 +123,8 @@ const REGISTRY: &[Entry] = &[
     ("", "GlobalMaxPool", 1, 1..=1, 1, pool::global),
     ("", "Greater", 1, 2..=2, 1, binary::make),
     ("", "GreaterOrEqual", 12, 2..=2, 1, binary::make),
+    ("", "HammingWindow", 17, 1..=1, 1, signal::window),
+    ("", "HannWindow", 17, 1..=1, 1, signal::window),
     ("", "HardSigmoid", 1, 1..=1, 1, unary::make),
     ("", "HardSwish", 14, 1..=1, 1, unary::make),
     ("", "Hardmax", 1, 1..=1, 1, norm::softmax::make),
@@ -137,6 +144,7 @@ const REGISTRY: &[Entry] = &[
     ("", "MaxPool", 1, 1..=1, 2, pool::pool),
     ("", "Mean", 1, 1..=MANY, 1, binary::variadic::make),
     ("", "MeanVarianceNormalization", 9, 1..=1, 1, norm::moments::make),
+    ("", "MelWeightMatrix", 17, 5..=5, 1, signal::mel_weight_matrix),
     ("", "Min", 1, 1..=MANY, 1, binary::variadic::make),
     ("", "Mish", 18, 1..=1, 1, unary::make),
     ("", "Mod", 10, 2..=2, 1, binary::make),
@@ -169,6 +177,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Resize", 10, 1..=4, 1, resize::from_definition),
     ("", "RotaryEmbedding", 23, 3..=4, 1, rotary_embedding::make),
     ("", "Round", 11, 1..=1, 1, unary::make),
+    ("", "STFT", 17, 2..=4, 1, signal::stft),
     ("", "Scatter", 9, 3..=3, 1, scatter::from_definition),
     ("", "ScatterElements", 11, 3..=3, 1, scatter::from_definition),
     ("", "ScatterND", 11, 3..=3, 1, scatter::from_definition),

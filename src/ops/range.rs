@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::generate::generated;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
+use crate::kernel::Candidates;
 use crate::tensor::{ElementType, Tensor};
 
 /// Evenly spaced numbers.
@@ -96,6 +98,29 @@ impl Operator for Range {
             _ => Tensor::vector(elements.collect::<Vec<f64>>()).into(),
         }])
     }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let constant = |i: usize| {
+            let constant = request.input(i)?.fact.constant.as_ref();
+            constant.ok_or_else(|| "its bounds are computed at run time".to_owned())
+        };
+        let (start, delta) = (constant(0)?, constant(2)?);
+        if let (Some(start), Some(delta)) = (number(start), number(delta)) {
+            #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+            let words = [start as f32, delta as f32].map(f32::to_bits);
+            let value =
+                "y_unit(fma(vec4<f32>(e), vec4<f32>(bitcast<f32>(params.b)), vec4<f32>(bitcast<f32>(params.a))))";
+            return generated(request, value, words);
+        }
+        let word = |t: &Tensor| {
+            let number = t.integers().and_then(|v| v.first().copied()).and_then(|v| i32::try_from(v).ok());
+            number.map(i32::cast_unsigned).ok_or_else(|| "its bounds do not fit 32 bits".to_owned())
+        };
+        // What no element passes fits if the limit does.
+        word(constant(1)?)?;
+        let value = "y_unit(vec4<i32>(e) * bitcast<i32>(params.b) + bitcast<i32>(params.a))";
+        generated(request, value, [word(start)?, word(delta)?])
+    }
 }
 
 #[cfg(test)]
@@ -125,5 +150,16 @@ mod tests {
         let scalar = |d: Dim| Fact { known: Some(vec![d]), ..Fact::new(ElementType::I64, Vec::<Dim>::new()) };
         let facts = [scalar(Dim::Known(0)), scalar(Dim::symbol("n")), scalar(Dim::Known(1))];
         assert_eq!(Range.infer(&facts.each_ref().map(Some)).unwrap()[0].to_string(), "i64[max(n, 0)]");
+    }
+
+    /// Steps are rounded once in an f32: the error is that of the largest element.
+    #[test]
+    fn kernels_agree() {
+        use crate::testing::{Input, Tolerance, check};
+        for [start, limit, delta] in [[0i32, 7, 1], [5, -6, -3], [3, 3, 1], [-1, 100, 9]] {
+            check(&Range, &[start, limit, delta].map(|v| Input::Constant(Tensor::scalar(v))), Tolerance::EXACT);
+            let floats = [start, limit, delta].map(|v| Input::Constant(Tensor::scalar(v as f32 * 0.3)));
+            check(&Range, &floats, Tolerance { absolute: 4e-6, relative: 2e-7 });
+        }
     }
 }

@@ -241,7 +241,7 @@ pub(super) fn cost(dispatch: &Dispatch, storage: Storage) -> f64 {
 }
 
 /// The number of dimensions that the kernel is compiled for: few pipelines serve all.
-fn kernel_rank(rank: usize) -> Result<usize, String> {
+pub(super) fn kernel_rank(rank: usize) -> Result<usize, String> {
     match rank {
         0..=4 => Ok(4),
         5..=6 => Ok(6),
@@ -256,7 +256,7 @@ pub(super) fn word(value: i64) -> Result<i32, String> {
 }
 
 /// The names of the parameters of each dimension, innermost first.
-const NAMES: [(&str, &str, &str, &str); 8] = [
+pub(super) const NAMES: [(&str, &str, &str, &str); 8] = [
     ("size0", "stride0", "from0", "to0"),
     ("size1", "stride1", "from1", "to1"),
     ("size2", "stride2", "from2", "to2"),

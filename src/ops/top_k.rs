@@ -1,13 +1,19 @@
-//! TopK (ONNX opsets 1, 10, 11, 24): the largest or smallest elements along an axis, and where they stand. On the host.
+//! TopK (ONNX opsets 1, 10, 11, 24): the largest or smallest elements along an axis, and where they stand.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::gather_elements::countable;
+use super::strided::WORKGROUP;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::axis;
 use crate::tensor::{ElementType, Tensor};
+
+/// Comparisons that a kernel may make: beyond these the host, which sorts, is sooner done.
+const COMPARISONS: f64 = 4e9;
 
 /// The first `k` elements along an axis by size. Equal ones keep their order; NaN is taken for the largest.
 #[derive(Debug, Clone, PartialEq)]
@@ -111,6 +117,61 @@ impl Operator for TopK {
             Tensor::from_bytes(x.element_type(), shape.clone(), bytes.into())?.into(),
             Tensor::new(shape, places)?.into(),
         ])
+    }
+
+    fn gives_indices(&self) -> bool {
+        true
+    }
+
+    /// The rank of each element is counted, then each result looks for its own: n² comparisons a lane, all at once.
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let x = request.input(0)?.fact;
+        // 64-bit integers, and unsigned ones of 32 bits, are not what a kernel reads them as.
+        if x.element_type.is_integer() && matches!(x.element_type.size(), 4 | 8) && x.element_type != ElementType::I32 {
+            return Err(format!("its kernel does not compare {}", x.element_type));
+        }
+        let (from, values, places) = (request.storage(0)?, request.output_storage(0)?, request.output_storage(1)?);
+        let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
+        let at = axis(self.axis, shape.len()).ok_or("its axis is out of range")?;
+        let (count, elements) = (countable(&result)?, countable(&shape)?);
+        let mut wants = vec![Want::Nothing; request.inputs.len()];
+        wants[0] = Want::In(Layout::Linear);
+        let mut candidate = Candidate::new("ranks", wants, vec![Layout::Linear; 2]);
+        if count == 0 {
+            return Ok(vec![candidate]);
+        }
+        let (length, inner) = (shape[at], countable(&shape[at + 1..])?);
+        let comparisons = (elements + count) as f64 * length as f64;
+        if comparisons > COMPARISONS {
+            return Err("its kernel would compare too many pairs of elements".to_owned());
+        }
+        let kernel = Kernel::of("index/ranks.wgsl")
+            .define("WORKGROUP", WORKGROUP)
+            .define("LARGEST", self.largest)
+            .define("FLOAT", from.is_float());
+        let units = elements.div_ceil(4);
+        candidate.scratch.push((units as u64, Storage::I32));
+        let ranks = Dispatch::of(kernel)
+            .bind(Binding::Input(0), from)
+            .bind(Binding::Scratch(0), Storage::I32)
+            .param("units", units)
+            .param("elements", elements)
+            .param("length", length)
+            .param("inner", inner)
+            .linear(units as u64, WORKGROUP, request.device);
+        let units = count.div_ceil(4);
+        let best = Dispatch::of(Kernel::of("index/top_k.wgsl").define("WORKGROUP", WORKGROUP))
+            .bind(Binding::Input(0), from)
+            .bind(Binding::Scratch(0), Storage::I32)
+            .bind(Binding::Output(0), values)
+            .bind(Binding::Output(1), places)
+            .param("units", units)
+            .param("elements", count)
+            .param("length", length)
+            .param("count", result[at])
+            .param("inner", inner)
+            .linear(units as u64, WORKGROUP, request.device);
+        Ok(vec![candidate.cost(comparisons, comparisons * 4.0).dispatch(ranks).dispatch(best)])
     }
 }
 

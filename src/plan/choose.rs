@@ -16,7 +16,7 @@ use crate::kernel::{
 };
 use crate::ops::concat::Concat;
 use crate::ops::convert;
-use crate::tensor::Tensor;
+use crate::tensor::{ElementType, Tensor};
 
 /// What a dispatch costs beside its work, in the unit of [`Candidate::cost`]. lavapipe takes 15 to 20 µs for each
 /// (measured), GPUs 2 to 10.
@@ -349,5 +349,7 @@ fn concat_axis(node: &Node, outputs: &[Fact]) -> Option<usize> {
 fn narrow(graph: &Graph) -> HashSet<ValueId> {
     let consumers = graph.consumers();
     let nodes = graph.nodes.iter().filter(|node| node.operator.gives_indices());
-    nodes.flat_map(|node| node.outputs.iter().flatten().copied()).filter(|v| consumers[v.0].is_empty()).collect()
+    let integers = |v: &ValueId| graph.fact(*v).is_some_and(|fact| fact.element_type == ElementType::I64);
+    let outputs = nodes.flat_map(|node| node.outputs.iter().flatten().copied());
+    outputs.filter(|v| consumers[v.0].is_empty() && integers(v)).collect()
 }

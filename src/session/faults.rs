@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+mod signal;
+
 use super::{Backend, Device, DeviceOptions, Options, Tolerance, validate};
 use crate::graph::{
     Context, Definition, EvaluateError, Fact, Graph, Inputs, NodeError, Operator, ShapeError, Value, ValueId,
@@ -317,7 +319,9 @@ fn a_fault_in_any_shader_is_found_and_named() {
         if device.facts().is_some_and(|facts| facts.subgroup_size.is_none()) {
             missing.retain(|path| !path.contains("/subgroup"));
         }
-        for (model, inputs) in [pictures(), odd_pictures(), products(), elements(), rows(), across()] {
+        for (model, inputs) in
+            [pictures(), odd_pictures(), products(), elements(), rows(), across(), signal::indices(), signal::signals()]
+        {
             let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
             let plan = model.plan(&device, &Options::new()).unwrap();
             let schedule = plan.schedule().unwrap();
