@@ -1,12 +1,12 @@
 //! `rimlight conformance`: folders in the form of ONNX's backend tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{print, print_json};
-use crate::conformance::{self, Bounds, Counts, End, Row};
+use crate::conformance::{self, Bounds, Counts, End, Expectations, Ran, Row, readme};
 use crate::failure::{Failure, Outcome};
 use crate::flags::DeviceFlags;
 use crate::output;
@@ -36,6 +36,15 @@ pub struct Conformance {
     /// Only tests whose name holds this
     #[arg(long, value_name = "SUBSTRING")]
     only: Option<String>,
+    /// What is expected of each test: the exit status is 1 where one ends in another way, passing included
+    #[arg(long, value_name = "FILE.toml", conflicts_with = "only")]
+    expectations: Option<PathBuf>,
+    /// Write what is found into the file of expectations
+    #[arg(long, requires = "expectations")]
+    write: bool,
+    /// Write the counts into the marked table of a text
+    #[arg(long, value_name = "FILE.md", conflicts_with = "only")]
+    readme: Option<PathBuf>,
     /// Print JSON, every test in it
     #[arg(long)]
     json: bool,
@@ -59,10 +68,15 @@ impl Conformance {
                 "there is no test: none of the folders has a model.onnx beside a test_data_set_0",
             ));
         }
+        let list = match &self.expectations {
+            Some(path) => Expectations::read(&read(path)?).map_err(|e| Failure::file(path, e))?,
+            None => Expectations::default(),
+        };
         let device = self.device.device(false)?;
         let bar = output::progress(tests.len() as u64, "testing", false);
         let bounds = Bounds { relative: self.rtol, absolute: self.atol };
-        let rows = conformance::run(&tests, &device, bounds, Duration::from_secs(self.timeout), &|_| bar.inc(1));
+        let bounds = |test: &str| list.bounds_of(test).unwrap_or(bounds);
+        let rows = conformance::run(&tests, &device, &bounds, Duration::from_secs(self.timeout), &|_| bar.inc(1));
         bar.finish_and_clear();
         let counts = Counts::new(&rows);
         if self.json {
@@ -75,8 +89,28 @@ impl Conformance {
             }
             print(&format!("{counts}\n"))?;
         }
-        if counts.failed == 0 { Ok(()) } else { Err(Failure::NO) }
+        if let Some(path) = &self.readme {
+            let text = readme::updated(&read(path)?, &rows, Ran::on(&device).name());
+            write(path, &text.map_err(|e| Failure::file(path, e))?)?;
+        }
+        match &self.expectations {
+            Some(path) if self.write => write(path, &list.updated(&rows, Ran::on(&device)).text()),
+            Some(_) => match list.differences(&rows, Ran::on(&device)).join("\n") {
+                none if none.is_empty() => Ok(()),
+                differences => Err(Failure::no(format!("not as expected:\n{differences}"))),
+            },
+            None if counts.failed == 0 => Ok(()),
+            None => Err(Failure::NO),
+        }
     }
+}
+
+fn read(path: &Path) -> Outcome<String> {
+    std::fs::read_to_string(path).map_err(|e| Failure::file(path, e))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    std::fs::write(path, text).map_err(|e| Failure::file(path, e))
 }
 
 fn json(adapter: &str, counts: &Counts, rows: &[Row]) -> serde_json::Value {

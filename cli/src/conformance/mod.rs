@@ -3,6 +3,8 @@
 mod case;
 mod compare;
 mod counts;
+pub mod expectations;
+pub mod readme;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +15,7 @@ use rimlight::{Device, Unsupported};
 
 pub use compare::Bounds;
 pub use counts::Counts;
+pub use expectations::{Expectations, Ran};
 
 /// A node that ran on the host in a GPU session.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,11 +87,11 @@ pub fn name(test: &Path) -> String {
 }
 
 /// Runs tests on one device, several at a time, so that pipelines are compiled beside each other and shared.
-/// `finished` is told each row as it is done; rows come back in the order of the tests.
+/// `bounds` gives those of a test by its name, `finished` is told each row as it is done; rows come back in the order of the tests.
 pub fn run(
     tests: &[PathBuf],
     device: &Device,
-    bounds: Bounds,
+    bounds: &(dyn Fn(&str) -> Bounds + Sync),
     timeout: Duration,
     finished: &(dyn Fn(&Row) + Sync),
 ) -> Vec<Row> {
@@ -99,7 +102,9 @@ pub fn run(
             let i = next.fetch_add(1, Ordering::Relaxed);
             tests.get(i).map(|folder| (i, folder))
         } {
-            let row = Row { name: name(folder), folder: folder.clone(), end: bounded(folder, device, bounds, timeout) };
+            let name = name(folder);
+            let end = bounded(folder, device, bounds(&name), timeout);
+            let row = Row { name, folder: folder.clone(), end };
             finished(&row);
             rows.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(row);
         }
