@@ -9,6 +9,7 @@ mod faults;
 mod on_device;
 mod options;
 mod profile;
+mod request;
 mod run;
 mod tolerance;
 mod validate;

@@ -25,6 +25,8 @@ struct Step {
     last: Vec<ValueId>,
     /// The place of an input in whose memory the output may be written.
     in_place: Option<usize>,
+    /// Its outputs are constants already.
+    folded: bool,
 }
 
 /// What to do to run a graph on the CPU. Sessions share it: the packed weights lie in it.
@@ -65,7 +67,8 @@ impl CpuPlan {
             };
             let kernel: Option<Box<dyn Kernel>> = kernel;
             let in_place = kernel.as_ref().and_then(|k| k.in_place().iter().copied().find(dies));
-            Step { kernel, output, last, in_place }
+            let folded = node.outputs.iter().flatten().all(|&id| constant(id));
+            Step { kernel, output, last, in_place, folded }
         });
         let steps = steps.collect();
         let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).cloned().map(Value::Tensor));
@@ -190,7 +193,9 @@ impl CpuSession {
             self.values[id.0] = tensor.clone().map(Value::Tensor);
         }
         for (index, (node, step)) in plan.graph.nodes.iter().zip(&plan.steps).enumerate() {
-            self.step(&plan, node, step)?;
+            if !step.folded {
+                self.step(&plan, node, step)?;
+            }
             done(index, &self.values);
             for id in &step.last {
                 if let Some(Value::Tensor(tensor)) = self.values[id.0].take() {

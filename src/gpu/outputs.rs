@@ -4,6 +4,7 @@ use super::program::{Op, Phase, Transfer};
 use super::{GpuSession, GpuTensor};
 use crate::error::RunError;
 use crate::graph::ValueId;
+use crate::tensor::Tensor;
 
 impl GpuSession {
     /// Leaves an output on the device in all runs to come, instead of reading it back: [`GpuSession::device_output`] has
@@ -18,6 +19,17 @@ impl GpuSession {
         let tensor = self.room_for(output).await?;
         self.kept.insert(output, tensor);
         Ok(())
+    }
+
+    /// Whether [`GpuSession::keep`] can be asked for this output: the device computes it, and no host node reads it.
+    pub fn can_keep(&self, output: ValueId) -> bool {
+        self.constant_output(output).is_some() || self.download(output).is_ok()
+    }
+
+    /// An output that is the same in every run.
+    fn constant_output(&self, output: ValueId) -> Option<&Tensor> {
+        let graph = &self.engine().schedule().graph;
+        graph.constant(output).filter(|_| graph.outputs.contains(&output))
     }
 
     /// Reads an output back again that [`GpuSession::keep`] left on the device.
@@ -52,6 +64,9 @@ impl GpuSession {
     }
 
     async fn room_for(&self, output: ValueId) -> Result<GpuTensor, RunError> {
+        if let Some(constant) = self.constant_output(output) {
+            return GpuTensor::upload(self.engine().device(), &constant.view()).await;
+        }
         let transfer = self.download(output)?;
         let inner = self.engine().inner();
         let (storage, shape) = (inner.storage(transfer.slot), inner.shape(transfer.slot));
@@ -86,7 +101,9 @@ impl GpuSession {
                 "the plan has nodes on the host, so that it is no single submission: `run` it".to_owned(),
             ));
         }
-        if let Some(input) = inner.schedule.graph.inputs.iter().find(|&input| !self.comes_from_device(*input)) {
+        let graph = &inner.schedule.graph;
+        let missing = |input: &&ValueId| graph.constant(**input).is_none() && !self.comes_from_device(**input);
+        if let Some(input) = graph.inputs.iter().find(missing) {
             let name = self.name(*input);
             return Err(RunError::State(format!("input '{name}' must lie on the device to be encoded")));
         }

@@ -15,14 +15,16 @@ impl Graph {
     /// # Errors
     /// With the first node whose inputs cannot be right.
     pub fn infer(&mut self) -> Result<(), NodeError> {
+        let parameters = self.parameters();
         for i in 0..self.nodes.len() {
             let node = &self.nodes[i];
             let facts = match self.input_facts(node) {
                 Some(inputs) => {
                     strings::check(&*node.operator, &inputs).map_err(|e| NodeError::shape(node, &e))?;
+                    let leads = node.outputs.iter().flatten().any(|id| parameters[id.0]);
                     let facts = node.operator.infer_partly(&inputs, true).map_err(|e| NodeError::shape(node, &e))?;
                     match facts.iter().cloned().collect() {
-                        Some(known) => fold_small(node, &inputs, known).into_iter().map(Some).collect(),
+                        Some(known) => fold_small(node, &inputs, known, leads).into_iter().map(Some).collect(),
                         None => facts,
                     }
                 }
@@ -56,13 +58,14 @@ impl Graph {
     }
 }
 
-/// The facts with contents where all inputs are constants and the outputs are small and not floating point
-/// (floating-point constants are folded by a rewrite, which can be switched off).
-fn fold_small(node: &Node, inputs: &[Option<&Fact>], facts: Vec<Fact>) -> Vec<Fact> {
+/// The facts with contents where all inputs are constants and the outputs are small, and not floating point unless they
+/// lead to a parameter (other floating-point constants are folded by a rewrite, which can be switched off).
+fn fold_small(node: &Node, inputs: &[Option<&Fact>], facts: Vec<Fact>, leads: bool) -> Vec<Fact> {
     let small =
         |f: &Fact| f.concrete().and_then(|s| crate::tensor::shape::elements(&s)).is_some_and(|n| n <= FOLD_LIMIT);
+    let exact = |f: &Fact| f.element_type.is_integer() || f.element_type == ElementType::Bool;
     let wanted = facts.iter().any(|f| f.constant.is_none())
-        && facts.iter().all(|f| small(f) && (f.element_type.is_integer() || f.element_type == ElementType::Bool))
+        && facts.iter().all(|f| small(f) && (leads || exact(f)))
         && node.operator.is_deterministic()
         && inputs.iter().flatten().all(|f| f.constant.is_some() && small(f));
     if !wanted {

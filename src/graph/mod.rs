@@ -10,6 +10,7 @@ mod fact;
 mod infer;
 mod metadata;
 mod operator;
+mod parameters;
 pub(crate) mod strings;
 mod text;
 mod unsupported;
@@ -23,7 +24,7 @@ pub use body::Body;
 pub use dim::{Bindings, Dim, Expression};
 pub use fact::{Fact, ShapeError};
 pub use metadata::Metadata;
-pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Request};
+pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Reads, Request};
 pub use unsupported::Unsupported;
 pub use value::{Optional, Sequence, Value, ValueType};
 

@@ -215,6 +215,18 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What an operator wants to know of an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// Its elements, when it runs.
+    Elements,
+    /// Its elements, if possible before it runs: they decide the output's shape, or are parameters of the kernel (axes,
+    /// sizes, bounds).
+    Parameter,
+    /// Its type and shape alone.
+    Fact,
+}
+
 /// An operator of the ONNX standard, or one that a rewrite made of several.
 ///
 /// Everything about one stands in one file: parameters, shape rule, reference, candidates, tests.
@@ -245,6 +257,13 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
     /// # Errors
     /// If the inputs do not fit; never a panic.
     fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError>;
+
+    /// What it wants to know of the input at this place. Where a parameter is an input of the graph, or computed of such
+    /// ones, plans are made for its content.
+    fn reads(&self, input: usize) -> Reads {
+        let _ = input;
+        Reads::Elements
+    }
 
     /// The ways to run it on a GPU, or why there is none.
     ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::unary;
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidate, Candidates, Layout, Storage};
 use crate::tensor::{
@@ -24,6 +24,9 @@ pub struct Cast {
     /// Which power of two a number becomes.
     rounding: PowerRounding,
 }
+
+/// Elements of a constant up to which a CastLike is computed during inference.
+const LIKE_LIMIT: usize = 1 << 12;
 
 /// Makes a Cast or CastLike (the type is a number of the standard's `TensorProto.DataType`).
 pub(super) fn cast(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
@@ -49,6 +52,10 @@ impl Operator for Cast {
         if self.to.is_some() { "Cast" } else { "CastLike" }
     }
 
+    fn reads(&self, input: usize) -> Reads {
+        if input == 1 { Reads::Fact } else { Reads::Elements }
+    }
+
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let to = self.to.map_or_else(|| Fact::at(inputs, 1).map(|like| like.element_type), Ok)?;
@@ -57,6 +64,13 @@ impl Operator for Cast {
         // Sizes stay what they are; none is so large that it would wrap around.
         if integers(x.element_type) && integers(to) {
             y.known.clone_from(&x.known);
+        }
+        // CastLike reads a value that need not be constant for the type alone: so it is folded here.
+        if self.to.is_none()
+            && let Some(constant) = x.constant.as_ref().filter(|c| c.len() <= LIKE_LIMIT)
+            && let Ok(tensor) = self.converted(constant, to)
+        {
+            y = Fact::constant(tensor);
         }
         Ok(vec![y])
     }

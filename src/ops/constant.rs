@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::generate::generated;
 use super::remap::element_bits;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::Tensor;
@@ -67,6 +67,10 @@ impl Operator for Constant {
 impl Operator for ConstantOfShape {
     fn name(&self) -> &str {
         "ConstantOfShape"
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Parameter
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

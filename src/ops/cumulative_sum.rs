@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::gather_elements::countable;
 use super::strided::WORKGROUP;
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::tensor::shape::axis;
@@ -65,6 +65,13 @@ impl Cumulative {
 impl Operator for Cumulative {
     fn name(&self) -> &str {
         if self.product { "CumProd" } else { "CumSum" }
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

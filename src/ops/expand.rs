@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::strided::{Strided, signed_strides};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidates, Layout};
 use crate::tensor::Tensor;
@@ -83,6 +83,13 @@ impl Operator for Expand {
 
     fn moves_elements(&self) -> bool {
         true
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

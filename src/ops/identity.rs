@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidate, Candidates, Want};
 use crate::tensor::{ElementType, Tensor, Truth};
@@ -45,6 +45,13 @@ impl Operator for Identity {
 
     fn moves_elements(&self) -> bool {
         true
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 | 2 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

@@ -6,7 +6,7 @@ use super::gather_elements::countable;
 use super::generate::generated;
 use super::strided::WORKGROUP;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::tensor::shape::{axis, elements};
@@ -184,6 +184,14 @@ impl Operator for Mask {
             Self::Eye { .. } => "EyeLike",
             Self::Triangle { .. } => "Trilu",
             Self::OneHot { .. } => "OneHot",
+        }
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match (self, input) {
+            (Self::Eye { .. }, _) => Reads::Fact,
+            (Self::Triangle { .. } | Self::OneHot { .. }, 1) => Reads::Parameter,
+            _ => Reads::Elements,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::remap::{Remap, element_bits};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidate, Candidates, Layout, Want};
 use crate::tensor::shape::axis;
@@ -178,6 +178,13 @@ impl Operator for Pad {
 
     fn moves_elements(&self) -> bool {
         true
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1..=3 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::generate::generated;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::{ElementType, Tensor};
@@ -17,16 +17,6 @@ pub(super) fn from_definition(_: &Definition) -> Result<Arc<dyn Operator>, Defin
     Ok(Arc::new(Range))
 }
 
-/// A floating-point scalar.
-fn number(tensor: &Tensor) -> Option<f64> {
-    match tensor.element_type() {
-        ElementType::F32 => tensor.as_slice::<f32>().ok()?.first().map(|&v| v.into()),
-        ElementType::F64 => tensor.as_slice::<f64>().ok()?.first().copied(),
-        ElementType::F16 => tensor.as_slice::<half::f16>().ok()?.first().map(|v| v.to_f64()),
-        _ => None,
-    }
-}
-
 /// `⌈(limit − start) / delta⌉`, and none where the range is empty. A step of 0 is refused.
 fn count(start: i64, limit: i64, delta: i64) -> Result<usize, ShapeError> {
     let (start, limit, delta) = (i128::from(start), i128::from(limit), i128::from(delta));
@@ -37,9 +27,33 @@ fn count(start: i64, limit: i64, delta: i64) -> Result<usize, ShapeError> {
     usize::try_from((span.max(0) + step - 1) / step).map_err(|_| ShapeError::new("the range is too long"))
 }
 
+/// [`count`] of three tensors, which hold one number each.
+fn elements(tensors: [&Tensor; 3]) -> Result<usize, ShapeError> {
+    if tensors.iter().any(|tensor| tensor.len() != 1) {
+        return Err(ShapeError::new("its inputs should be three numbers"));
+    }
+    if let [Some(start), Some(limit), Some(delta)] = tensors.map(|t| t.integers().and_then(|v| v.first().copied())) {
+        return count(start, limit, delta);
+    }
+    let [start, limit, delta] = tensors.map(|t| t.to_f64().first().copied().unwrap_or(f64::NAN));
+    let n = ((limit - start) / delta).ceil();
+    if n.is_nan() || n > 2e9 {
+        return Err(ShapeError::new(format!("a range from {start} to {limit} in steps of {delta} is endless")));
+    }
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 2e9")]
+    Ok(n.max(0.0) as usize)
+}
+
 impl Operator for Range {
     fn name(&self) -> &str {
         "Range"
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            0..=2 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
@@ -48,6 +62,9 @@ impl Operator for Range {
         let counts = element_type.is_float() || matches!(element_type, ElementType::I64 | ElementType::I32);
         if !counts || facts.iter().any(|fact| fact.element_type != element_type) {
             return Err(ShapeError::new("its inputs should be three numbers of one type"));
+        }
+        if let [Some(start), Some(limit), Some(delta)] = facts.map(|fact| fact.constant.as_ref()) {
+            return Ok(vec![Fact::new(element_type, [elements([start, limit, delta])?])]);
         }
         let known = |i: usize| facts[i].known.as_ref().and_then(|v| v.first());
         let dim = match (known(0), known(1), known(2)) {
@@ -66,10 +83,9 @@ impl Operator for Range {
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let tensors = [inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?];
         let element_type = tensors[0].element_type();
-        if let [Some(start), Some(limit), Some(delta)] = tensors.map(|t| t.integers().and_then(|v| v.first().copied()))
-        {
-            let n = count(start, limit, delta)?;
-            Tensor::bounded(element_type, &[n])?;
+        let n = elements(tensors)?;
+        Tensor::bounded(element_type, &[n])?;
+        if let [Some(start), _, Some(delta)] = tensors.map(|t| t.integers().and_then(|v| v.first().copied())) {
             // No element passes the limit, so none overflows.
             let elements = (0..n as i64).map(|i| start.wrapping_add(i.wrapping_mul(delta)));
             return Ok(vec![match element_type {
@@ -78,18 +94,7 @@ impl Operator for Range {
                 _ => Tensor::vector(elements.collect::<Vec<i64>>()).into(),
             }]);
         }
-        let [Some(start), Some(limit), Some(delta)] = tensors.map(number) else {
-            return Err(ShapeError::new("its inputs should be three numbers of one type").into());
-        };
-        let n = ((limit - start) / delta).ceil();
-        if n.is_nan() || n > 2e9 {
-            return Err(
-                ShapeError::new(format!("a range from {start} to {limit} in steps of {delta} is endless")).into()
-            );
-        }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 2e9")]
-        let n = n.max(0.0) as usize;
-        Tensor::bounded(element_type, &[n])?;
+        let [start, _, delta] = tensors.map(|t| t.to_f64().first().copied().unwrap_or_default());
         let elements = (0..n).map(|i| start + i as f64 * delta);
         Ok(vec![match element_type {
             #[expect(clippy::cast_possible_truncation, reason = "f32 was asked for")]
@@ -105,6 +110,7 @@ impl Operator for Range {
             constant.ok_or_else(|| "its bounds are computed at run time".to_owned())
         };
         let (start, delta) = (constant(0)?, constant(2)?);
+        let number = |t: &Tensor| t.to_f64().first().copied().filter(|_| t.element_type().is_float());
         if let (Some(start), Some(delta)) = (number(start), number(delta)) {
             #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
             let words = [start as f32, delta as f32].map(f32::to_bits);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidate, Candidates, Layout, Want};
 use crate::tensor::shape::axis;
@@ -189,6 +189,13 @@ impl Operator for Reshape {
 
     fn moves_elements(&self) -> bool {
         true
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

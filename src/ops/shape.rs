@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, ShapeError, Value,
 };
 use crate::tensor::{ElementType, Tensor};
 
@@ -47,6 +47,10 @@ impl Operator for Shape {
 
     fn takes_strings(&self) -> bool {
         true
+    }
+
+    fn reads(&self, _: usize) -> Reads {
+        Reads::Fact
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

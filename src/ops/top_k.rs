@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::gather_elements::countable;
 use super::strided::WORKGROUP;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::axis;
@@ -46,6 +46,13 @@ impl TopK {
 impl Operator for TopK {
     fn name(&self) -> &str {
         "TopK"
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

@@ -10,7 +10,7 @@ use super::precision::Precision;
 use super::schedule::{NodePlace, Place};
 use super::{Placement, PlanOptions};
 use crate::error::PlanError;
-use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Request, ValueId};
+use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Reads, Request, ValueId};
 use crate::kernel::{
     Binding, Candidate, Constant, DeviceClass, DeviceFacts, Layout, Packing, Storage, Want, pack, units,
 };
@@ -100,6 +100,11 @@ impl Chooser<'_> {
             self.places.push(NodePlace { node: id, place, work: 0.0 });
             return Ok(());
         };
+        // Computed with the plan already.
+        if node.outputs.iter().flatten().all(|&id| graph.constant(id).is_some()) {
+            self.places.push(NodePlace { node: id, place: Place::View, work: 0.0 });
+            return Ok(());
+        }
         let work = node.operator.work(&facts, &outputs);
         let chosen = match self.options.placement {
             Placement::HostOnly => Err("the plan was asked to stay on the host".to_owned()),
@@ -136,7 +141,8 @@ impl Chooser<'_> {
             .collect();
         let output = |i: usize| node.outputs.get(i).copied().flatten();
         let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
-        if facts.iter().flatten().copied().chain(outputs).any(|fact| fact.concrete().is_none()) {
+        let read = facts.iter().enumerate().filter(|(i, _)| node.operator.reads(*i) != Reads::Fact);
+        if read.filter_map(|(_, fact)| *fact).chain(outputs).any(|fact| fact.concrete().is_none()) {
             return Err("its shapes are known at run time only".to_owned());
         }
         for (i, fact) in outputs.iter().enumerate() {

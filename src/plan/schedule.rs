@@ -89,7 +89,7 @@ pub enum Step {
 pub enum Place {
     /// On the GPU, by the candidate of this name.
     Gpu(&'static str),
-    /// Nowhere: its output is its input under another shape, or lies already where it should.
+    /// Nowhere: its output is its input under another shape, lies already where it should, or was computed with the plan.
     View,
     /// On the host, because of this.
     Host(String),

@@ -1,6 +1,7 @@
 //! From a model's symbolic shapes to numbers: by the options, or by the inputs of a run.
 
 use super::Options;
+use super::request::Request;
 use crate::error::{PlanError, RunError};
 use crate::graph::{Bindings, Dim, Fact, Graph, NodeError, ValueId};
 use crate::nearest::suggestion;
@@ -81,14 +82,14 @@ pub fn check_input(name: &str, fact: &Fact, options: &Options, given: &TensorVie
     })
 }
 
-/// The graph with its inputs' shapes in numbers and everything inferred.
+/// The graph with its inputs' shapes in numbers, its parameters constant as far as they are known, and everything inferred.
 ///
 /// # Errors
 /// [`PlanError::Options`] if one symbol would have two values; [`PlanError::Node`] if a node cannot be right.
-pub fn concrete(graph: &Graph, shapes: &Shapes) -> Result<Graph, PlanError> {
+pub fn concrete(graph: &Graph, request: &Request) -> Result<Graph, PlanError> {
     let mut bindings = Bindings::new();
     let mut graph = graph.clone();
-    for (&id, shape) in graph.inputs.clone().iter().zip(shapes) {
+    for (i, (&id, shape)) in graph.inputs.clone().iter().zip(&request.shapes).enumerate() {
         let info = &mut graph.values[id.0];
         let Some(fact) = &mut info.fact else { continue };
         for (dim, &size) in fact.shape.iter().zip(shape) {
@@ -103,7 +104,10 @@ pub fn concrete(graph: &Graph, shapes: &Shapes) -> Result<Graph, PlanError> {
                 )));
             }
         }
-        fact.shape = shape.iter().map(|&d| Dim::from(d)).collect();
+        match request.known(i) {
+            Some(tensor) => *fact = Fact::constant(tensor.clone()),
+            None => fact.shape = shape.iter().map(|&d| Dim::from(d)).collect(),
+        }
     }
     graph.infer().map_err(|e: NodeError| PlanError::Node(e))?;
     Ok(graph)

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::binding::{Shapes, concrete, shapes_from_options};
+use super::binding::{concrete, shapes_from_options};
+use super::request::Request;
 use super::{Device, Options, Precision, Session};
 use crate::cpu::CpuPlan;
 use crate::error::{DeviceError, Error, PlanError};
@@ -37,13 +38,15 @@ struct Inner {
     device: Device,
     options: Options,
     rewrites: Rewrites,
+    /// The places of the inputs whose content plans are made for.
+    parameters: Vec<usize>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
 }
 
-/// A plan for certain input shapes, and what was loaded for it.
+/// A plan for certain input shapes and parameters, and what was loaded for it.
 pub(crate) struct Planned {
-    pub shapes: Shapes,
+    pub request: Request,
     pub graph: Arc<Graph>,
     pub schedule: Option<Arc<Schedule>>,
     /// Why the CPU runs it although the device is a GPU.
@@ -71,6 +74,7 @@ impl Engine {
             device: device.clone(),
             options: options.clone(),
             rewrites,
+            parameters: Request::parameters(model.graph()),
             plans: Mutex::default(),
         }));
         // A wrong name is said now; a dimension that is not bound yet may be bound by a run.
@@ -98,7 +102,8 @@ impl Engine {
     /// A session: the memory of one run at a time.
     ///
     /// # Errors
-    /// If the shapes are known and the model cannot be planned or loaded for them; otherwise that is said by the first run.
+    /// If the shapes are known, no input parameterises operators, and the model cannot be planned or loaded; otherwise that
+    /// is said by the first run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn session(&self) -> Result<Session, Error> {
         pollster::block_on(self.session_async())
@@ -111,22 +116,36 @@ impl Engine {
     pub async fn session_async(&self) -> Result<Session, Error> {
         let mut session = Session::new(self.clone());
         match shapes_from_options(self.0.model.graph(), &self.0.options) {
-            Ok(shapes) => session.prepare(&shapes).await.map_err(Error::from)?,
+            // What is not given yet may be what the plan must be made for.
+            Ok(_) if !self.0.parameters.is_empty() => {}
+            Ok(shapes) => session.prepare(Request::new(shapes, &[], |_| None)).await.map_err(Error::from)?,
             Err(PlanError::Unbound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(session)
     }
 
-    /// The plan for these input shapes.
-    pub(crate) fn planned(&self, shapes: &Shapes) -> Result<Arc<Planned>, PlanError> {
+    /// The places of the inputs whose content plans are made for.
+    pub(crate) fn parameters(&self) -> &[usize] {
+        &self.0.parameters
+    }
+
+    /// The plan for these input shapes and parameters.
+    pub(crate) fn planned(&self, request: Request) -> Result<Arc<Planned>, PlanError> {
         let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = plans.iter().position(|p| p.shapes == *shapes) {
+        let same = |p: &Arc<Planned>| p.request == request;
+        if let Some(at) = plans.iter().position(same).or_else(|| plans.iter().position(|p| p.request.covers(&request)))
+        {
             let found = plans.remove(at);
             plans.push(Arc::clone(&found));
             return Ok(found);
         }
-        let planned = Arc::new(self.make(shapes)?);
+        // Who forbids the host wants every plan.
+        let request = match self.0.options.placement {
+            Placement::GpuOnly => request,
+            _ => request.beside(plans.iter().map(|p| &p.request)),
+        };
+        let planned = Arc::new(self.make(request)?);
         if plans.len() == KEPT_PLANS {
             plans.remove(0);
         }
@@ -134,20 +153,14 @@ impl Engine {
         Ok(planned)
     }
 
-    fn make(&self, shapes: &Shapes) -> Result<Planned, PlanError> {
+    fn make(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
-        let graph = concrete(inner.model.graph(), shapes)?;
+        let graph = concrete(inner.model.graph(), &request)?;
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]
         let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
-        let planned = |graph, schedule, instead| Planned {
-            shapes: shapes.clone(),
-            graph,
-            schedule,
-            instead,
-            loaded: OnceLock::new(),
-        };
+        let planned = |graph, schedule, instead| Planned { request, graph, schedule, instead, loaded: OnceLock::new() };
         // What an automatic choice of the device allows: the CPU for a model that does not fit the GPU.
         let lenient = inner.device.is_lenient()
             && inner.options.placement == Placement::Auto
@@ -206,7 +219,8 @@ impl Engine {
 }
 
 impl Model {
-    /// Plans the model for a device: no work is done there yet.
+    /// Plans the model for a device: no work is done there yet. Inputs that parameterise operators are taken as not known;
+    /// runs make plans for their content.
     ///
     /// # Errors
     /// [`PlanError::Unbound`] if a dimension is not known (sessions can be made without: see [`Model::session`]);
@@ -214,7 +228,8 @@ impl Model {
     pub fn plan(&self, device: &Device, options: &Options) -> Result<Plan, PlanError> {
         let engine = Engine::new(self, device, options)?;
         let shapes = shapes_from_options(self.graph(), options)?;
-        let planned = engine.planned(&shapes)?;
+        let request = Request::new(shapes, engine.parameters(), |_| None);
+        let planned = engine.planned(request)?;
         Ok(Plan { engine, planned })
     }
 
@@ -283,7 +298,7 @@ impl Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plan({:?}, {:?})", self.engine.device(), self.planned.shapes)
+        write!(f, "Plan({:?}, {:?})", self.engine.device(), self.planned.request.shapes)
     }
 }
 

@@ -41,7 +41,26 @@ impl Session {
     pub async fn keep(&mut self, output: OutputId) -> Result<(), RunError> {
         self.select().await?;
         let (gpu, id) = self.gpu_output(output)?;
-        gpu.keep(id).await
+        gpu.keep(id).await?;
+        if let Some((planned, _)) = self.runners.last() {
+            let kept = (planned.request.shapes.clone(), output);
+            if !self.kept.contains(&kept) {
+                self.kept.push(kept);
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves on the GPU what was asked for with other parameters, where the plan for these allows it.
+    pub(super) async fn keep_again(&mut self) -> Result<(), RunError> {
+        let Some((planned, Runner::Gpu(gpu))) = self.runners.last_mut() else { return Ok(()) };
+        for (_, output) in self.kept.iter().filter(|(shapes, _)| *shapes == planned.request.shapes) {
+            match planned.graph.outputs.get(output.0) {
+                Some(&id) if gpu.can_keep(id) => gpu.keep(id).await?,
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// An output that stays on the GPU; the next run writes over it.

@@ -4,8 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Engine;
-use super::binding::{Shapes, check_input};
+use super::binding::check_input;
 use super::engine::{Loaded, Planned};
+use super::request::Request;
 use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
@@ -20,7 +21,7 @@ pub struct InputId(pub(super) usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputId(pub(super) usize);
 
-/// Runs whose shapes differ from the last one's keep their memory for this many other shapes.
+/// Runs whose shapes or parameters differ from the last one's keep their memory for this many others.
 const KEPT_RUNNERS: usize = 4;
 
 /// The memory of one run at a time. It is `Send`; several sessions of one [`Engine`] share weights and pipelines.
@@ -31,6 +32,9 @@ pub struct Session {
     /// Inputs that lie on the GPU: these come before those of the host.
     #[cfg(feature = "gpu")]
     pub(super) on_device: Vec<Option<crate::gpu::GpuTensor>>,
+    /// The outputs that stay on the GPU, with the input shapes for which they do.
+    #[cfg(feature = "gpu")]
+    pub(super) kept: Vec<(super::binding::Shapes, OutputId)>,
     /// The runners for the shapes met last, the current one at the end.
     pub(super) runners: Vec<(Arc<Planned>, Runner)>,
     pub(super) has_run: bool,
@@ -52,6 +56,8 @@ impl Session {
             inputs,
             #[cfg(feature = "gpu")]
             on_device,
+            #[cfg(feature = "gpu")]
+            kept: vec![],
             runners: vec![],
             has_run: false,
         }
@@ -248,23 +254,27 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the memory for these input shapes ready, so that the first run need not.
-    pub(super) async fn prepare(&mut self, shapes: &Shapes) -> Result<(), RunError> {
-        if let Some(at) = self.runners.iter().position(|(planned, _)| planned.shapes == *shapes) {
-            let found = self.runners.remove(at);
-            self.runners.push(found);
-            return Ok(());
-        }
-        let planned = self.engine.planned(shapes)?;
-        let runner = match self.engine.load(&planned).await? {
-            Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
-            #[cfg(feature = "gpu")]
-            Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new_async(&engine).await?)),
+    /// Makes the memory for these input shapes and parameters ready, so that the first run need not.
+    pub(super) async fn prepare(&mut self, request: Request) -> Result<(), RunError> {
+        let ready = self.runners.iter().position(|(planned, _)| planned.request.covers(&request));
+        let runner = match ready {
+            Some(at) => self.runners.remove(at),
+            None => {
+                let planned = self.engine.planned(request)?;
+                let runner = match self.engine.load(&planned).await? {
+                    Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
+                    #[cfg(feature = "gpu")]
+                    Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new_async(&engine).await?)),
+                };
+                (planned, runner)
+            }
         };
         if self.runners.len() == KEPT_RUNNERS {
             self.runners.remove(0);
         }
-        self.runners.push((planned, runner));
+        self.runners.push(runner);
+        #[cfg(feature = "gpu")]
+        self.keep_again().await?;
         Ok(())
     }
 
@@ -277,7 +287,16 @@ impl Session {
         self.inputs[input].as_ref().map(Tensor::shape)
     }
 
-    /// Whether the current runner is for the inputs' shapes.
+    /// The content of an input that was given from the host.
+    fn content(&self, input: usize) -> Option<&Tensor> {
+        #[cfg(feature = "gpu")]
+        if self.on_device[input].is_some() {
+            return None;
+        }
+        self.inputs[input].as_ref()
+    }
+
+    /// Whether the current runner is for the inputs' shapes and parameters.
     ///
     /// # Errors
     /// If an input was not given.
@@ -286,21 +305,22 @@ impl Session {
         if let Some(i) = (0..self.inputs.len()).find(|&i| self.shape(i).is_none()) {
             return Err(RunError::MissingInput(graph.value(graph.inputs[i]).name.clone()));
         }
-        Ok(self.runners.last().is_some_and(|(planned, _)| {
-            planned.shapes.iter().enumerate().all(|(i, shape)| self.shape(i).is_some_and(|s| s == shape))
-        }))
+        let serves =
+            |(planned, _): &(Arc<Planned>, Runner)| planned.request.serves(|i| self.shape(i), |i| self.content(i));
+        Ok(self.runners.last().is_some_and(serves))
     }
 
-    /// Makes the runner for the inputs' shapes the current one.
+    /// Makes the runner for the inputs' shapes and parameters the current one.
     pub(super) async fn select(&mut self) -> Result<(), RunError> {
         if self.is_ready()? {
             return Ok(());
         }
-        let shapes: Shapes = (0..self.inputs.len()).filter_map(|i| self.shape(i).map(<[usize]>::to_vec)).collect();
-        self.prepare(&shapes).await
+        let shapes = (0..self.inputs.len()).filter_map(|i| self.shape(i).map(<[usize]>::to_vec)).collect();
+        let request = Request::new(shapes, self.engine.parameters(), |i| self.content(i));
+        self.prepare(request).await
     }
 
-    /// The plan of the current shapes: that of the last run, or the one that the session was made with.
+    /// The plan of the current shapes and parameters: that of the last run, or the one that the session was made with.
     pub fn schedule(&self) -> Option<&crate::plan::Schedule> {
         self.runners.last()?.0.schedule.as_deref()
     }
@@ -323,3 +343,6 @@ impl fmt::Debug for Session {
 
 #[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
 mod tests;
+
+#[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
+mod parameters;

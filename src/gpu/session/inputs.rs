@@ -33,6 +33,12 @@ impl GpuSession {
         bytes: &[u8],
     ) -> Result<(), RunError> {
         self.check_input(input, element_type, shape)?;
+        if let Some(constant) = self.engine.schedule().graph.constant(input) {
+            return match constant.bytes() == bytes {
+                true => Ok(()),
+                false => Err(self.other_parameter(input)),
+            };
+        }
         self.reclaim()?;
         let inner = self.engine.inner();
         for (segment, crossing) in inner.program.segments.iter().zip(&self.crossings) {
@@ -60,6 +66,9 @@ impl GpuSession {
     /// its buffer lacks the usage `COPY_SRC`.
     pub fn set_device(&mut self, input: ValueId, tensor: &GpuTensor) -> Result<(), RunError> {
         self.check_input(input, tensor.element_type(), tensor.shape())?;
+        if self.engine.schedule().graph.constant(input).is_some() {
+            return Err(self.other_parameter(input));
+        }
         let name = || &self.engine.schedule().graph.value(input).name;
         if !tensor.device().is_same(self.engine.device()) {
             return Err(RunError::State(format!("input '{}' lies on another device", name())));
@@ -83,6 +92,11 @@ impl GpuSession {
         }
         self.sources.insert(input, Source::Device(tensor.clone()));
         Ok(())
+    }
+
+    fn other_parameter(&self, input: ValueId) -> RunError {
+        let name = &self.engine.schedule().graph.value(input).name;
+        RunError::State(format!("the plan was made for one content of input '{name}', and this is another"))
     }
 
     fn check_input(&self, input: ValueId, element_type: ElementType, shape: &[usize]) -> Result<(), RunError> {

@@ -110,7 +110,9 @@ impl GpuSession {
                 sources.insert(transfer.value, Source::Device(tensor));
             }
         }
-        sources.extend(graph.inputs.iter().map(|&input| (input, Source::Missing)));
+        // An input that the plan takes for a constant is given already.
+        let open = graph.inputs.iter().filter(|&&input| graph.constant(input).is_none());
+        sources.extend(open.map(|&input| (input, Source::Missing)));
         // What is read back is made before the first run too.
         for transfer in inner.program.segments.iter().flat_map(|s| &s.downloads) {
             if wanted[transfer.value.0] && values[transfer.value.0].is_none() {
@@ -234,7 +236,7 @@ impl GpuSession {
         self.engine.device().check()?;
         self.settle_all(wait).await?;
         let graph = &self.engine.schedule().graph;
-        match graph.inputs.iter().find(|&input| matches!(self.sources.get(input), None | Some(Source::Missing))) {
+        match graph.inputs.iter().find(|&input| matches!(self.sources.get(input), Some(Source::Missing))) {
             None => Ok(()),
             Some(missing) => Err(RunError::MissingInput(graph.value(*missing).name.clone())),
         }

@@ -10,7 +10,7 @@ mod members;
 use std::sync::Arc;
 
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::shape::{self, elements, walk};
@@ -91,6 +91,13 @@ impl Reduce {
 impl Operator for Reduce {
     fn name(&self) -> &str {
         self.member.name
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

@@ -14,7 +14,7 @@ use axis::{Axis, Method};
 pub use axis::{Coordinates, Interpolation, Nearest};
 
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 
@@ -275,6 +275,11 @@ fn size(value: f32) -> Result<usize, ShapeError> {
 impl Operator for Resize {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        let places = [self.places.region, self.places.scales, self.places.sizes];
+        if places.contains(&Some(input)) { Reads::Parameter } else { Reads::Elements }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

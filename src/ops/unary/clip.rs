@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::members::{floats, numbers};
 use super::{ACTIVATE, pointwise};
 use crate::graph::{
-    Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request,
+    ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::{ElementType, Number, Tensor, with_number};
@@ -61,6 +62,13 @@ fn integer(t: &Tensor) -> Option<i128> {
 impl Operator for Clip {
     fn name(&self) -> &str {
         "Clip"
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 | 2 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
