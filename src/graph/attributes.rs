@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Body, Unsupported};
+use super::{Body, Unsupported, ValueType};
 use crate::tensor::Tensor;
 
 /// One attribute's value.
@@ -19,6 +19,8 @@ pub enum Attribute {
     Tensor(Tensor),
     /// A graph.
     Graph(Body),
+    /// A type.
+    Type(ValueType),
     /// Integers.
     Ints(Vec<i64>),
     /// Numbers.
@@ -37,7 +39,7 @@ macro_rules! conversions {
     )*};
 }
 conversions! {
-    i64 => Int, f32 => Float, &str => String, String => String, Tensor => Tensor, Body => Graph, Vec<i64> => Ints, Vec<f32> => Floats,
+    i64 => Int, f32 => Float, &str => String, String => String, Tensor => Tensor, Body => Graph, ValueType => Type, Vec<i64> => Ints, Vec<f32> => Floats,
     Vec<String> => Strings,
 }
 impl<const N: usize> From<[i64; N]> for Attribute {
@@ -139,6 +141,8 @@ impl Definition {
         tensor -> Tensor, Tensor, "a tensor";
         /// A graph.
         body -> Body, Graph, "a graph";
+        /// A type.
+        value_type -> ValueType, Type, "a type";
         /// A list of integers.
         ints -> Vec<i64>, Ints, "a list of integers";
         /// A list of numbers.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Context, EvaluateError, Fact, Graph, NodeError, ShapeError, Value, ValueId};
+use super::{Context, EvaluateError, Fact, Graph, NodeError, ShapeError, Value, ValueId, ValueType};
+use crate::tensor::ElementType;
 
 /// Bytes of results that count as the work of one more node.
 const BYTES_A_NODE: usize = 1 << 12;
@@ -47,6 +48,16 @@ impl Body {
     /// Its inputs that the standard names.
     pub fn formal(&self) -> &[ValueId] {
         &self.graph.inputs[..self.graph.inputs.len() - self.captured]
+    }
+
+    /// The element type that the file says of an output, if that is a tensor.
+    pub fn declared(&self, output: usize) -> Option<ElementType> {
+        let value = self.graph.value(*self.graph.outputs.get(output)?);
+        match (&value.declared, &value.fact) {
+            (Some(ValueType::Tensor(element_type)), _) => Some(*element_type),
+            (None, Some(fact)) => Some(fact.element_type),
+            _ => None,
+        }
     }
 
     /// How many bodies lie in each other: 1 if there is none in it.
@@ -94,9 +105,9 @@ impl Body {
         inputs: impl IntoIterator<Item = Option<Value>>,
     ) -> Result<Vec<Value>, EvaluateError> {
         // Also a body without nodes costs something.
-        spend(context, 0)?;
+        spend(context, None)?;
         Ok(self.graph.evaluate(context, inputs, |context, id, value| {
-            spend(context, value.bytes()).map_err(|error| NodeError {
+            spend(context, &value).map_err(|error| NodeError {
                 node: self.graph.value(id).name.clone(),
                 operator: "body".to_owned(),
                 message: error.to_string(),
@@ -107,7 +118,9 @@ impl Body {
     }
 }
 
-fn spend(context: &mut Context, bytes: usize) -> Result<(), EvaluateError> {
+fn spend<'a>(context: &mut Context, value: impl Into<Option<&'a Value>>) -> Result<(), EvaluateError> {
+    // A tensor takes some memory also where it is empty.
+    let bytes = value.into().map_or(0, |value| value.bytes().saturating_add(256 * value.tensors()));
     let cost = 1 + (bytes / BYTES_A_NODE) as u64;
     let left = context.body_work.checked_sub(cost);
     context.body_work = left.ok_or(EvaluateError::Endless)?;

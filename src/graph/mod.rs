@@ -43,6 +43,8 @@ pub struct ValueInfo {
     pub name: String,
     /// What is known of it; `None` where not even its type or rank is.
     pub fact: Option<Fact>,
+    /// Its type, where the file or the caller gives it and it is no tensor, or a tensor of which not even the rank is given.
+    pub declared: Option<ValueType>,
 }
 
 /// A node: an operator applied to values.
@@ -134,7 +136,7 @@ impl Graph {
 
     /// Adds a value. The caller sees to it that its name is new.
     pub fn add_value(&mut self, name: impl Into<String>, fact: Option<Fact>) -> ValueId {
-        self.values.push(ValueInfo { name: name.into(), fact });
+        self.values.push(ValueInfo { name: name.into(), fact, declared: None });
         ValueId(self.values.len() - 1)
     }
 

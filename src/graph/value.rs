@@ -100,6 +100,15 @@ impl Value {
         }
     }
 
+    /// How many tensors are in it.
+    pub fn tensors(&self) -> usize {
+        match self {
+            Self::Tensor(_) => 1,
+            Self::Sequence(sequence) => sequence.tensors.len(),
+            Self::Optional(optional) => optional.value.as_ref().map_or(0, |value| value.tensors()),
+        }
+    }
+
     /// Bytes of all tensors in it.
     pub fn bytes(&self) -> usize {
         match self {

@@ -1,6 +1,7 @@
 //! Attributes of a file's nodes as the operators take them.
 
 use super::messages::AttributeProto;
+use super::ports;
 use super::tensors::Tensors;
 use crate::error::LoadError;
 use crate::graph::Attribute;
@@ -33,7 +34,8 @@ pub fn attribute(
         5 | 10 => Err("is a graph, which the operator does not take".to_owned()),
         9 => Err("is a list of tensors, which no operator takes".to_owned()),
         11 | 12 => Err("is a sparse tensor, which is not supported".to_owned()),
-        13 | 14 => Err("is a type, which is not supported".to_owned()),
+        13 => ports::value_type(proto.tp.as_ref()).map(Attribute::Type).map_err(|(_, message)| message),
+        14 => Err("is a list of types, which no operator takes".to_owned()),
         other => Err(format!("has a type with the unknown number {other}")),
     })
 }
@@ -48,6 +50,7 @@ fn kind(proto: &AttributeProto) -> i32 {
         _ if proto.s.is_some() => 3,
         _ if proto.t.is_some() => 4,
         _ if proto.g.is_some() => 5,
+        _ if proto.tp.is_some() => 13,
         _ if !proto.floats.is_empty() => 6,
         _ if !proto.strings.is_empty() => 8,
         _ if !proto.graphs.is_empty() => 10,

@@ -56,15 +56,33 @@ pub struct StringStringEntryProto {
     pub value: Option<String>,
 }
 
-/// A function of the model's own: only its name is read, for the message that it is not supported.
+/// A function of the model's own.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FunctionProto {
     /// Its name.
     #[prost(string, optional, tag = "1")]
     pub name: Option<String>,
+    /// Names of what it is given.
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    /// Names of what it gives.
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    /// Its nodes.
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    /// The operator sets that it uses.
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSetIdProto>,
     /// Its domain.
     #[prost(string, optional, tag = "10")]
     pub domain: Option<String>,
+    /// Attributes that a call may leave out, with what they are then.
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
+    /// Which of the functions of this name it is.
+    #[prost(string, optional, tag = "13")]
+    pub overload: Option<String>,
 }
 
 /// A graph.
@@ -111,6 +129,9 @@ pub struct NodeProto {
     /// Its operator's domain.
     #[prost(string, optional, tag = "7")]
     pub domain: Option<String>,
+    /// Which of the functions of this name it calls.
+    #[prost(string, optional, tag = "8")]
+    pub overload: Option<String>,
 }
 
 /// An attribute of a node.
@@ -149,6 +170,9 @@ pub struct AttributeProto {
     /// Which of the fields holds the value; files of the first IR versions leave it out.
     #[prost(int32, optional, tag = "20")]
     pub r#type: Option<i32>,
+    /// A type.
+    #[prost(message, optional, tag = "14")]
+    pub tp: Option<TypeProto>,
     /// The attribute of the enclosing function that it stands for.
     #[prost(string, optional, tag = "21")]
     pub ref_attr_name: Option<String>,
@@ -209,7 +233,7 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// A type. All but tensors are only told apart.
+/// A type. Of what is no tensor the content is decoded when it is looked at ([`ElementTypeProto`]).
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct TypeProto {
     /// A tensor.
@@ -227,6 +251,64 @@ pub struct TypeProto {
     /// An optional value.
     #[prost(bytes = "bytes", optional, tag = "9")]
     pub optional_type: Option<Bytes>,
+}
+
+/// What a sequence or an optional value holds.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ElementTypeProto {
+    /// The type.
+    #[prost(message, optional, tag = "1")]
+    pub elem_type: Option<HeldTypeProto>,
+}
+
+/// A type in a type, without the tensor's shape.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HeldTypeProto {
+    /// A tensor.
+    #[prost(message, optional, tag = "1")]
+    pub tensor_type: Option<HeldTensorProto>,
+    /// A sequence.
+    #[prost(bytes = "bytes", optional, tag = "4")]
+    pub sequence_type: Option<Bytes>,
+}
+
+/// The type of a tensor, without its shape.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct HeldTensorProto {
+    /// The element type.
+    #[prost(int32, optional, tag = "1")]
+    pub elem_type: Option<i32>,
+}
+
+/// A sequence in a file of its own.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SequenceProto {
+    /// Its name.
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    /// What it holds: 1 for tensors.
+    #[prost(int32, optional, tag = "2")]
+    pub elem_type: Option<i32>,
+    /// The tensors.
+    #[prost(message, repeated, tag = "3")]
+    pub tensor_values: Vec<TensorProto>,
+}
+
+/// An optional value in a file of its own.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct OptionalProto {
+    /// Its name.
+    #[prost(string, optional, tag = "1")]
+    pub name: Option<String>,
+    /// What it holds: 0 for nothing, 1 for a tensor, 3 for a sequence.
+    #[prost(int32, optional, tag = "2")]
+    pub elem_type: Option<i32>,
+    /// The tensor.
+    #[prost(message, optional, tag = "3")]
+    pub tensor_value: Option<TensorProto>,
+    /// The sequence.
+    #[prost(message, optional, tag = "5")]
+    pub sequence_value: Option<SequenceProto>,
 }
 
 /// The type of a tensor.

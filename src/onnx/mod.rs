@@ -9,12 +9,17 @@ mod convert;
 mod external;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
+mod functions;
 mod limits;
 #[doc(hidden)]
 pub mod messages;
+mod nodes;
+mod ports;
+mod reader;
 mod scan;
 mod tensors;
 mod unknown;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +32,10 @@ pub use external::{External, ExternalError, NoExternal};
 pub(crate) use folder::{Folder, map};
 pub use limits::Limits;
 
+use scan::Kind;
+
 use crate::error::LoadError;
-use crate::graph::{Graph, Metadata};
+use crate::graph::{Graph, Metadata, Value, ValueType};
 use crate::tensor::Tensor;
 
 /// The newest version that the operators were written for.
@@ -58,7 +65,7 @@ pub(crate) fn read_from(
     external: &dyn External,
     limits: &Limits,
 ) -> Result<(Graph, Metadata), LoadError> {
-    scan::scan(&bytes, false, limits)?;
+    scan::scan(&bytes, Kind::Model, limits)?;
     let model = messages::ModelProto::decode(bytes).map_err(|e| LoadError::Format(e.to_string()))?;
     convert::model(model, tensors::Tensors { memory, external, limits, bytes: 0 })
 }
@@ -77,10 +84,14 @@ pub(crate) fn check_file_size(bytes: u64, limits: &Limits) -> Result<(), LoadErr
 /// # Errors
 /// If the bytes are no tensor or pass a limit.
 pub fn read_tensor(bytes: Bytes, limits: &Limits) -> Result<(String, Tensor), LoadError> {
-    scan::scan(&bytes, true, limits)?;
-    let mut tensor = messages::TensorProto::decode(bytes).map_err(|e| LoadError::Format(e.to_string()))?;
-    let name = tensor.name.take().unwrap_or_default();
-    let tensor =
-        tensors::Tensors { memory: Memory::Own, external: &NoExternal, limits, bytes: 0 }.read(&name, tensor)?;
-    Ok((name, tensor))
+    value::tensor(bytes, limits)
+}
+
+/// Reads a file that holds one value of this type: a `TensorProto`, a `SequenceProto` or an `OptionalProto`, such as the
+/// inputs and outputs of the standard's backend tests. Its name and itself.
+///
+/// # Errors
+/// If the bytes are no such value or pass a limit.
+pub fn read_value(bytes: Bytes, value_type: &ValueType, limits: &Limits) -> Result<(String, Value), LoadError> {
+    value::value(bytes, value_type, limits)
 }

@@ -11,8 +11,13 @@ const DEEPEST: u64 = 25;
 
 /// The messages that contain others, by what they are in the file.
 #[derive(Clone, Copy, PartialEq)]
-enum Kind {
+pub enum Kind {
     Model,
+    Function,
+    /// A sequence in a file of its own.
+    Sequence,
+    /// An optional value in a file of its own.
+    Optional,
     Graph,
     Node,
     Attribute,
@@ -30,14 +35,17 @@ impl Kind {
     const fn field(self, number: u64) -> Option<Self> {
         Some(match (self, number) {
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Self::Graph,
-            (Self::Graph, 1) => Self::Node,
-            (Self::Graph, 5) | (Self::Attribute, 5) => Self::Tensor,
+            (Self::Model, 25) => Self::Function,
+            (Self::Graph, 1) | (Self::Function, 7) => Self::Node,
+            (Self::Graph | Self::Attribute, 5) | (Self::Sequence | Self::Optional, 3) => Self::Tensor,
+            (Self::Optional, 5) => Self::Sequence,
             (Self::Graph, 11 | 12) => Self::ValueInfo,
-            (Self::Node, 5) => Self::Attribute,
-            (Self::ValueInfo, 2) => Self::Type,
+            (Self::Node, 5) | (Self::Function, 11) => Self::Attribute,
+            (Self::ValueInfo, 2) | (Self::Attribute, 14) => Self::Type,
             (Self::Type, 1) => Self::TensorType,
             (Self::TensorType, 2) => Self::Shape,
-            (Self::Model, 8 | 14 | 25)
+            (Self::Model, 8 | 14)
+            | (Self::Function, 4 | 5 | 9)
             | (Self::Graph, 15)
             | (Self::Node, 1 | 2)
             | (Self::Attribute, 9)
@@ -48,14 +56,15 @@ impl Kind {
     }
 }
 
-/// Counts the parts of a model (`tensor`: of a file that holds one tensor) and checks the counts against the limits.
+/// Counts the parts of a file that holds a model (or a tensor, a sequence, an optional value) and checks the counts against
+/// the limits.
 ///
 /// # Errors
 /// [`LoadError::Limit`], or [`LoadError::Format`] where the bytes are no such file.
-pub fn scan(bytes: &[u8], tensor: bool, limits: &Limits) -> Result<(), LoadError> {
+pub fn scan(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<(), LoadError> {
     super::check_file_size(bytes.len() as u64, limits)?;
     let mut scan = Scan { limits, nodes: 0, messages: 0 };
-    scan.message(bytes, if tensor { Kind::Tensor } else { Kind::Model }, 0)
+    scan.message(bytes, kind, 0)
 }
 
 /// An error if a count is above its limit.

@@ -15,6 +15,7 @@ pub mod cast;
 mod composite;
 pub(crate) mod concat;
 mod constant;
+pub(crate) mod control;
 pub(crate) mod conv;
 pub(crate) mod conv_transpose;
 pub mod convert;
@@ -41,6 +42,7 @@ pub(crate) mod resize;
 mod rotary_embedding;
 mod scatter;
 pub mod select;
+mod sequence;
 mod shape;
 mod signal;
 pub(crate) mod slice;
@@ -91,6 +93,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Celu", 12, 1..=1, 1, unary::make),
     ("", "Clip", 1, 1..=3, 1, unary::clip::make),
     ("", "Concat", 1, 1..=MANY, 1, concat::from_definition),
+    ("", "ConcatFromSequence", 11, 1..=1, 1, sequence::from_definition),
     ("", "Constant", 1, 0..=0, 1, constant::constant),
     ("", "ConstantOfShape", 9, 1..=1, 1, constant::constant_of_shape),
     ("", "Conv", 1, 2..=3, 1, conv::conv),
@@ -129,6 +132,7 @@ const REGISTRY: &[Entry] = &[
     ("", "HardSwish", 14, 1..=1, 1, unary::make),
     ("", "Hardmax", 1, 1..=1, 1, norm::softmax::make),
     ("", "Identity", 1, 1..=1, 1, identity::from_definition),
+    ("", "If", 1, 1..=1, MANY, control::branch),
     ("", "IsInf", 10, 1..=1, 1, unary::make),
     ("", "IsNaN", 9, 1..=1, 1, unary::make),
     ("", "LRN", 1, 1..=1, 1, norm::response::make),
@@ -138,6 +142,7 @@ const REGISTRY: &[Entry] = &[
     ("", "LessOrEqual", 12, 2..=2, 1, binary::make),
     ("", "Log", 1, 1..=1, 1, unary::make),
     ("", "LogSoftmax", 1, 1..=1, 1, norm::softmax::make),
+    ("", "Loop", 1, 2..=MANY, MANY, control::repeat),
     ("", "LpPool", 2, 1..=1, 1, pool::pool),
     ("", "MatMul", 1, 2..=2, 1, matmul::matmul),
     ("", "Max", 1, 1..=MANY, 1, binary::variadic::make),
@@ -153,6 +158,9 @@ const REGISTRY: &[Entry] = &[
     ("", "NegativeLogLikelihoodLoss", 12, 2..=3, 1, loss::make),
     ("", "Not", 1, 1..=1, 1, unary::make),
     ("", "OneHot", 9, 3..=3, 1, mask::from_definition),
+    ("", "Optional", 15, 0..=1, 1, sequence::optional),
+    ("", "OptionalGetElement", 15, 1..=1, 1, sequence::optional),
+    ("", "OptionalHasElement", 15, 0..=1, 1, sequence::optional),
     ("", "Or", 1, 2..=2, 1, binary::make),
     ("", "PRelu", 1, 2..=2, 1, binary::make),
     ("", "Pad", 1, 1..=4, 1, pad::from_definition),
@@ -178,10 +186,18 @@ const REGISTRY: &[Entry] = &[
     ("", "RotaryEmbedding", 23, 3..=4, 1, rotary_embedding::make),
     ("", "Round", 11, 1..=1, 1, unary::make),
     ("", "STFT", 17, 2..=4, 1, signal::stft),
+    ("", "Scan", 8, 1..=MANY, MANY, control::scan),
     ("", "Scatter", 9, 3..=3, 1, scatter::from_definition),
     ("", "ScatterElements", 11, 3..=3, 1, scatter::from_definition),
     ("", "ScatterND", 11, 3..=3, 1, scatter::from_definition),
     ("", "Selu", 1, 1..=1, 1, unary::make),
+    ("", "SequenceAt", 11, 2..=2, 1, sequence::from_definition),
+    ("", "SequenceConstruct", 11, 1..=MANY, 1, sequence::from_definition),
+    ("", "SequenceEmpty", 11, 0..=0, 1, sequence::from_definition),
+    ("", "SequenceErase", 11, 1..=2, 1, sequence::from_definition),
+    ("", "SequenceInsert", 11, 2..=3, 1, sequence::from_definition),
+    ("", "SequenceLength", 11, 1..=1, 1, sequence::from_definition),
+    ("", "SequenceMap", 17, 1..=MANY, MANY, sequence::map),
     ("", "Shape", 1, 1..=1, 1, shape::from_definition),
     ("", "Shrink", 9, 1..=1, 1, unary::make),
     ("", "Sigmoid", 1, 1..=1, 1, unary::make),
@@ -196,6 +212,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Softsign", 1, 1..=1, 1, unary::make),
     ("", "SpaceToDepth", 1, 1..=1, 1, depth_to_space::from_definition),
     ("", "Split", 1, 1..=2, MANY, split::from_definition),
+    ("", "SplitToSequence", 11, 1..=2, 1, sequence::from_definition),
     ("", "Sqrt", 1, 1..=1, 1, unary::make),
     ("", "Squeeze", 1, 1..=2, 1, reshape::from_definition),
     ("", "StringConcat", 20, 2..=2, 1, text::concat::make),

@@ -1,0 +1,94 @@
+//! If (ONNX opsets 1 to 24): one of two graphs.
+
+use std::sync::Arc;
+
+use super::{known_truth, merge, truth};
+use crate::graph::{
+    Body, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+};
+use crate::tensor::ElementType;
+
+/// One of two graphs, as the condition says. Its inputs are the condition and what the graphs capture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct If {
+    then: Body,
+    otherwise: Body,
+}
+
+pub(in crate::ops) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
+    let branch = |name: &'static str| {
+        let body = d.body(name)?.ok_or(DefinitionError::Missing(name))?;
+        let outputs = body.graph().outputs.len();
+        if !body.formal().is_empty() {
+            return Err(DefinitionError::Value(name, "takes inputs, which a branch does not".to_owned()));
+        }
+        if outputs != d.outputs {
+            return Err(DefinitionError::Value(name, format!("gives {outputs} outputs, not {}", d.outputs)));
+        }
+        Ok(body)
+    };
+    if d.inputs != 1 {
+        return Err(DefinitionError::Unsupported(format!("it takes a condition, not {} inputs", d.inputs)));
+    }
+    Ok(Arc::new(If { then: branch("then_branch")?, otherwise: branch("else_branch")? }))
+}
+
+impl If {
+    /// The graph that runs, if the condition is known.
+    pub fn taken(&self, inputs: &[Option<&Fact>]) -> Option<&Body> {
+        known_truth(Fact::optional(inputs, 0)).map(|truth| self.branch(truth))
+    }
+
+    const fn branch(&self, truth: bool) -> &Body {
+        if truth { &self.then } else { &self.otherwise }
+    }
+}
+
+impl Operator for If {
+    fn name(&self) -> &str {
+        "If"
+    }
+
+    fn takes_strings(&self) -> bool {
+        true
+    }
+
+    fn bodies(&self) -> Vec<&Body> {
+        vec![&self.then, &self.otherwise]
+    }
+
+    fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+        let facts = self.infer_partly(inputs, true)?.into_iter().collect::<Option<_>>();
+        facts.ok_or_else(|| ShapeError::new("what it gives is known at run time only"))
+    }
+
+    fn infer_partly(&self, inputs: &[Option<&Fact>], _: bool) -> Result<Vec<Option<Fact>>, ShapeError> {
+        if let Some(condition) = Fact::optional(inputs, 0)
+            && condition.element_type != ElementType::Bool
+        {
+            return Err(ShapeError::new(format!("the condition is {condition}, not a truth value")));
+        }
+        let captured = || inputs.iter().skip(1).map(|fact| fact.cloned());
+        if let Some(body) = self.taken(inputs) {
+            return body.infer(captured());
+        }
+        match (self.then.infer(captured()), self.otherwise.infer(captured())) {
+            (Ok(a), Ok(b)) => Ok(a.iter().zip(&b).map(|(a, b)| merge(a.as_ref(), b.as_ref())).collect()),
+            (Err(error), _) | (_, Err(error)) if error.unsupported.is_some() => Err(error),
+            // A branch that cannot be right is perhaps never taken: what is known if it is not, is known.
+            (Ok(facts), Err(_)) | (Err(_), Ok(facts)) => {
+                Ok(facts.into_iter().map(|fact| fact.map(|fact| fact.without_content())).collect())
+            }
+            (Err(error), Err(_)) => Err(error),
+        }
+    }
+
+    fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+        let body = self.branch(truth(inputs.tensor(0)?)?);
+        body.evaluate(context, (1..inputs.len()).map(|i| inputs.value(i).cloned()))
+    }
+
+    fn work(&self, _: &[Option<&Fact>], _: &[Fact]) -> f64 {
+        f64::INFINITY
+    }
+}

@@ -1,0 +1,45 @@
+//! Control flow: If, Loop and Scan. They run on the host, their graphs by the references of their operators; where it is
+//! known before the run what they do, rewrites put the nodes of their graphs in their place.
+
+pub(crate) mod branch;
+pub(crate) mod repeat;
+mod scan;
+
+pub(super) use branch::from_definition as branch;
+pub(super) use repeat::from_definition as repeat;
+pub(super) use scan::from_definition as scan;
+
+use crate::graph::{Dim, EvaluateError, Fact, ShapeError, Value};
+use crate::tensor::{Tensor, Truth};
+
+/// What holds of a value that is one or the other; `None` where that is not even a rank.
+fn merge(a: Option<&Fact>, b: Option<&Fact>) -> Option<Fact> {
+    let (a, b) = a.zip(b)?;
+    if a.element_type != b.element_type || a.rank() != b.rank() {
+        return None;
+    }
+    let dims = a.shape.iter().zip(&b.shape).map(|(a, b)| if a == b { a.clone() } else { Dim::Unknown });
+    Some(Fact::new(a.element_type, dims.collect::<Vec<_>>()))
+}
+
+/// A truth value in a tensor of one element.
+fn truth(tensor: &Tensor) -> Result<bool, EvaluateError> {
+    match tensor.as_slice::<Truth>()? {
+        [one] => Ok((*one).into()),
+        others => Err(ShapeError::new(format!("the condition has {} elements, not one", others.len())).into()),
+    }
+}
+
+/// Adds an element to those that are put together at the end, as long as they would be no larger than a tensor may be.
+fn collect(all: &mut Vec<Tensor>, value: Value) -> Result<(), EvaluateError> {
+    let tensor = value.into_tensor().ok_or_else(|| ShapeError::new("what is collected is no tensor"))?;
+    let shape: Vec<usize> = std::iter::once(all.len() + 1).chain(tensor.shape().iter().copied()).collect();
+    Tensor::bounded(tensor.element_type(), &shape)?;
+    all.push(tensor);
+    Ok(())
+}
+
+/// [`truth`] of a constant.
+fn known_truth(fact: Option<&Fact>) -> Option<bool> {
+    truth(fact?.constant.as_ref()?).ok()
+}
