@@ -241,7 +241,7 @@ impl CpuSession {
             kernel.run(job).map_err(|e| NodeError::new(node, e))?;
             vec![y.into()]
         } else {
-            let results = node.operator.evaluate(&mut Context::default(), Inputs(&inputs));
+            let results = node.operator.compute(&mut Context::default(), Inputs(&inputs));
             results.map_err(|e| NodeError::new(node, e))?
         };
         if node.outputs.iter().skip(results.len()).any(Option::is_some) {

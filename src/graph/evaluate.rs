@@ -1,6 +1,5 @@
 //! A graph evaluated node by node with the operators' references.
 
-use super::strings;
 use super::{Context, Graph, Inputs, Node, NodeError, Value, ValueId};
 
 impl Graph {
@@ -63,8 +62,7 @@ impl Graph {
                 })?),
             });
         }
-        let results =
-            strings::evaluate(&*node.operator, context, Inputs(&inputs)).map_err(|e| NodeError::new(node, e))?;
+        let results = node.operator.compute(context, Inputs(&inputs)).map_err(|e| NodeError::new(node, e))?;
         // Only trailing outputs can be missing, and those only where nobody asks for them.
         if node.outputs.iter().skip(results.len()).any(Option::is_some) {
             return Err(NodeError::new(node, format!("it gave {} outputs of {}", results.len(), node.outputs.len())));

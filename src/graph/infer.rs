@@ -1,6 +1,5 @@
 //! Facts through the graph: shape inference, with small constants computed on the way.
 
-use super::strings;
 use super::{Bindings, Context, Fact, Graph, Inputs, Node, NodeError, Value};
 use crate::tensor::ElementType;
 
@@ -20,7 +19,7 @@ impl Graph {
             let node = &self.nodes[i];
             let facts = match self.input_facts(node) {
                 Some(inputs) => {
-                    strings::check(&*node.operator, &inputs).map_err(|e| NodeError::shape(node, &e))?;
+                    node.operator.check_types(&inputs).map_err(|e| NodeError::shape(node, &e))?;
                     let leads = node.outputs.iter().flatten().any(|id| parameters[id.0]);
                     let facts = node.operator.infer_partly(&inputs, true).map_err(|e| NodeError::shape(node, &e))?;
                     match facts.iter().cloned().collect() {
@@ -75,7 +74,7 @@ fn fold_small(node: &Node, inputs: &[Option<&Fact>], facts: Vec<Fact>, leads: bo
         inputs.iter().map(|f| f.and_then(|f| f.constant.clone()).map(Value::Tensor)).collect();
     let references: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
     // Whatever is wrong shows again, with a better message, when the node runs.
-    let values = node.operator.evaluate(&mut Context::brief(), Inputs(&references)).unwrap_or_default();
+    let values = node.operator.compute(&mut Context::brief(), Inputs(&references)).unwrap_or_default();
     let constants: Option<Vec<Fact>> = values.into_iter().map(|v| v.into_tensor().map(Fact::constant)).collect();
     constants.filter(|constants| constants.len() >= facts.len()).unwrap_or(facts)
 }

@@ -11,7 +11,7 @@ mod infer;
 mod metadata;
 mod operator;
 mod parameters;
-pub(crate) mod strings;
+mod stand_in;
 mod text;
 mod unsupported;
 mod value;

@@ -145,7 +145,7 @@ impl Cast {
     }
 
     fn read<X: Number>(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
-        let parts = x.as_slice::<X>()?.chunks(AT_A_TIME).map(|part| match X::TYPE.is_float() {
+        let parts = x.as_slice::<X>()?.chunks(AT_A_TIME).map(|part| match X::FLOAT {
             true => Numbers::Floats(part.iter().map(|v| v.to_float()).collect()),
             false => Numbers::Integers(part.iter().map(|v| v.to_integer()).collect()),
         });

@@ -44,7 +44,7 @@ impl Cumulative {
                 for i in 0..n {
                     let e = (if self.reverse { n - 1 - i } else { i }) * inner + lane;
                     let give = |float, integer| {
-                        if T::TYPE.is_float() { T::from_float(float) } else { T::from_integer(integer) }
+                        if T::FLOAT { T::from_float(float) } else { T::from_integer(integer) }
                     };
                     let before = give(float, integer);
                     if self.product {

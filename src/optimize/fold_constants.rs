@@ -69,7 +69,7 @@ fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
     budget.work -= work;
     let values: Vec<_> = values.iter().map(Option::as_ref).collect();
     // Whatever is wrong shows, with a better message, when the node runs.
-    let results = node.operator.evaluate(&mut Context::brief(), Inputs(&values)).ok()?;
+    let results = node.operator.compute(&mut Context::brief(), Inputs(&values)).ok()?;
     if results.len() < node.outputs.len() {
         return None;
     }

@@ -7,6 +7,9 @@ use super::{Element, ElementType, Tensor, TensorError, Truth};
 
 /// An element as a number; truth values are 0 and 1.
 pub trait Number: Element {
+    /// Whether it is a floating-point number.
+    const FLOAT: bool = Self::TYPE.is_float() || Self::TYPE.is_small_float();
+
     /// The number; integers beyond 2⁵³ are rounded.
     fn to_float(self) -> f64;
 

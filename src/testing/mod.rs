@@ -240,7 +240,7 @@ fn check_stored(
 fn evaluate(operator: &dyn Operator, inputs: &[Input]) -> Result<Vec<Tensor>, String> {
     let values: Vec<Option<Value>> = inputs.iter().map(|i| i.tensor().cloned().map(Value::Tensor)).collect();
     let values: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    let results = operator.evaluate(&mut Context::default(), Inputs(&values));
+    let results = operator.compute(&mut Context::default(), Inputs(&values));
     let results = results.map_err(|e| format!("{operator:?}: {e}"))?;
     let tensors = results.into_iter().map(Value::into_tensor).collect::<Option<_>>();
     tensors.ok_or_else(|| format!("{operator:?} gave something else than tensors"))

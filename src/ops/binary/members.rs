@@ -300,7 +300,7 @@ fn numbers(
 ) -> Result<Tensor> {
     with_number!(
         a.0.element_type(),
-        T => match T::TYPE.is_float() {
+        T => match T::FLOAT {
             true => mapped(a, b, to, |a: T, b: T| T::from_float(f(a.to_float(), b.to_float()))),
             false => mapped(a, b, to, |a: T, b: T| T::from_integer(g(a.to_integer(), b.to_integer()))),
         },
@@ -318,7 +318,7 @@ fn compare(
 ) -> Result<Tensor> {
     with_number!(
         a.0.element_type(),
-        T => match T::TYPE.is_float() {
+        T => match T::FLOAT {
             true => mapped(a, b, to, |a: T, b: T| Truth::from(f(a.to_float(), b.to_float()))),
             false => mapped(a, b, to, |a: T, b: T| Truth::from(g(a.to_integer(), b.to_integer()))),
         },
@@ -353,7 +353,7 @@ fn power(a: Side<'_>, b: Side<'_>, to: &[usize]) -> Result<Tensor> {
     let b = (exponents.0.as_slice(), exponents.1);
     with_number!(
         a.0.element_type(),
-        T => match T::TYPE.is_float() {
+        T => match T::FLOAT {
             true => combine((a.0.as_slice::<T>()?, a.1), b, to, |a, b| T::from_float(a.to_float().powf(b))),
             false => combine((a.0.as_slice::<T>()?, a.1), b, to, integer_power::<T>),
         },

@@ -96,7 +96,7 @@ impl Operator for Arg {
         let lanes = Lanes::of(x.shape(), axis, axis + 1)?;
         let places = with_number!(
             x.element_type(),
-            T => match x.element_type().is_float() {
+            T => match T::FLOAT {
                 true => self.places(x, lanes, |v: T| v.to_float()),
                 false => self.places(x, lanes, |v: T| v.to_integer()),
             },

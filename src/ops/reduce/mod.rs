@@ -135,7 +135,7 @@ impl Operator for Reduce {
             x.element_type(),
             T => match x.element_type() {
                 ElementType::Bool => sets(x, &reduced, &to, |v: T| v.to_integer(), |v| T::from_integer((g(v) > 0).into())),
-                t if t.is_float() => sets(x, &reduced, &to, |v: T| v.to_float(), |v| T::from_float(f(v))),
+                _ if T::FLOAT => sets(x, &reduced, &to, |v: T| v.to_float(), |v| T::from_float(f(v))),
                 _ => sets(
                     x,
                     &reduced,

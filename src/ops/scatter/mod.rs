@@ -146,7 +146,7 @@ impl Scatter {
     ) -> Result<Tensor, EvaluateError> {
         // For each update the element that it meets.
         let pairs = places.iter().enumerate().flat_map(|(j, place)| (0..n).map(move |i| (place + i, j * n + i)));
-        if T::TYPE.is_float() && self.reduction != Reduction::None {
+        if T::FLOAT && self.reduction != Reduction::None {
             let (mut y, updates) = (x.to_f64(), updates.to_f64());
             for (to, from) in pairs {
                 if let (Some(old), Some(&update)) = (y.get_mut(to), updates.get(from)) {

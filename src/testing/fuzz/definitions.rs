@@ -179,7 +179,7 @@ fn tensor(random: &mut Random, element_type: ElementType, shape: &[usize]) -> Te
     let made = with_number!(
         element_type,
         T => {
-            let element = |random: &mut Random| match element_type.is_float() {
+            let element = |random: &mut Random| match T::FLOAT {
                 true => <T as Number>::from_float(random.float().into()),
                 false => <T as Number>::from_integer(random.integer().into()),
             };

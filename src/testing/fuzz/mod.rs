@@ -11,14 +11,13 @@ use std::sync::Arc;
 use definitions::{Random, any_tensor, definition};
 
 use crate::cpu::{CpuPlan, Threads};
-use crate::graph::strings;
-use crate::graph::{Context, Dim, Fact, Graph, Inputs, Operand, Operator, Request, Value, ValueId};
+use crate::graph::{Context, Dim, EvaluateError, Fact, Graph, Inputs, Operand, Operator, Request, Value, ValueId};
 use crate::kernel::{Binding, DeviceClass, DeviceFacts, Layout, Storage};
 use crate::ops::operator;
 use crate::optimize::{Rewrites, optimize};
 use crate::plan::{PlanOptions, plan};
 use crate::tensor::shape::elements;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::{ElementType, Tensor, TensorError};
 
 /// Cases of one run of the tests: a few seconds.
 const CASES: u64 = 20_000;
@@ -49,7 +48,7 @@ fn case(seed: u64) {
         })
         .collect();
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-    let inferred = strings::check(&*operator, &facts).and_then(|()| operator.infer(&facts));
+    let inferred = operator.check_types(&facts).and_then(|()| operator.infer(&facts));
     let Ok(outputs) = inferred else { return };
     let concrete: Option<Vec<Vec<usize>>> = outputs.iter().map(Fact::concrete).collect();
     let small = |shape: &Vec<usize>| elements(shape).is_some_and(|n| n <= WORK);
@@ -67,7 +66,15 @@ fn case(seed: u64) {
     whole(Arc::clone(&operator), &inputs, &constant, outputs.len().min(definition.outputs));
     let values: Vec<Option<Value>> = inputs.into_iter().map(|tensor| tensor.map(Value::Tensor)).collect();
     let values: Vec<Option<&Value>> = values.iter().map(Option::as_ref).collect();
-    let Ok(results) = strings::evaluate(&*operator, &mut Context::default(), Inputs(&values)) else { return };
+    let results = match operator.compute(&mut Context::default(), Inputs(&values)) {
+        Ok(results) => results,
+        // What an operator takes is said before it runs.
+        Err(error @ (EvaluateError::Tensor(TensorError::Type { .. }) | EvaluateError::Unsupported(_))) => {
+            let inputs: Vec<_> = values.iter().map(|v| v.and_then(Value::as_tensor)).collect();
+            panic!("{operator:?} of {inputs:?}: inferred {outputs:?}, but {error}");
+        }
+        Err(_) => return,
+    };
     for (result, fact) in results.iter().filter_map(Value::as_tensor).zip(&outputs) {
         let fits = result.rank() == fact.rank()
             && result.shape().iter().zip(&fact.shape).all(|(n, dim)| dim.size().is_none_or(|d| d == *n));
@@ -131,7 +138,7 @@ fn shapes_alone(random: &mut Random, operator: &dyn Operator, inputs: &[Option<T
         })
         .collect();
     let facts: Vec<Option<&Fact>> = facts.iter().map(Option::as_ref).collect();
-    let inferred = strings::check(operator, &facts).and_then(|()| operator.infer(&facts));
+    let inferred = operator.check_types(&facts).and_then(|()| operator.infer(&facts));
     let Ok(outputs) = inferred else { return };
     let _ = operator.work(&facts, &outputs);
     let known = |f: &Fact| f.concrete().is_some();
