@@ -95,6 +95,9 @@ impl Operator for ConstantOfShape {
         let shape: Option<Vec<usize>> = dims.iter().map(|&d| usize::try_from(d).ok()).collect();
         let shape = shape.ok_or_else(|| ShapeError::new("a dimension is negative"))?;
         let length = Tensor::bounded(self.0.element_type(), &shape)?;
+        if let Ok([text]) = self.0.strings() {
+            return Ok(vec![Tensor::from_strings(shape, vec![text.clone(); length])?.into()]);
+        }
         Ok(vec![Tensor::from_bytes(self.0.element_type(), shape, self.0.bytes().repeat(length).into())?.into()])
     }
 

@@ -76,7 +76,7 @@ impl Operator for Identity {
         let mut values = vec![x.clone().into()];
         if let Self::Dropout { mask, .. } = self {
             if inputs.optional(2).is_some_and(is_true) {
-                return Err(EvaluateError::Unsupported("Dropout in training is not supported".to_owned()));
+                return Err(ShapeError::new("Dropout in training is not supported").into());
             }
             if let Some(element_type) = mask {
                 let element_type = element_type.unwrap_or(x.element_type());

@@ -113,10 +113,10 @@ impl ElementType {
 
     /// Whether the type is a floating-point one of eight bits or less: such numbers are stored, cast and quantized.
     pub const fn is_small_float(self) -> bool {
-        match self {
-            Self::F8E4M3FN | Self::F8E4M3FNUZ | Self::F8E5M2 | Self::F8E5M2FNUZ | Self::F8E8M0 | Self::F4E2M1 => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::F8E4M3FN | Self::F8E4M3FNUZ | Self::F8E5M2 | Self::F8E5M2FNUZ | Self::F8E8M0 | Self::F4E2M1
+        )
     }
 
     /// Whether the type is an integer (truth values are not).
