@@ -42,33 +42,33 @@ fn main(
     let zero = x_unit();
 #if TO
     let a0 = load_x(planar);
-    let a1 = select(zero, load_x(planar + min(1u, c_last) * plane), c_last >= 1u);
-    let a2 = select(zero, load_x(planar + min(2u, c_last) * plane), c_last >= 2u);
-    let a3 = select(zero, load_x(planar + c_last * plane), c_last >= 3u);
-    store_y(packed, y_unit(x_unit(a0.x, a1.x, a2.x, a3.x)));
+    let a1 = choose_x(zero, load_x(planar + min(1u, c_last) * plane), c_last >= 1u);
+    let a2 = choose_x(zero, load_x(planar + min(2u, c_last) * plane), c_last >= 2u);
+    let a3 = choose_x(zero, load_x(planar + c_last * plane), c_last >= 3u);
+    store_y(packed, x_unit(a0[0], a1[0], a2[0], a3[0]));
     if w_last >= 1u {
-        store_y(packed + 1u, y_unit(x_unit(a0.y, a1.y, a2.y, a3.y)));
+        store_y(packed + 1u, x_unit(a0[1], a1[1], a2[1], a3[1]));
     }
     if w_last >= 2u {
-        store_y(packed + 2u, y_unit(x_unit(a0.z, a1.z, a2.z, a3.z)));
+        store_y(packed + 2u, x_unit(a0[2], a1[2], a2[2], a3[2]));
     }
     if w_last >= 3u {
-        store_y(packed + 3u, y_unit(x_unit(a0.w, a1.w, a2.w, a3.w)));
+        store_y(packed + 3u, x_unit(a0[3], a1[3], a2[3], a3[3]));
     }
 #else
     let a0 = load_x(packed);
-    let a1 = select(zero, load_x(packed + min(1u, w_last)), w_last >= 1u);
-    let a2 = select(zero, load_x(packed + min(2u, w_last)), w_last >= 2u);
-    let a3 = select(zero, load_x(packed + w_last), w_last >= 3u);
-    store_y(planar, y_unit(x_unit(a0.x, a1.x, a2.x, a3.x)));
+    let a1 = choose_x(zero, load_x(packed + min(1u, w_last)), w_last >= 1u);
+    let a2 = choose_x(zero, load_x(packed + min(2u, w_last)), w_last >= 2u);
+    let a3 = choose_x(zero, load_x(packed + w_last), w_last >= 3u);
+    store_y(planar, x_unit(a0[0], a1[0], a2[0], a3[0]));
     if c_last >= 1u {
-        store_y(planar + plane, y_unit(x_unit(a0.y, a1.y, a2.y, a3.y)));
+        store_y(planar + plane, x_unit(a0[1], a1[1], a2[1], a3[1]));
     }
     if c_last >= 2u {
-        store_y(planar + 2u * plane, y_unit(x_unit(a0.z, a1.z, a2.z, a3.z)));
+        store_y(planar + 2u * plane, x_unit(a0[2], a1[2], a2[2], a3[2]));
     }
     if c_last >= 3u {
-        store_y(planar + 3u * plane, y_unit(x_unit(a0.w, a1.w, a2.w, a3.w)));
+        store_y(planar + 3u * plane, x_unit(a0[3], a1[3], a2[3], a3[3]));
     }
 #endif
 }

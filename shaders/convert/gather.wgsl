@@ -37,7 +37,7 @@ fn main(
     if u >= params.units {
         return;
     }
-    var out = vec4<x_element>();
+    var out = x_unit();
 #if TO
     let w = u % params.width;
     let line = u / params.width;
@@ -73,5 +73,5 @@ fn main(
         }
     }
 #endif
-    store_y(u, y_unit(out));
+    store_y(u, out);
 }

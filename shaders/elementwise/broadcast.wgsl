@@ -1,5 +1,5 @@
 // y = f(a, b) or f(a, b, c), element by element, operands repeated along the dimensions that they lack:
-// `EXPRESSION` is f in terms of `a`, `b`, `c`, four elements each.
+// `EXPRESSION` is f in terms of `a`, `b`, `c`, four elements each (one each where WIDE, that is, where some have 64 bits).
 //
 // Layout  y: a dense tensor of the (physical) dims … d1, d0, innermost last. Operand k lies with stride s<k>_<i> along d<i>,
 //         0 where it is repeated. Dims that all operands walk alike were joined, so that few are left.
@@ -8,6 +8,9 @@
 // Work    one invocation takes one unit of y.
 
 #import common/math
+#if WIDE
+#import common/wide
+#endif
 #import common/index
 #if QUANTIZED
 #import common/quantize
@@ -72,7 +75,7 @@ fn main(
     let at = place(u << 2u);
 #for k in OPERANDS
     if params.s{k}_step == 0u {
-        v{k} = x{k}_unit(get_x{k}(at[{k}]));
+        v{k} = splat_x{k}(get_x{k}(at[{k}]));
     } else {
         v{k} = load_x{k}(at[{k}] >> 2u);
     }
@@ -87,10 +90,24 @@ fn main(
     }
 #endif
 #endif
+#if WIDE
+    // What WGSL has no vectors of is computed one by one.
+    var out: y_unit;
+    for (var j = 0u; j < 4u; j++) {
+        let a = v0[j];
+        let b = v1[j];
+#if OPERANDS == 3
+        let c = v2[j];
+#endif
+        out[j] = #paste EXPRESSION;
+    }
+    store_y(u, out);
+#else
     let a = v0;
     let b = v1;
 #if OPERANDS == 3
     let c = v2;
 #endif
     store_y(u, #paste EXPRESSION);
+#endif
 }

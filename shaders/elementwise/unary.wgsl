@@ -1,9 +1,13 @@
-// y = f(x), element by element, for every function of one tensor: `EXPRESSION` is f in terms of `v`.
+// y = f(x), element by element, for every function of one tensor: `EXPRESSION` is f in terms of `v`, a unit
+// (one element where WIDE, that is, where some have 64 bits).
 //
 // Layout  any: x and y lie alike, so that padding meets padding.
 // Work    one invocation takes one unit of four elements.
 
 #import common/activation
+#if WIDE
+#import common/wide
+#endif
 #import common/index
 #if QUANTIZED
 #import common/quantize
@@ -25,6 +29,17 @@ fn main(
     if u >= params.units {
         return;
     }
+#if WIDE
+    // What WGSL has no vectors of is computed one by one.
+    let x = load_x(u);
+    var out: y_unit;
+    for (var j = 0u; j < 4u; j++) {
+        let v = x[j];
+        out[j] = #paste EXPRESSION;
+    }
+    store_y(u, out);
+#else
     let v = load_x(u);
     store_y(u, #paste EXPRESSION);
+#endif
 }

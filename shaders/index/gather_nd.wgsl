@@ -49,12 +49,12 @@ fn main(
         return;
     }
 #if WHOLE
-    store_y(u, y_unit(load_x(place(u))));
+    store_y(u, load_x(place(u)));
 #else
     var out = x_unit();
     for (var k = 0u; k < 4u; k++) {
         out[k] = get_x(place(min((u << 2u) + k, params.elements - 1u)));
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 #endif
 }

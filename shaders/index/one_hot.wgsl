@@ -30,5 +30,5 @@ fn main(
         let at = select(given, given + i32(params.depth), given < 0);
         out[k] = get_values(u32(at == i32(own)));
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 }

@@ -58,5 +58,5 @@ fn main(
             }
         }
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 }

@@ -41,7 +41,8 @@ fn main(
             if four[j] == own {
                 let update = load_updates(((p << 2u) + j) * params.slice + i);
                 out = x_unit(
-                    reduced(out.x, update.x), reduced(out.y, update.y), reduced(out.z, update.z), reduced(out.w, update.w),
+                    reduced(out[0], update[0]), reduced(out[1], update[1]), reduced(out[2], update[2]),
+                    reduced(out[3], update[3]),
                 );
             }
         }
@@ -61,5 +62,5 @@ fn main(
         }
     }
 #endif
-    store_y(u, y_unit(out));
+    store_y(u, out);
 }

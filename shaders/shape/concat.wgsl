@@ -42,7 +42,7 @@ fn main(
     for (var k = 0u; k < 4u; k++) {
 #for i in COUNT
         if c >= params.first{i} && c - params.first{i} < params.length{i} {
-            out[k] = y_element(get_x{i}(row * params.length{i} + c - params.first{i}));
+            out[k] = get_x{i}(row * params.length{i} + c - params.first{i});
         }
 #endfor
         c++;

@@ -21,5 +21,5 @@ fn main(
     if u >= params.units {
         return;
     }
-    store_y(params.offset + (u / params.row) * params.pitch + u % params.row, y_unit(load_x(u)));
+    store_y(params.offset + (u / params.row) * params.pitch + u % params.row, load_x(u));
 }

@@ -11,7 +11,10 @@
 #import common/index
 #param units: u32
 #param elements: u32    // of y
-#param fill: u32        // the bits of an element
+#param fill: u32        // the bits of an element (WIDE: the lower ones)
+#if WIDE
+#param fill_high: u32
+#endif
 #for i in RANK
 #param size{i}: u32
 #param first{i}: i32
@@ -39,8 +42,16 @@ fn t{i}(c: u32) -> i32 {
 }
 #endfor
 
+fn fill() -> x_element {
+#if WIDE
+    return bits_x(params.fill, params.fill_high);
+#else
+    return bits_x(params.fill, 0u);
+#endif
+}
+
 fn fetch(at: i32) -> x_element {
-    return select(bitcast<x_element>(params.fill), get_x(u32(max(at, 0))), at >= 0);
+    return select(fill(), get_x(u32(max(at, 0))), at >= 0);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -60,8 +71,7 @@ fn main(
     at = joined(at, t{i}(rest % params.size{i}));
     rest = rest / params.size{i};
 #endfor
-    let fill = x_unit(bitcast<x_element>(params.fill));
-    store_y(u, y_unit(select(fill, load_x(u32(max(at, 0))), at >= 0)));
+    store_y(u, choose_x(splat_x(fill()), load_x(u32(max(at, 0))), at >= 0));
 #endif
 #if FORM == 1
     var rest = u << 2u;
@@ -73,9 +83,9 @@ fn main(
     }
     rest = rest / params.size{i};
 #endfor
-    store_y(u, y_unit(x_unit(
+    store_y(u, x_unit(
         fetch(joined(at, t0(c))), fetch(joined(at, t0(c + 1u))), fetch(joined(at, t0(c + 2u))), fetch(joined(at, t0(c + 3u))),
-    )));
+    ));
 #endif
 #if FORM == 0
     var out = x_unit();
@@ -89,6 +99,6 @@ fn main(
 #endfor
         out[k] = fetch(at);
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 #endif
 }

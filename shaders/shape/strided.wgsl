@@ -43,13 +43,13 @@ fn main(
     at += i32(c{i}) * params.stride{i};
 #endfor
 #if FORM == 2
-    store_y(u, y_unit(load_x(u32(at))));
+    store_y(u, load_x(u32(at)));
 #endif
 #if FORM == 1
     let step = params.stride0;
-    store_y(u, y_unit(x_unit(
+    store_y(u, x_unit(
         get_x(u32(at)), get_x(u32(at + step)), get_x(u32(at + 2 * step)), get_x(u32(at + 3 * step)),
-    )));
+    ));
 #endif
 #if FORM == 0
     var out = x_unit();
@@ -66,6 +66,6 @@ fn main(
         c{i} = select(c{i}, 0u, carry);
 #endfor
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 #endif
 }

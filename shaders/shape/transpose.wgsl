@@ -41,8 +41,8 @@ fn main(
     let b = load_x(u32(at + params.from_row));
     let c = load_x(u32(at + 2 * params.from_row));
     let d = load_x(u32(at + 3 * params.from_row));
-    store_y(out, y_unit(x_unit(a.x, b.x, c.x, d.x)));
-    store_y(out + params.to_row, y_unit(x_unit(a.y, b.y, c.y, d.y)));
-    store_y(out + 2u * params.to_row, y_unit(x_unit(a.z, b.z, c.z, d.z)));
-    store_y(out + 3u * params.to_row, y_unit(x_unit(a.w, b.w, c.w, d.w)));
+    store_y(out, x_unit(a[0], b[0], c[0], d[0]));
+    store_y(out + params.to_row, x_unit(a[1], b[1], c[1], d[1]));
+    store_y(out + 2u * params.to_row, x_unit(a[2], b[2], c[2], d[2]));
+    store_y(out + 3u * params.to_row, x_unit(a[3], b[3], c[3], d[3]));
 }

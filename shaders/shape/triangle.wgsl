@@ -30,5 +30,14 @@ fn main(
 #else
     let kept = column <= edge;
 #endif
-    store_y(u, y_unit(select(x_unit(), load_x(u), kept)));
+#if WIDE
+    let v = load_x(u);
+    var out = x_unit();
+    for (var k = 0u; k < 4u; k++) {
+        out[k] = select(out[k], v[k], kept[k]);
+    }
+    store_y(u, out);
+#else
+    store_y(u, select(x_unit(), load_x(u), kept));
+#endif
 }

@@ -22,9 +22,10 @@ const CHUNK: usize = 256;
 /// Bytes of one stored element.
 pub const fn cell(storage: Storage) -> usize {
     match storage {
-        Storage::F32 | Storage::I32 => 4,
-        Storage::F16 => 2,
+        Storage::F32 | Storage::I32 | Storage::U32 => 4,
+        Storage::F16 | Storage::BF16 | Storage::I16 | Storage::U16 => 2,
         Storage::I8 | Storage::U8 => 1,
+        Storage::I64 | Storage::Index => 8,
     }
 }
 
@@ -39,9 +40,9 @@ pub fn store(
     storage: Storage,
     mut sink: impl FnMut(usize, &[u8]),
 ) -> Result<(), StoreError> {
-    use ElementType::{Bool, F16, F32, F64, I8, I32, I64, U8};
+    use ElementType::{Bool, F16, F32, F64, I64};
     match (element_type, storage) {
-        (F32, Storage::F32) | (F16, Storage::F16) | (I32, Storage::I32) | (I8, Storage::I8) | (U8, Storage::U8) => {
+        _ if element_type != Bool && Storage::of(element_type, false) == Some(storage) => {
             let whole = bytes.len() / 4 * 4;
             if whole > 0 {
                 sink(0, &bytes[..whole]);
@@ -90,13 +91,9 @@ fn pieces<const FROM: usize, const TO: usize>(
 /// # Errors
 /// If the types do not go together.
 pub fn load(stored: &[u8], storage: Storage, element_type: ElementType, out: &mut [u8]) -> Result<(), StoreError> {
-    use ElementType::{Bool, F16, F32, F64, I8, I32, I64, U8};
+    use ElementType::{F16, F32, F64, I64};
     match (element_type, storage) {
-        (F32, Storage::F32)
-        | (F16, Storage::F16)
-        | (I32, Storage::I32)
-        | (I8, Storage::I8)
-        | (U8 | Bool, Storage::U8) => out.copy_from_slice(&stored[..out.len()]),
+        _ if Storage::of(element_type, false) == Some(storage) => out.copy_from_slice(&stored[..out.len()]),
         (F32, Storage::F16) => each(stored, out, |v| f16::from_le_bytes(v).to_f32().to_le_bytes()),
         (F64, Storage::F16) => each(stored, out, |v| f16::from_le_bytes(v).to_f64().to_le_bytes()),
         (F64, Storage::F32) => each(stored, out, |v| f64::from(f32::from_le_bytes(v)).to_le_bytes()),
@@ -139,10 +136,12 @@ mod tests {
             assert_eq!(back, values, "{storage:?}");
         }
         let integers = [i64::from(i32::MIN), -1, 0, i64::from(i32::MAX)];
-        let held = stored(bytemuck::cast_slice(&integers), ElementType::I64, Storage::I32).unwrap();
-        let mut back = [0i64; 4];
-        load(&held, Storage::I32, ElementType::I64, bytemuck::cast_slice_mut(&mut back)).unwrap();
-        assert_eq!(back, integers);
+        for (integers, storage) in [(integers, Storage::I32), ([i64::MIN, -1, 1 << 53 | 1, i64::MAX], Storage::I64)] {
+            let held = stored(bytemuck::cast_slice(&integers), ElementType::I64, storage).unwrap();
+            let mut back = [0i64; 4];
+            load(&held, storage, ElementType::I64, bytemuck::cast_slice_mut(&mut back)).unwrap();
+            assert_eq!(back, integers);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub struct GpuTensor {
 impl GpuTensor {
     /// A part of a buffer of the application's own as a tensor: dense, from `offset` (a multiple of 4) on.
     ///
-    /// The buffer needs the usage `COPY_SRC` to be an input; 64-bit elements lie there as 32-bit integers.
+    /// The buffer needs the usage `COPY_SRC` to be an input; 64-bit elements lie there as they are, the lower word first.
     ///
     /// # Errors
     /// [`RunError::State`] if the part does not lie in the buffer, or no kernel can hold the elements.
@@ -33,11 +33,8 @@ impl GpuTensor {
         element_type: ElementType,
         shape: impl Into<Vec<usize>>,
     ) -> Result<Self, RunError> {
-        let storage = match element_type {
-            ElementType::I64 => Storage::I32,
-            other => Storage::of(other, false)
-                .ok_or_else(|| RunError::State(format!("a GPU holds no tensor of {element_type}")))?,
-        };
+        let storage = Storage::of(element_type, false)
+            .ok_or_else(|| RunError::State(format!("a GPU holds no tensor of {element_type}")))?;
         let shape = shape.into();
         let tensor = Self { device: device.clone(), buffer, offset, shape, element_type, storage };
         let end = tensor.bytes().and_then(|bytes| bytes.checked_add(offset));
@@ -71,14 +68,11 @@ impl GpuTensor {
     /// Brings a tensor to the device.
     ///
     /// # Errors
-    /// If memory runs out, or no kernel can hold the elements (64-bit integers are narrowed, and must fit).
+    /// If memory runs out, or no kernel can hold the elements.
     pub async fn upload(device: &GpuDevice, view: &TensorView<'_>) -> Result<Self, RunError> {
         let element_type = view.element_type();
-        let storage = match element_type {
-            ElementType::I64 => Storage::I32,
-            other => Storage::of(other, false)
-                .ok_or_else(|| RunError::State(format!("a GPU holds no tensor of {element_type}")))?,
-        };
+        let storage = Storage::of(element_type, false)
+            .ok_or_else(|| RunError::State(format!("a GPU holds no tensor of {element_type}")))?;
         Self::stored(device, view, storage).await
     }
 
@@ -115,7 +109,7 @@ impl GpuTensor {
         self.element_type
     }
 
-    /// The type that the elements are stored as: 32-bit floats can be stored as halves, 64-bit integers in 32 bits.
+    /// The type that the elements are stored as: 32-bit floats can be stored as halves.
     pub fn storage(&self) -> Storage {
         self.storage
     }

@@ -187,13 +187,31 @@ impl<'a> Request<'a> {
         self.input(index)?.fact.dims_known()
     }
 
-    /// The storage of an input.
+    /// The storage of an input that a kernel computes with as `f32` or `i32`.
+    ///
+    /// # Errors
+    /// If WGSL has no such numbers: see [`Request::any_storage`] and [`Request::index_storage`].
+    pub fn storage(&self, index: usize) -> Result<Storage, String> {
+        let operand = self.input(index)?;
+        numbers(operand.fact.element_type, operand.storage)
+    }
+
+    /// The storage of an input whose elements a kernel only moves, or computes with by their type.
     ///
     /// # Errors
     /// If no kernel can hold its elements.
-    pub fn storage(&self, index: usize) -> Result<Storage, String> {
+    pub fn any_storage(&self, index: usize) -> Result<Storage, String> {
         let operand = self.input(index)?;
-        operand.storage.ok_or_else(|| format!("WGSL has no {}", operand.fact.element_type))
+        operand.storage.ok_or_else(|| lacking(operand.fact.element_type))
+    }
+
+    /// The storage of an input that holds indices: a kernel reads them as `i32`. 64-bit ones that do not fit saturate.
+    ///
+    /// # Errors
+    /// If they are no signed integers.
+    pub fn index_storage(&self, index: usize) -> Result<Storage, String> {
+        let operand = self.input(index)?;
+        indices(operand.fact.element_type, operand.storage)
     }
 
     /// The shape of an output, in numbers.
@@ -204,14 +222,49 @@ impl<'a> Request<'a> {
         self.outputs.get(index).ok_or("an output is missing")?.dims_known()
     }
 
-    /// The storage of an output.
+    /// The storage of an output that a kernel writes as `f32` or `i32`.
+    ///
+    /// # Errors
+    /// If WGSL has no such numbers: see [`Request::any_output_storage`] and [`Request::index_output_storage`].
+    pub fn output_storage(&self, index: usize) -> Result<Storage, String> {
+        numbers(self.output_type(index)?, self.output_storages.get(index).copied().flatten())
+    }
+
+    /// The storage of an output whose elements a kernel only moves, or computes by their type.
     ///
     /// # Errors
     /// If no kernel can hold its elements.
-    pub fn output_storage(&self, index: usize) -> Result<Storage, String> {
-        self.output_storages.get(index).copied().flatten().ok_or_else(|| {
-            format!("WGSL has no {}", self.outputs.get(index).map_or("such type", |f| f.element_type.name()))
-        })
+    pub fn any_output_storage(&self, index: usize) -> Result<Storage, String> {
+        let element_type = self.output_type(index)?;
+        self.output_storages.get(index).copied().flatten().ok_or_else(|| lacking(element_type))
+    }
+
+    /// The storage of an output that a kernel writes as `i32`: indices, counts, labels.
+    ///
+    /// # Errors
+    /// If its elements are no signed integers.
+    pub fn index_output_storage(&self, index: usize) -> Result<Storage, String> {
+        indices(self.output_type(index)?, self.output_storages.get(index).copied().flatten())
+    }
+
+    fn output_type(&self, index: usize) -> Result<ElementType, String> {
+        Ok(self.outputs.get(index).ok_or("an output is missing")?.element_type)
+    }
+}
+
+fn lacking(element_type: ElementType) -> String {
+    format!("WGSL has no {element_type}")
+}
+
+fn numbers(element_type: ElementType, storage: Option<Storage>) -> Result<Storage, String> {
+    storage.filter(|_| Storage::computes(element_type)).ok_or_else(|| lacking(element_type))
+}
+
+fn indices(element_type: ElementType, storage: Option<Storage>) -> Result<Storage, String> {
+    match (element_type, storage) {
+        (ElementType::I64, Some(Storage::I64)) => Ok(Storage::Index),
+        (other, Some(storage)) if other.is_integer() && Storage::computes(other) => Ok(storage),
+        (other, _) => Err(format!("its indices are {other}")),
     }
 }
 
@@ -300,12 +353,6 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
     fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
         let _ = inputs;
         outputs.iter().filter_map(Fact::concrete).map(|s| s.iter().map(|&d| d as f64).product::<f64>()).sum()
-    }
-
-    /// Whether the 64-bit integers that it gives are indices into its input, and so fit the 32 bits of an index: a kernel
-    /// may then give them.
-    fn gives_indices(&self) -> bool {
-        false
     }
 
     /// By how much its sums magnify the relative rounding errors of what it reads first, because their terms cancel: the

@@ -12,21 +12,64 @@ pub(super) const fn cell(storage: Storage, elements: bool) -> &'static str {
         (Storage::F32, true) => "f32",
         (Storage::I32, false) => "vec4<i32>",
         (Storage::I32, true) => "i32",
-        (Storage::F16, false) => "vec2<u32>",
-        (Storage::F16, true) | (Storage::I8 | Storage::U8, _) => "u32",
+        (Storage::U32, false) => "vec4<u32>",
+        (Storage::F16 | Storage::BF16 | Storage::I16 | Storage::U16, false) => "vec2<u32>",
+        (Storage::F16 | Storage::BF16 | Storage::I16 | Storage::U16 | Storage::U32, true)
+        | (Storage::I8 | Storage::U8, _) => "u32",
+        (Storage::I64 | Storage::Index, false) => "vec4<u32>",
+        (Storage::I64 | Storage::Index, true) => "vec2<u32>",
     }
+}
+
+/// The types of an element and of a unit of four.
+fn types(storage: Storage) -> (&'static str, &'static str) {
+    match storage {
+        Storage::F32 | Storage::F16 | Storage::BF16 => ("f32", "vec4<f32>"),
+        Storage::U32 => ("u32", "vec4<u32>"),
+        Storage::I64 => ("vec2<u32>", "array<vec2<u32>, 4>"),
+        _ => ("i32", "vec4<i32>"),
+    }
+}
+
+/// What shaders call to move elements of any type: written for a buffer where the shader calls it.
+pub(super) fn movers(out: &mut String, body: &str, name: &str, storage: Storage) {
+    let wide = storage == Storage::I64;
+    let mut define = |function: &str, head: &str, plain: &str, words: &str| {
+        if body.contains(&format!("{function}_{name}(")) {
+            let _ = writeln!(out, "fn {function}_{name}{head} {{ {} }}", if wide { words } else { plain });
+        }
+    };
+    let (element, unit) = (format!("{name}_element"), format!("{name}_unit"));
+    define(
+        "splat",
+        &format!("(e: {element}) -> {unit}"),
+        &format!("return {unit}(e);"),
+        &format!("return {unit}(e, e, e, e);"),
+    );
+    define(
+        "choose",
+        &format!("(no: {unit}, yes: {unit}, chosen: bool) -> {unit}"),
+        "return select(no, yes, chosen);",
+        "var y = no; if chosen { y = yes; } return y;",
+    );
+    define(
+        "bits",
+        &format!("(low: u32, high: u32) -> {element}"),
+        &format!("return bitcast<{element}>(low);"),
+        "return vec2<u32>(low, high);",
+    );
 }
 
 /// What loads, gets and stores units and elements.
 pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Storage, access: Access, elements: bool) {
-    let element = if storage.is_float() { "f32" } else { "i32" };
-    let _ = writeln!(out, "alias {name}_element = {element};\nalias {name}_unit = vec4<{element}>;");
+    let (element, unit) = types(storage);
+    let _ = writeln!(out, "alias {name}_element = {element};\nalias {name}_unit = {unit};");
     let d = format!("{source}_data");
     let b = format!("params.{source}_base");
     if access != Access::Write {
         let load = match (storage, elements) {
-            (Storage::F32 | Storage::I32, false) => format!("return {d}[{b} + u];"),
-            (Storage::F32 | Storage::I32, true) => {
+            (Storage::F32 | Storage::I32 | Storage::U32, false) => format!("return {d}[{b} + u];"),
+            (Storage::F32 | Storage::I32 | Storage::U32, true) => {
                 format!("let e = ({b} + u) * 4u; return {name}_unit({d}[e], {d}[e + 1u], {d}[e + 2u], {d}[e + 3u]);")
             }
             (Storage::F16, false) => {
@@ -37,23 +80,72 @@ pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Sto
                     "let e = ({b} + u) * 2u; return vec4<f32>(unpack2x16float({d}[e]), unpack2x16float({d}[e + 1u]));"
                 )
             }
+            (Storage::BF16 | Storage::I16 | Storage::U16, _) => {
+                let words = match elements {
+                    false => format!("let w = {d}[{b} + u];"),
+                    true => format!("let c = ({b} + u) * 2u; let w = vec2<u32>({d}[c], {d}[c + 1u]);"),
+                };
+                let places = "vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u)";
+                match storage {
+                    Storage::BF16 => format!("{words} return bitcast<vec4<f32>>({places});"),
+                    Storage::I16 => format!("{words} return bitcast<vec4<i32>>({places}) >> vec4<u32>(16u);"),
+                    _ => format!("{words} return bitcast<vec4<i32>>({places} >> vec4<u32>(16u));"),
+                }
+            }
             (Storage::I8, _) => format!("return unpack4xI8({d}[{b} + u]);"),
             (Storage::U8, _) => format!("return vec4<i32>(unpack4xU8({d}[{b} + u]));"),
+            (Storage::I64 | Storage::Index, _) => {
+                let words = match elements {
+                    false => format!("let c = ({b} + u) * 2u; let p = {d}[c]; let q = {d}[c + 1u];"),
+                    true => format!(
+                        "let c = ({b} + u) * 4u; let p = vec4<u32>({d}[c], {d}[c + 1u]); \
+                         let q = vec4<u32>({d}[c + 2u], {d}[c + 3u]);"
+                    ),
+                };
+                match storage {
+                    Storage::I64 => format!("{words} return {name}_unit(p.xy, p.zw, q.xy, q.zw);"),
+                    _ => format!(
+                        "{words} return vec4<i32>(saturated(p.xy), saturated(p.zw), saturated(q.xy), saturated(q.zw));"
+                    ),
+                }
+            }
         };
         let get = match (storage, elements) {
-            (Storage::F32 | Storage::I32, true) => format!("return {d}[{b} * 4u + e];"),
+            (Storage::F32 | Storage::I32 | Storage::U32, true) => format!("return {d}[{b} * 4u + e];"),
             (Storage::F16, true) => {
                 format!("return unpack2x16float({d}[{b} * 2u + (e >> 1u)] >> ((e & 1u) * 16u)).x;")
             }
             (Storage::F16, false) => format!(
                 "let w = {d}[{b} + (e >> 2u)]; return unpack2x16float(select(w.x, w.y, (e & 2u) != 0u) >> ((e & 1u) * 16u)).x;"
             ),
-            (Storage::F32 | Storage::I32, false) => format!("return {d}[{b} + (e >> 2u)][e & 3u];"),
+            (Storage::F32 | Storage::I32 | Storage::U32, false) => format!("return {d}[{b} + (e >> 2u)][e & 3u];"),
+            (Storage::BF16 | Storage::I16 | Storage::U16, _) => {
+                let word = match elements {
+                    true => format!("let w = {d}[{b} * 2u + (e >> 1u)];"),
+                    false => format!("let c = {d}[{b} + (e >> 2u)]; let w = select(c.x, c.y, (e & 2u) != 0u);"),
+                };
+                match storage {
+                    Storage::BF16 => {
+                        format!("{word} return bitcast<f32>(select(w << 16u, w & 0xffff0000u, (e & 1u) != 0u));")
+                    }
+                    Storage::I16 => format!("{word} return extractBits(bitcast<i32>(w), (e & 1u) * 16u, 16u);"),
+                    _ => format!("{word} return i32(extractBits(w, (e & 1u) * 16u, 16u));"),
+                }
+            }
             (Storage::I8, _) => {
                 format!("return extractBits(bitcast<i32>({d}[{b} + (e >> 2u)]), (e & 3u) * 8u, 8u);")
             }
             (Storage::U8, _) => {
                 format!("return i32(extractBits({d}[{b} + (e >> 2u)], (e & 3u) * 8u, 8u));")
+            }
+            (Storage::I64 | Storage::Index, _) => {
+                let word = match elements {
+                    true => format!("let w = {d}[{b} * 4u + e];"),
+                    false => {
+                        format!("let c = {d}[{b} * 2u + (e >> 1u)]; let w = select(c.xy, c.zw, (e & 1u) != 0u);")
+                    }
+                };
+                format!("{word} return {};", if storage == Storage::I64 { "w" } else { "saturated(w)" })
             }
         };
         let _ = writeln!(out, "fn load_{name}(u: u32) -> {name}_unit {{ {load} }}");
@@ -61,8 +153,8 @@ pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Sto
     }
     if access != Access::Read {
         let store = match (storage, elements) {
-            (Storage::F32 | Storage::I32, false) => format!("{d}[{b} + u] = v;"),
-            (Storage::F32 | Storage::I32, true) => {
+            (Storage::F32 | Storage::I32 | Storage::U32, false) => format!("{d}[{b} + u] = v;"),
+            (Storage::F32 | Storage::I32 | Storage::U32, true) => {
                 format!(
                     "let e = ({b} + u) * 4u; {d}[e] = v.x; {d}[e + 1u] = v.y; {d}[e + 2u] = v.z; {d}[e + 3u] = v.w;"
                 )
@@ -73,8 +165,35 @@ pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Sto
             (Storage::F16, true) => {
                 format!("let e = ({b} + u) * 2u; {d}[e] = pack_half(v.xy); {d}[e + 1u] = pack_half(v.zw);")
             }
+            (Storage::BF16 | Storage::I16 | Storage::U16, _) => {
+                let halves = match storage {
+                    Storage::BF16 => "upper_halves(v)",
+                    _ => "bitcast<vec4<u32>>(v) & vec4<u32>(0xffffu)",
+                };
+                let words = format!("let h = {halves}; let w = vec2<u32>(h.x | (h.y << 16u), h.z | (h.w << 16u));");
+                match elements {
+                    false => format!("{words} {d}[{b} + u] = w;"),
+                    true => format!("{words} let c = ({b} + u) * 2u; {d}[c] = w.x; {d}[c + 1u] = w.y;"),
+                }
+            }
             (Storage::I8, _) => format!("{d}[{b} + u] = pack4xI8(v);"),
             (Storage::U8, _) => format!("{d}[{b} + u] = pack4xU8(vec4<u32>(v));"),
+            (Storage::I64 | Storage::Index, _) => {
+                let values = match storage {
+                    Storage::I64 => "let p = vec4<u32>(v[0], v[1]); let q = vec4<u32>(v[2], v[3]);",
+                    _ => {
+                        "let s = v >> vec4<u32>(31u); let p = bitcast<vec4<u32>>(vec4<i32>(v.x, s.x, v.y, s.y)); \
+                         let q = bitcast<vec4<u32>>(vec4<i32>(v.z, s.z, v.w, s.w));"
+                    }
+                };
+                match elements {
+                    false => format!("{values} let c = ({b} + u) * 2u; {d}[c] = p; {d}[c + 1u] = q;"),
+                    true => format!(
+                        "{values} let c = ({b} + u) * 4u; {d}[c] = p.xy; {d}[c + 1u] = p.zw; {d}[c + 2u] = q.xy; \
+                         {d}[c + 3u] = q.zw;"
+                    ),
+                }
+            }
         };
         let _ = writeln!(out, "fn store_{name}(u: u32, v: {name}_unit) {{ {store} }}");
     }

@@ -11,11 +11,13 @@
 //!
 //! Each define is also a constant of that name (`const NAME = 3;`). A buffer `x` comes with
 //!
-//! - `alias x_element` (`f32` or `i32`) and `alias x_unit` (a `vec4` of it),
+//! - `alias x_element` (`f32`, `i32` or `u32`, `vec2<u32>` for 64 bits) and `alias x_unit` (a `vec4` of it, or an array of four),
 //! - for `#read` and `#update`: `load_x(unit) -> x_unit` and `get_x(element) -> x_element`,
 //! - for `#write` and `#update`: `store_x(unit, value: x_unit)`,
 //!
-//! whatever its storage. `#read x elements` reads single elements directly, for kernels that mostly call `get_x`
+//! whatever its storage. What only moves elements takes 64-bit ones too if it makes units by `x_unit(a, b, c, d)` and
+//! `splat_x(element)`, chooses between them by `choose_x(no, yes, condition)`, takes them apart by `unit[i]` alone, and
+//! makes elements by `bits_x(low, high)`. `WIDE` is 1 where a buffer holds such elements. `#read x elements` reads single elements directly, for kernels that mostly call `get_x`
 //! (`load_x` is then four reads). Unit 0 is the value's first: where it lies in the bound buffer is added inside.
 //!
 //! `#read x exact` adds, for constants whose end is a list of 32-bit floats whatever the storage (biases behind weights),
@@ -26,7 +28,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::accessors::{accessors, cell, exact_accessors};
+use super::accessors::{accessors, cell, exact_accessors, movers};
 use super::{Kernel, ShaderError, Shaders, Storage};
 
 /// The access of a storage buffer.
@@ -65,8 +67,12 @@ pub struct Assembled {
     pub replaced: Vec<String>,
 }
 
-/// What stores 16-bit floats; kernels that do import it unasked.
-const HALF: &str = "common/half.wgsl";
+/// What kernels import unasked: what stores 16-bit floats, and what reads 64-bit integers as indices.
+const UNASKED: [(Storage, bool, &str); 3] = [
+    (Storage::F16, true, "common/half.wgsl"),
+    (Storage::BF16, true, "common/upper_halves.wgsl"),
+    (Storage::Index, false, "common/saturated.wgsl"),
+];
 
 /// A buffer as a shader declares it.
 struct Declared {
@@ -218,6 +224,9 @@ impl Assembly<'_> {
     }
 
     fn define(&self, name: &str) -> i64 {
+        if name == "WIDE" {
+            return self.kernel.storages.contains(&Storage::I64).into();
+        }
         self.kernel.defines.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
     }
 
@@ -252,10 +261,12 @@ impl Assembly<'_> {
 
     fn finish(mut self) -> Result<Assembled, String> {
         let kernel = self.kernel;
-        let written =
-            |(buffer, storage): (&Declared, &Storage)| buffer.access != Access::Read && *storage == Storage::F16;
-        if self.buffers.iter().zip(&kernel.storages).any(written) && self.imported.insert(HALF.to_owned()) {
-            self.file(HALF)?;
+        for (wanted, writing, path) in UNASKED {
+            let other = if writing { Access::Read } else { Access::Write };
+            let uses = |(buffer, storage): (&Declared, &Storage)| buffer.access != other && *storage == wanted;
+            if self.buffers.iter().zip(&kernel.storages).any(uses) && self.imported.insert(path.to_owned()) {
+                self.file(path)?;
+            }
         }
         if self.buffers.len() != kernel.storages.len() {
             return Err(format!("declares {} buffers, but {} were bound", self.buffers.len(), kernel.storages.len()));
@@ -290,6 +301,7 @@ impl Assembly<'_> {
                 params.push((format!("{name}_base"), "u32".to_owned()));
             }
             accessors(&mut declarations, name, source, storage, *access, elements);
+            movers(&mut declarations, &self.body, name, storage);
             if *exact {
                 exact_accessors(&mut declarations, name, storage, elements);
             }
@@ -326,7 +338,11 @@ fn with_fault(declarations: String, kernel: &Kernel) -> String {
     let faulty = |line: &str| match line.split_once(", v: ") {
         Some((head, tail)) if head.starts_with("fn store_") => {
             let (unit, body) = tail.split_once(") { ").unwrap_or((tail, ""));
-            format!("{head}, right: {unit}) {{ let v = right + {unit}(1); {body}\n")
+            let wrong = match body.contains("v[0]") {
+                true => "var v = right; v[0].x ^= 1u;".to_owned(),
+                false => format!("let v = right + {unit}(1);"),
+            };
+            format!("{head}, right: {unit}) {{ {wrong} {body}\n")
         }
         _ => format!("{line}\n"),
     };

@@ -71,25 +71,41 @@ pub enum Storage {
     /// `vec2<u32>` of four packed halves, 8 bytes a unit; read and written through `unpack2x16float`, so that it
     /// needs no shader feature. Arithmetic is in f32.
     F16,
-    /// `vec4<i32>`, 16 bytes a unit. Also 64-bit integers whose interval is proven to fit.
+    /// `vec2<u32>` of four packed upper halves of `f32`, 8 bytes a unit. Arithmetic is in f32.
+    BF16,
+    /// `vec4<i32>`, 16 bytes a unit.
     I32,
+    /// `vec4<u32>`, 16 bytes a unit; the elements that a kernel reads are `u32`.
+    U32,
+    /// Four signed integers of 16 bits in a `vec2<u32>`.
+    I16,
+    /// Four unsigned integers of 16 bits in a `vec2<u32>`.
+    U16,
     /// Four signed bytes in a `u32`.
     I8,
-    /// Four unsigned bytes in a `u32`; truth values too.
+    /// Four unsigned bytes in a `u32`; truth values too, and the bits of small floats.
     U8,
+    /// Elements of 64 bits, 32 bytes a unit: an element is a `vec2<u32>`, the lower word first, a unit an array of four.
+    /// Nothing is lost, but WGSL has no arithmetic on them: kernels move them, or call what `common/wide` has.
+    I64,
+    /// How a kernel may read or write [`Storage::I64`] instead: as `i32`, which is what an index needs. Numbers beyond
+    /// are read as the least or the largest `i32`, so that an index that is out of range stays out of range; what is
+    /// written has its sign extended. No value is stored so: only kernels name it.
+    Index,
 }
 
 impl Storage {
     /// Bytes of one unit of four elements.
     pub const fn unit_bytes(self) -> u64 {
         match self {
-            Self::F32 | Self::I32 => 16,
-            Self::F16 => 8,
+            Self::F32 | Self::I32 | Self::U32 => 16,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 8,
             Self::I8 | Self::U8 => 4,
+            Self::I64 | Self::Index => 32,
         }
     }
 
-    /// The storage of an element type, or `None` where a GPU kernel cannot hold it (64-bit types).
+    /// The storage of an element type, or `None` where a GPU kernel cannot hold it.
     ///
     /// `half` stores 32-bit floats as halves.
     pub const fn of(element_type: ElementType, half: bool) -> Option<Self> {
@@ -99,13 +115,43 @@ impl Storage {
             ElementType::I32 => Some(Self::I32),
             ElementType::I8 => Some(Self::I8),
             ElementType::U8 | ElementType::Bool => Some(Self::U8),
-            _ => None,
+            ElementType::I16 => Some(Self::I16),
+            ElementType::U16 => Some(Self::U16),
+            ElementType::U32 => Some(Self::U32),
+            ElementType::BF16 => Some(Self::BF16),
+            ElementType::F64 | ElementType::I64 | ElementType::U64 => Some(Self::I64),
+            ElementType::I4 => Some(Self::I8),
+            ElementType::U4
+            | ElementType::F4E2M1
+            | ElementType::F8E4M3FN
+            | ElementType::F8E4M3FNUZ
+            | ElementType::F8E5M2
+            | ElementType::F8E5M2FNUZ
+            | ElementType::F8E8M0 => Some(Self::U8),
+            ElementType::String => None,
         }
     }
 
-    /// Whether a shader reads it as `f32` (otherwise as `i32`).
+    /// Whether what a kernel reads of elements of this type are the numbers themselves, as `f32` or `i32`: not where it
+    /// reads bits, or 64 of them, or `u32`.
+    pub const fn computes(element_type: ElementType) -> bool {
+        matches!(
+            element_type,
+            ElementType::F32
+                | ElementType::F16
+                | ElementType::BF16
+                | ElementType::I32
+                | ElementType::I16
+                | ElementType::U16
+                | ElementType::I8
+                | ElementType::U8
+                | ElementType::Bool
+        )
+    }
+
+    /// Whether a shader reads it as `f32`.
     pub const fn is_float(self) -> bool {
-        matches!(self, Self::F32 | Self::F16)
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
     }
 }
 

@@ -58,7 +58,7 @@ impl Concat {
         layout: Layout,
         (rows, total, parts): (usize, usize, &[Part]),
     ) -> Result<Candidate, String> {
-        let to = request.output_storage(0)?;
+        let to = request.any_output_storage(0)?;
         let mut candidate = Candidate::new(
             "concat",
             vec![Want::In(layout); request.inputs.len()],
@@ -72,7 +72,7 @@ impl Concat {
             let kernel = Kernel::of("shape/place.wgsl").define("WORKGROUP", WORKGROUP);
             candidate = candidate.dispatch(
                 Dispatch::of(kernel)
-                    .bind(Binding::Input(part.input), request.storage(part.input)?)
+                    .bind(Binding::Input(part.input), request.any_storage(part.input)?)
                     .bind(Binding::Output(0), to)
                     .param("units", units)
                     .param("row", row)
@@ -91,7 +91,7 @@ impl Concat {
         request: &Request<'_>,
         (rows, total, parts): (usize, usize, &[Part]),
     ) -> Result<Candidate, String> {
-        let to = request.output_storage(0)?;
+        let to = request.any_output_storage(0)?;
         let count = rows.checked_mul(total).ok_or("it is too large")?;
         let units = count.div_ceil(4);
         let wants = vec![Want::In(Layout::Linear); request.inputs.len()];
@@ -106,7 +106,7 @@ impl Concat {
             for (part, names) in group.iter().zip([("first0", "length0"), ("first1", "length1"), ("first2", "length2")])
             {
                 dispatch = dispatch
-                    .bind(Binding::Input(part.input), request.storage(part.input)?)
+                    .bind(Binding::Input(part.input), request.any_storage(part.input)?)
                     .param(names.0, part.first)
                     .param(names.1, part.length);
             }
@@ -206,8 +206,8 @@ impl Operator for Concat {
         let shapes: Vec<Vec<usize>> = (0..request.inputs.len()).map(|i| request.shape(i)).collect::<Result<_, _>>()?;
         let result = request.output_shape(0)?;
         let at = self.axis(result.len()).map_err(|e| e.to_string())?;
-        let storages: Vec<Storage> = (0..shapes.len()).map(|i| request.storage(i)).collect::<Result<_, _>>()?;
-        let to = request.output_storage(0)?;
+        let storages: Vec<Storage> = (0..shapes.len()).map(|i| request.any_storage(i)).collect::<Result<_, _>>()?;
+        let to = request.any_output_storage(0)?;
         let whole: Vec<usize> = (0..shapes.len()).filter(|&i| !shapes[i].contains(&0)).collect();
         if let [only] = whole[..]
             && storages[only] == to

@@ -106,8 +106,8 @@ impl Operator for ConstantOfShape {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let bits = element_bits(&self.0).ok_or("its value does not fit 32 bits")?;
-        generated(request, "y_unit(bitcast<y_element>(params.a))", [bits, 0])
+        let bits = element_bits(&self.0).ok_or("its value is none that a kernel takes")?;
+        generated(request, request.any_output_storage(0)?, "splat_y(bits_y(params.a, params.b))", bits)
     }
 }
 
@@ -156,6 +156,11 @@ mod tests {
             Tensor::vector(vec![1.5f32]),
             Tensor::vector(vec![-3i32]),
             Tensor::vector(vec![250u8]),
+            Tensor::vector(vec![-3i64 << 40 | 5]),
+            Tensor::vector(vec![0.1f64]),
+            Tensor::vector(vec![u32::MAX]),
+            Tensor::vector(vec![half::bf16::from_f32(-0.25)]),
+            Tensor::vector(vec![i16::MIN]),
             Tensor::vector(vec![half::f16::from_f32(0.25)]),
             Tensor::vector(vec![crate::tensor::Truth::from(true)]),
         ];

@@ -135,7 +135,7 @@ mod tests {
             for from in layouts {
                 for to in layouts {
                     for (a, b) in
-                        [(Storage::F32, Storage::F16), (Storage::I8, Storage::U8), (Storage::I32, Storage::F32)]
+                        [(Storage::F32, Storage::F16), (Storage::I8, Storage::U8), (Storage::I64, Storage::I64)]
                     {
                         let dispatch = convert(&shape, from, to, a, b, &device).unwrap();
                         let text = crate::kernel::assemble::assemble(&dispatch.kernel).unwrap().wgsl;

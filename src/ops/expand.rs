@@ -137,7 +137,7 @@ impl Operator for Expand {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        request.storage(0)?;
+        request.any_storage(0)?;
         let shape = request.shape(0)?;
         let result = request.output_shape(0)?;
         let numbers = request.input(1)?.fact.integers();

@@ -55,9 +55,6 @@ impl Gather {
 
     /// By indices that the kernel reads.
     fn at_run_time(&self, request: &Request<'_>) -> Candidates {
-        if request.input(1)?.fact.element_type != ElementType::I32 {
-            return Err("its indices are 64-bit and computed at run time".to_owned());
-        }
         let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
         let at = self.axis(shape.len()).map_err(|e| e.to_string())?;
         let countable =
@@ -76,10 +73,10 @@ impl Gather {
         let unit = if whole { 4 } else { 1 };
         let units = total.div_ceil(4);
         let kernel = Kernel::of("shape/gather.wgsl").define("WORKGROUP", WORKGROUP).define("UNITS", whole);
-        let to = request.output_storage(0)?;
+        let to = request.any_output_storage(0)?;
         let dispatch = Dispatch::of(kernel)
-            .bind(Binding::Input(0), request.storage(0)?)
-            .bind(Binding::Input(1), request.storage(1)?)
+            .bind(Binding::Input(0), request.any_storage(0)?)
+            .bind(Binding::Input(1), request.index_storage(1)?)
             .bind(Binding::Output(0), to)
             .param("units", units)
             .param("elements", total / unit)
@@ -137,7 +134,7 @@ impl Operator for Gather {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let storages = (request.storage(0)?, request.output_storage(0)?);
+        let storages = (request.any_storage(0)?, request.any_output_storage(0)?);
         let Some(indices) = request.input(1)?.fact.integers() else { return self.at_run_time(request) };
         let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
         let mut candidates = vec![];
@@ -150,7 +147,7 @@ impl Operator for Gather {
             let mut candidate = Candidate::new("remap", vec![Want::In(layout), Want::Nothing], vec![layout]);
             if elements(&result) != Some(0) {
                 let remap = self.remap(&shape, &indices, layout).map_err(|e| e.to_string())?;
-                if let Some(dispatch) = remap.dispatch(storages, 0, request.device)? {
+                if let Some(dispatch) = remap.dispatch(storages, [0; 2], request.device)? {
                     candidate = candidate.cost(0.0, cost(&dispatch, storages.1)).dispatch(dispatch);
                 }
             }

@@ -190,7 +190,7 @@ impl Operator for GatherElements {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let (from, indices, to) = (request.storage(0)?, request.storage(1)?, request.output_storage(0)?);
+        let (from, indices, to) = (request.any_storage(0)?, request.index_storage(1)?, request.any_output_storage(0)?);
         let (x, index, result) = (request.shape(0)?, request.shape(1)?, request.output_shape(0)?);
         let candidate = Candidate::new("gather", vec![Want::In(Layout::Linear); 2], vec![Layout::Linear]);
         let count = countable(&result)?;

@@ -11,8 +11,7 @@ use crate::tensor::{ElementType, Tensor};
 const LONGEST: usize = 1 << 22;
 
 /// A kernel that writes output 0 by an expression of the place `e` (see `shape/generate.wgsl`) and two words.
-pub(super) fn generated(request: &Request<'_>, value: &str, words: [u32; 2]) -> Candidates {
-    let to = request.output_storage(0)?;
+pub(super) fn generated(request: &Request<'_>, to: Storage, value: &str, words: [u32; 2]) -> Candidates {
     let count = countable(&request.output_shape(0)?)?;
     let candidate = Candidate::new("generate", vec![Want::Nothing; request.inputs.len()], vec![Layout::Linear]);
     if count == 0 {

@@ -92,7 +92,7 @@ impl Operator for Identity {
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let layout = request.input(0)?.layout;
-        request.storage(0)?;
+        request.any_storage(0)?;
         match self {
             Self::Dropout { mask: Some(_), .. } => return Err("its mask is asked for".to_owned()),
             Self::Dropout { may_train: true, .. } => {

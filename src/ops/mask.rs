@@ -8,7 +8,7 @@ use super::strided::WORKGROUP;
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::{axis, elements};
 use crate::tensor::{ElementType, Number, Tensor, with_number};
 
@@ -123,7 +123,7 @@ impl Mask {
 
 impl Mask {
     fn triangle_kernel(upper: bool, request: &Request<'_>) -> Candidates {
-        let (from, to) = (request.storage(0)?, request.output_storage(0)?);
+        let (from, to) = (request.any_storage(0)?, request.any_output_storage(0)?);
         let shape = request.shape(0)?;
         let count = countable(&shape)?;
         let &[.., rows, columns] = shape.as_slice() else { return Err("it takes a matrix".to_owned()) };
@@ -154,7 +154,11 @@ impl Mask {
     }
 
     fn one_hot_kernel(at: i64, request: &Request<'_>) -> Candidates {
-        let (index, values, to) = (request.storage(0)?, request.storage(2)?, request.output_storage(0)?);
+        let (index, values, to) = (
+            request.index_storage(0).or_else(|_| request.storage(0))?,
+            request.any_storage(2)?,
+            request.any_output_storage(0)?,
+        );
         let shape = request.output_shape(0)?;
         let at = Self::new_axis(at, request.shape(0)?.len()).map_err(|e| e.to_string())?;
         let wants = vec![Want::In(Layout::Linear), Want::Nothing, Want::In(Layout::Linear)];
@@ -252,8 +256,20 @@ impl Operator for Mask {
                 // Beyond the matrix all diagonals are alike.
                 let diagonal = i32::try_from((*diagonal).clamp(-(1 << 30), 1 << 30)).unwrap_or(0);
                 let columns = u32::try_from(columns).map_err(|_| "it is too large")?;
-                let value = "select(y_unit(), y_unit(1), vec4<i32>(e % params.a) == vec4<i32>(e / params.a) + bitcast<i32>(params.b))";
-                generated(request, value, [columns, diagonal.cast_unsigned()])
+                let to = request.any_output_storage(0)?;
+                let one = one(request.outputs[0].element_type);
+                let on = "vec4<i32>(e % params.a) == vec4<i32>(e / params.a) + bitcast<i32>(params.b)";
+                // One as the bits that are stored, where a kernel does not read numbers.
+                let value = match (to, one.as_slice()) {
+                    (Storage::I64, &[a, b, c, d, e, f, g, h]) => {
+                        let (low, high) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+                        let element = |i: &str| format!("select(vec2<u32>(), vec2<u32>({low}u, {high}u), ({on}).{i})");
+                        format!("y_unit({}, {}, {}, {})", element("x"), element("y"), element("z"), element("w"))
+                    }
+                    (Storage::U8, &[bits]) => format!("select(y_unit(), y_unit({bits}), {on})"),
+                    _ => format!("select(y_unit(), y_unit(1), {on})"),
+                };
+                generated(request, to, &value, [columns, diagonal.cast_unsigned()])
             }
             Self::Triangle { upper } => Self::triangle_kernel(*upper, request),
             Self::OneHot { axis } => Self::one_hot_kernel(*axis, request),

@@ -29,6 +29,8 @@ mod identity;
 mod loss;
 mod mask;
 pub(crate) mod matmul;
+#[cfg(test)]
+mod moves;
 pub mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;

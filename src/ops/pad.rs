@@ -225,17 +225,18 @@ impl Operator for Pad {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let storages = (request.storage(0)?, request.output_storage(0)?);
+        let storages = (request.any_storage(0)?, request.any_output_storage(0)?);
         let facts: Vec<Option<&Fact>> = request.inputs.iter().map(|i| i.map(|i| i.fact)).collect();
         let pairs = self.amounts(&facts).map_err(|e| e.to_string())?;
         let pairs = pairs.ok_or("its pads are computed at run time")?;
+        let x = request.input(0)?.fact.element_type;
         let fill = match (&self.attributes, request.optional(2)) {
             (None, Some(value)) => {
                 let constant = value.fact.constant.as_ref().ok_or("its value is computed at run time")?;
                 element_bits(constant)
             }
-            (Some((_, value)), _) if request.input(0)?.fact.element_type.is_float() => Some(value.to_bits()),
-            _ => Some(0),
+            (Some((_, value)), _) => element_bits(&element(x, *value).map_err(|e| e.to_string())?),
+            (None, None) => Some([0; 2]),
         };
         let fill = fill.ok_or("its value is none that a kernel takes")?;
         let (shape, result) = (request.shape(0)?, request.output_shape(0)?);

@@ -116,7 +116,7 @@ impl Operator for Range {
             let words = [start as f32, delta as f32].map(f32::to_bits);
             let value =
                 "y_unit(fma(vec4<f32>(e), vec4<f32>(bitcast<f32>(params.b)), vec4<f32>(bitcast<f32>(params.a))))";
-            return generated(request, value, words);
+            return generated(request, request.output_storage(0)?, value, words);
         }
         let word = |t: &Tensor| {
             let number = t.integers().and_then(|v| v.first().copied()).and_then(|v| i32::try_from(v).ok());
@@ -125,7 +125,7 @@ impl Operator for Range {
         // What no element passes fits if the limit does.
         word(constant(1)?)?;
         let value = "y_unit(vec4<i32>(e) * bitcast<i32>(params.b) + bitcast<i32>(params.a))";
-        generated(request, value, [word(start)?, word(delta)?])
+        generated(request, request.index_output_storage(0)?, value, [word(start)?, word(delta)?])
     }
 }
 

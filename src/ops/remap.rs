@@ -44,14 +44,22 @@ pub(super) fn table<T: Element>(values: Vec<T>, storage: Storage) -> Binding {
     }))
 }
 
-/// The bits of an element of this type that a shader takes for it: an `f32`, or an `i32`.
-pub(super) fn element_bits(tensor: &Tensor) -> Option<u32> {
-    match tensor.element_type() {
+/// The bits of an element of this type as a shader takes it: of an `f32` or an `i32`, or both words of 64 bits.
+pub(super) fn element_bits(tensor: &Tensor) -> Option<[u32; 2]> {
+    if let Some(bytes) = tensor.bytes().first_chunk::<8>().filter(|_| tensor.element_type().size() == 8) {
+        return Some(bytemuck::cast(*bytes));
+    }
+    let low = match tensor.element_type() {
         ElementType::F32 => tensor.as_slice::<f32>().ok()?.first().map(|v| v.to_bits()),
         ElementType::F16 => tensor.as_slice::<half::f16>().ok()?.first().map(|v| v.to_f32().to_bits()),
         ElementType::Bool => tensor.bytes().first().map(|&v| u32::from(v != 0)),
-        _ => i32::try_from(*tensor.integers()?.first()?).ok().map(i32::cast_unsigned),
-    }
+        ElementType::BF16 => tensor.as_slice::<half::bf16>().ok()?.first().map(|v| v.to_f32().to_bits()),
+        ElementType::U32 => tensor.as_slice::<u32>().ok()?.first().copied(),
+        t if t.is_integer() => i32::try_from(*tensor.integers()?.first()?).ok().map(i32::cast_unsigned),
+        // The bits of a small float.
+        _ => tensor.bytes().first().map(|&v| u32::from(v)),
+    };
+    Some([low?, 0])
 }
 
 impl Remap {
@@ -107,7 +115,7 @@ impl Remap {
     pub(super) fn dispatch(
         &self,
         (from, to): (Storage, Storage),
-        fill: u32,
+        [fill, fill_high]: [u32; 2],
         device: &DeviceFacts,
     ) -> Result<Option<Dispatch>, String> {
         let countable =
@@ -137,6 +145,9 @@ impl Remap {
             .define("RANK", rank as i64);
         let mut values = vec![];
         let mut dispatch = Dispatch::of(kernel).param("units", units).param("elements", count).param("fill", fill);
+        if from == Storage::I64 {
+            dispatch = dispatch.param("fill_high", fill_high);
+        }
         let mut inner = dims.iter().rev();
         for (size, first, stride) in &NAMES[..rank] {
             dispatch = match inner.next() {

@@ -244,7 +244,7 @@ impl Operator for Reshape {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        request.storage(0)?;
+        request.any_storage(0)?;
         let (from, to) = (request.shape(0)?, request.output_shape(0)?);
         let mut candidates = vec![Candidate::view(0, request.inputs.len())];
         for (a, b) in same_memory(&from, &to) {

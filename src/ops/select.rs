@@ -6,7 +6,7 @@ use super::broadcast::{self, Operand, combine3};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
-use crate::kernel::Candidates;
+use crate::kernel::{Candidates, Storage};
 use crate::tensor::{Element, ElementType, Tensor, Truth, with_number};
 
 /// Where.
@@ -58,9 +58,13 @@ impl Operator for Where {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let operands = [0, 1, 2].map(|i| Operand::input(request, i));
+        let operands = [0, 1, 2].map(|i| Operand::any(request, i));
         let [condition, x, z] = operands;
-        broadcast::candidates(request, &[condition?, x?, z?], "select(c, b, a != vec4<i32>(0))")
+        let expression = match request.any_output_storage(0)? {
+            Storage::I64 => "select(c, b, a != 0)",
+            _ => "select(c, b, a != vec4<i32>(0))",
+        };
+        broadcast::candidates(request, &[condition?, x?, z?], expression)
     }
 }
 

@@ -265,7 +265,7 @@ impl Operator for Slice {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        request.storage(0)?;
+        request.any_storage(0)?;
         let shape = request.shape(0)?;
         let parameters = [1, 2, 3, 4].map(|i| request.optional(i).map(|o| o.fact.integers()));
         if self.attributes.is_none() && parameters.iter().any(|p| matches!(p, Some(None))) {

@@ -130,7 +130,7 @@ impl Operator for Split {
             given => given.flatten(),
         };
         let ranges = self.ranges(&shape, given).map_err(|e| e.to_string())?;
-        let storage = request.storage(0)?;
+        let storage = request.any_storage(0)?;
         let mut wants = vec![Want::Nothing; request.inputs.len()];
         let mut candidates = vec![];
         for (from, to) in layouts(&shape) {
@@ -142,7 +142,7 @@ impl Operator for Split {
             let mut candidate = Candidate::new("split", wants.clone(), outputs?);
             let mut bytes = 0.0;
             for (i, strided) in parts.iter().enumerate() {
-                let to = request.output_storage(i)?;
+                let to = request.any_output_storage(i)?;
                 if let Some(dispatch) = strided.dispatch((0, storage), (i, to), request.device)? {
                     bytes += cost(&dispatch, to);
                     candidate = candidate.dispatch(dispatch);

@@ -216,7 +216,7 @@ impl Strided {
         let mut wants = vec![Want::Nothing; request.inputs.len()];
         wants[0] = Want::In(from);
         let physical = from.physical_shape(&request.shape(0)?);
-        let storages = (request.storage(0)?, request.output_storage(0)?);
+        let storages = (request.any_storage(0)?, request.any_output_storage(0)?);
         if self.is_whole(&physical) && storages.0 == storages.1 {
             return Ok(Candidate { view_of: Some(0), ..Candidate::new("view", wants, vec![to]) });
         }

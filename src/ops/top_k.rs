@@ -126,10 +126,6 @@ impl Operator for TopK {
         ])
     }
 
-    fn gives_indices(&self) -> bool {
-        true
-    }
-
     /// The rank of each element is counted, then each result looks for its own: n² comparisons a lane, all at once.
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let x = request.input(0)?.fact;
@@ -137,7 +133,8 @@ impl Operator for TopK {
         if x.element_type.is_integer() && matches!(x.element_type.size(), 4 | 8) && x.element_type != ElementType::I32 {
             return Err(format!("its kernel does not compare {}", x.element_type));
         }
-        let (from, values, places) = (request.storage(0)?, request.output_storage(0)?, request.output_storage(1)?);
+        let (from, values, places) =
+            (request.storage(0)?, request.output_storage(0)?, request.index_output_storage(1)?);
         let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
         let at = axis(self.axis, shape.len()).ok_or("its axis is out of range")?;
         let (count, elements) = (countable(&result)?, countable(&shape)?);

@@ -16,7 +16,7 @@ use crate::kernel::{
 };
 use crate::ops::concat::Concat;
 use crate::ops::convert;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::Tensor;
 
 /// What a dispatch costs beside its work, in the unit of [`Candidate::cost`]. lavapipe takes 15 to 20 µs for each
 /// (measured), GPUs 2 to 10.
@@ -36,8 +36,6 @@ struct Chooser<'a> {
     /// The values that the host has, and the place of the node that computed them there (0: given to the run).
     on_host: HashMap<ValueId, usize>,
     places: Vec<NodePlace>,
-    /// 64-bit integers that are proven to fit 32 bits: indices that go to the host and into no other kernel.
-    narrow: HashSet<ValueId>,
     precision: Precision,
 }
 
@@ -56,7 +54,6 @@ pub fn choose(
         on_device: HashMap::new(),
         on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
         places: vec![],
-        narrow: narrow(graph),
         precision: Precision::of(graph, options.half),
     };
     for id in graph.node_ids() {
@@ -349,13 +346,4 @@ fn pack_layout(tensor: &Tensor, parameters: &[usize]) -> Tensor {
 fn concat_axis(node: &Node, outputs: &[Fact]) -> Option<usize> {
     let concat = node.operator.downcast::<Concat>()?;
     concat.axis(outputs.first()?.rank()).ok()
-}
-
-/// The values that [`Chooser::narrow`] holds.
-fn narrow(graph: &Graph) -> HashSet<ValueId> {
-    let consumers = graph.consumers();
-    let nodes = graph.nodes.iter().filter(|node| node.operator.gives_indices());
-    let integers = |v: &ValueId| graph.fact(*v).is_some_and(|fact| fact.element_type == ElementType::I64);
-    let outputs = nodes.flat_map(|node| node.outputs.iter().flatten().copied());
-    outputs.filter(|v| consumers[v.0].is_empty() && integers(v)).collect()
 }

@@ -281,7 +281,14 @@ fn with_padding(tensor: &Tensor, layout: Layout) -> Result<Tensor, String> {
         ElementType::I8 => fill!(i8, i8::MAX),
         ElementType::U8 => fill!(u8, u8::MAX),
         ElementType::Bool => fill!(Truth, Truth(1)),
-        // What no kernel holds.
+        ElementType::I64 => fill!(i64, i64::MAX),
+        ElementType::F64 => fill!(f64, f64::NAN),
+        ElementType::U64 => fill!(u64, u64::MAX),
+        ElementType::U32 => fill!(u32, u32::MAX),
+        ElementType::I16 => fill!(i16, i16::MAX),
+        ElementType::U16 => fill!(u16, u16::MAX),
+        ElementType::BF16 => fill!(half::bf16, half::bf16::NAN),
+        // Kernels move them.
         _ => {}
     }
     Ok(packed)

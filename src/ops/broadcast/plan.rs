@@ -35,33 +35,26 @@ pub struct Operand {
 }
 
 impl Operand {
-    /// Input `index` of the node. A constant that no kernel can hold as it is (64-bit integers) is packed as `i32`.
+    /// Input `index` of the node, with which a kernel computes as `f32` or `i32`. So it does with 64-bit integers that are
+    /// constant and fit.
     pub fn input(request: &Request<'_>, index: usize) -> Result<Self, String> {
+        let constant = request.input(index)?.fact.integers();
+        let storage = match constant.is_some_and(|v| v.iter().all(|&n| i32::try_from(n).is_ok())) {
+            true => request.index_storage(index).or_else(|_| request.storage(index)),
+            false => request.storage(index),
+        };
+        Self::stored(request, index, storage?)
+    }
+
+    /// Input `index` of the node as it is stored: the kernel knows its type.
+    pub fn any(request: &Request<'_>, index: usize) -> Result<Self, String> {
+        Self::stored(request, index, request.any_storage(index)?)
+    }
+
+    fn stored(request: &Request<'_>, index: usize, storage: Storage) -> Result<Self, String> {
         let shape = request.shape(index)?;
         let aligned = shape.clone();
-        let operand = request.input(index)?;
-        if let (None, Some(tensor), true) =
-            (operand.storage, &operand.fact.constant, operand.fact.element_type.is_integer())
-        {
-            let fits = tensor.integers().is_some_and(|v| v.iter().all(|&n| i32::try_from(n).is_ok()));
-            if fits {
-                let units = tensor.len().div_ceil(4) as u64;
-                let constant = Constant {
-                    source: tensor.clone(),
-                    packing: LINEAR,
-                    parameters: vec![],
-                    storage: Storage::I32,
-                    units,
-                };
-                return Ok(Self {
-                    binding: Binding::Constant(Box::new(constant)),
-                    storage: Storage::I32,
-                    shape,
-                    aligned,
-                });
-            }
-        }
-        Ok(Self { binding: Binding::Input(index), storage: request.storage(index)?, shape, aligned })
+        Ok(Self { binding: Binding::Input(index), storage, shape, aligned })
     }
 
     /// A tensor made when the plan is made, kept in f32 whatever activations are stored as.
@@ -132,6 +125,8 @@ const LINEAR: Packing = Packing {
 };
 
 /// The candidates for `EXPRESSION(operands)` written to output 0: one for each layout that an input lies in, and linear.
+///
+/// The expression is of units, or of single elements where an operand or the output is [`Storage::I64`].
 pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: &str) -> Candidates {
     let to = request.output_shape(0)?;
     let mut layouts = vec![];
@@ -158,7 +153,7 @@ fn candidate(
     layout: Layout,
 ) -> Result<Option<Candidate>, String> {
     let Some(lies) = operands.iter().map(|o| o.lie(to, layout)).collect::<Option<Vec<_>>>() else { return Ok(None) };
-    let written = request.output_storage(0)?;
+    let written = request.any_output_storage(0)?;
     let mut wants = vec![Want::Nothing; request.inputs.len()];
     for (operand, (layout, _)) in operands.iter().zip(&lies) {
         if let Binding::Input(i) = operand.binding {

@@ -128,7 +128,7 @@ fn nearest_by_table(
     #[expect(clippy::cast_possible_truncation, reason = "the cast saturates")]
     let fill = if storages.1.is_float() { resize.fill.to_bits() } else { (resize.fill as i32).cast_unsigned() };
     let mut candidate = Candidate::new("nearest", wants.to_vec(), vec![to]);
-    if let Some(dispatch) = remap.dispatch(storages, fill, request.device)? {
+    if let Some(dispatch) = remap.dispatch(storages, [fill, 0], request.device)? {
         candidate = candidate.cost(0.0, cost(&dispatch, storages.1)).dispatch(dispatch);
     }
     Ok(Some(candidate))

@@ -247,8 +247,13 @@ impl Operator for Scatter {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let (from, indices, new) = (request.storage(0)?, request.storage(1)?, request.storage(2)?);
-        let to = request.output_storage(0)?;
+        let (from, indices, new) = (request.any_storage(0)?, request.index_storage(1)?, request.any_storage(2)?);
+        let to = request.any_output_storage(0)?;
+        let element_type = request.input(0)?.fact.element_type;
+        let computes = Storage::computes(element_type) || element_type.is_integer() && element_type.size() > 1;
+        if self.define(element_type) != 0 && !computes {
+            return Err(format!("its kernel does not reduce {element_type}"));
+        }
         let (x, index, updates) = (request.shape(0)?, request.shape(1)?, request.shape(2)?);
         let count = countable(&x)?;
         let mut candidate = Candidate::new("scatter", vec![Want::In(Layout::Linear); 3], vec![Layout::Linear]);
@@ -261,7 +266,7 @@ impl Operator for Scatter {
             return Ok(vec![whole.candidate(request, Layout::Linear, Layout::Linear)?]);
         }
         let units = count.div_ceil(4);
-        let reduction = self.define(request.input(0)?.fact.element_type);
+        let reduction = self.define(element_type);
         let (mut dispatch, comparisons) = match self.axis {
             Some(at) => {
                 countable(&index)?;
@@ -304,6 +309,9 @@ impl Operator for Scatter {
             return Err("its kernel would look through too many updates for each element".to_owned());
         }
         dispatch.kernel = dispatch.kernel.define("REDUCTION", reduction).define("FLOAT", from.is_float());
+        if element_type == ElementType::U64 {
+            dispatch.kernel = dispatch.kernel.define("UNSIGNED", 1);
+        }
         let dispatch = dispatch.bind(Binding::Input(2), new).bind(Binding::Output(0), to).linear(
             units as u64,
             WORKGROUP,

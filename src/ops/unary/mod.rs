@@ -83,10 +83,17 @@ impl Operator for Unary {
 
 /// The candidate that computes a WGSL expression of `v`, `params.kind`, `params.alpha` and `params.beta` for each unit of
 /// input 0, in the layout in which that lies; the other inputs are not read.
-pub(super) fn pointwise(request: &Request<'_>, expression: &str, kind: u32, [alpha, beta]: [f32; 2]) -> Candidates {
+pub(super) fn pointwise(request: &Request<'_>, expression: &str, kind: u32, parameters: [f32; 2]) -> Candidates {
+    request.storage(0).and(request.output_storage(0))?;
+    typed(request, expression, kind, parameters)
+}
+
+/// [`pointwise`] for elements of any type, which the expression knows: of [`Storage::I64`](crate::kernel::Storage::I64)
+/// it takes and gives one, not a unit.
+pub(super) fn typed(request: &Request<'_>, expression: &str, kind: u32, [alpha, beta]: [f32; 2]) -> Candidates {
     let x = request.input(0)?;
     let shape = request.shape(0)?;
-    let (read, written) = (request.storage(0)?, request.output_storage(0)?);
+    let (read, written) = (request.any_storage(0)?, request.any_output_storage(0)?);
     let count = units(&shape, x.layout).and_then(|n| u32::try_from(n).ok()).ok_or("it is too large for a shader")?;
     let mut wants = vec![Want::Nothing; request.inputs.len()];
     wants[0] = Want::In(x.layout);

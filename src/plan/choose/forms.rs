@@ -11,7 +11,6 @@ impl Chooser<'_> {
     /// What a node's output is stored as on the device.
     pub(super) fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
         match value {
-            Some(value) if self.narrow.contains(&value) => Some(Storage::I32),
             Some(value) => self.precision.value(value, fact),
             None => Storage::of(fact.element_type, self.options.half),
         }
