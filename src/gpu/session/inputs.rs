@@ -14,24 +14,7 @@ impl GpuSession {
     /// # Errors
     /// If the value is no input, its type or shape are others, or an integer does not fit the storage.
     pub fn set(&mut self, input: ValueId, view: &TensorView<'_>) -> Result<(), RunError> {
-        self.set_bytes(input, view.element_type(), view.shape(), view.bytes())
-    }
-
-    /// [`GpuSession::set`] with a tensor, of which no view need be made.
-    ///
-    /// # Errors
-    /// As [`GpuSession::set`].
-    pub fn set_tensor(&mut self, input: ValueId, tensor: &Tensor) -> Result<(), RunError> {
-        self.set_bytes(input, tensor.element_type(), tensor.shape(), tensor.bytes())
-    }
-
-    fn set_bytes(
-        &mut self,
-        input: ValueId,
-        element_type: ElementType,
-        shape: &[usize],
-        bytes: &[u8],
-    ) -> Result<(), RunError> {
+        let (element_type, shape) = (view.element_type(), view.shape());
         self.check_input(input, element_type, shape)?;
         if let Some(constant) = self.engine.schedule().graph.constant(input) {
             return match constant.bytes() == bytes {
@@ -43,7 +26,7 @@ impl GpuSession {
         let inner = self.engine.inner();
         for (segment, crossing) in inner.program.segments.iter().zip(&self.crossings) {
             for transfer in segment.uploads.iter().filter(|t| t.value == input) {
-                write(inner, crossing, transfer, element_type, bytes)?;
+                write(inner, crossing, transfer, element_type, view.bytes())?;
             }
         }
         if self.wanted[input.0] {
@@ -52,11 +35,19 @@ impl GpuSession {
                 *held = Some(Tensor::zeros(element_type, shape)?.into());
             }
             if let Some(Value::Tensor(tensor)) = held {
-                tensor.overwrite().copy_from_slice(bytes);
+                tensor.copy_from(view);
             }
         }
         self.sources.insert(input, Source::Host);
         Ok(())
+    }
+
+    /// [`GpuSession::set`] with a tensor, of which no view need be made.
+    ///
+    /// # Errors
+    /// As [`GpuSession::set`].
+    pub fn set_tensor(&mut self, input: ValueId, tensor: &Tensor) -> Result<(), RunError> {
+        self.set(input, &tensor.view())
     }
 
     /// Gives an input that lies on the device already. It is copied from there in every run, until it is given again.
