@@ -75,8 +75,7 @@ impl Conformance {
         let device = self.device.device(false)?;
         let bar = output::progress(tests.len() as u64, "testing", false);
         let bounds = Bounds { relative: self.rtol, absolute: self.atol };
-        let bounds = |test: &str| list.bounds_of(test).unwrap_or(bounds);
-        let rows = conformance::run(&tests, &device, &bounds, Duration::from_secs(self.timeout), &|_| bar.inc(1));
+        let rows = conformance::run(&tests, &device, bounds, Duration::from_secs(self.timeout), &|_| bar.inc(1));
         bar.finish_and_clear();
         let counts = Counts::new(&rows);
         if self.json {

@@ -7,16 +7,12 @@ use rimlight::Device;
 use rimlight::kernel::DeviceClass;
 use serde::{Deserialize, Serialize};
 
-use super::compare::Bounds;
 use super::{End, Row};
 
 /// A list of expectations. What it does not name passes, in GPU sessions without a node on the host.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Expectations {
-    /// Bounds of a test's own, by its name, each with a reason.
-    #[serde(default)]
-    pub bounds: BTreeMap<String, OwnBounds>,
     /// Tests that are refused when the model is loaded, by the reason.
     #[serde(default)]
     pub unsupported: BTreeMap<String, BTreeSet<String>>,
@@ -29,16 +25,6 @@ pub struct Expectations {
     /// Tests with nodes on the host in GPU sessions on software adapters, by `OPERATOR: REASON`.
     #[serde(default)]
     pub on_the_host: BTreeMap<String, BTreeSet<String>>,
-}
-
-/// Bounds that one test needs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OwnBounds {
-    relative: f64,
-    absolute: f64,
-    /// Why the runner's do not serve.
-    because: String,
 }
 
 /// What the rows were run on.
@@ -83,7 +69,7 @@ impl Expectations {
     /// The file's text.
     pub fn text(&self) -> String {
         let mut text = "# What is expected of ONNX's backend tests (folders `node` and `simple` of the package onnx 1.19.1). What is not\n\
-            # named passes, and in a GPU session without a node on the host. All but [bounds] is written by\n\
+            # named passes, and in a GPU session without a node on the host. It is written by\n\
             # `rimlight conformance DIR/node DIR/simple --backend B --expectations tests/data/conformance.toml --write`,\n\
             # once for B = cpu and once for gpu.\n"
             .to_owned();
@@ -92,15 +78,6 @@ impl Expectations {
             let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
         };
-        for (name, bounds) in &self.bounds {
-            let OwnBounds { relative, absolute, because } = bounds;
-            let _ = write!(
-                text,
-                "\n[bounds.{}]\nrelative = {relative:e}\nabsolute = {absolute:e}\nbecause = {}\n",
-                key(name),
-                quoted(because)
-            );
-        }
         let groups = |text: &mut String, heading: &str, groups: &BTreeMap<String, BTreeSet<String>>| {
             let _ = write!(text, "\n[{heading}]\n");
             for (reason, tests) in groups {
@@ -122,11 +99,6 @@ impl Expectations {
         }
         groups(&mut text, "on_the_host", &self.on_the_host);
         text
-    }
-
-    /// The bounds of a test.
-    pub fn bounds_of(&self, test: &str) -> Option<Bounds> {
-        self.bounds.get(test).map(|b| Bounds { relative: b.relative, absolute: b.absolute })
     }
 
     /// The same list with what these rows show in the place of what it says of them.
@@ -170,8 +142,7 @@ impl Expectations {
     pub fn differences(&self, rows: &[Row], ran: Ran) -> Vec<String> {
         let found = self.updated(rows, ran);
         let names: BTreeSet<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-        let mut listed: BTreeSet<&str> = self.said(ran).into_keys().collect();
-        listed.extend(self.bounds.keys().map(String::as_str));
+        let listed: BTreeSet<&str> = self.said(ran).into_keys().collect();
         let mut differences: Vec<String> =
             listed.difference(&names).map(|test| format!("{test}: there is no such test any more")).collect();
         let (expected, found) = (self.said(ran), found.said(ran));
@@ -235,16 +206,13 @@ mod tests {
     #[test]
     fn a_list_that_was_written_is_read_again_and_agrees() {
         const GPU: Ran = Ran::Gpu { software: true };
-        let mut list = Expectations::default();
-        let own = OwnBounds { relative: 1e-3, absolute: 2.5e-5, because: "it is \"so\"".to_owned() };
-        list.bounds.insert("a".to_owned(), own);
+        let list = Expectations::default();
         assert_eq!(list.differences(&rows(), GPU).len(), 3);
         let list = list.updated(&rows(), GPU);
         let read = Expectations::read(&list.text()).unwrap();
         assert_eq!(read, list);
         assert!(read.differences(&rows(), GPU).is_empty());
         assert_eq!(read.differences(&rows(), Ran::Cpu), ["b: failed (element 0 is 1 instead of 2); expected: passed"]);
-        assert_eq!(read.bounds_of("a"), Some(Bounds { relative: 1e-3, absolute: 2.5e-5 }));
     }
 
     #[test]

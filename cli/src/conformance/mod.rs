@@ -1,9 +1,10 @@
 //! ONNX's backend tests: folders with `model.onnx` and `test_data_set_*/input_*.pb, output_*.pb`, run on one device.
 
 mod case;
-mod compare;
+pub mod compare;
 mod counts;
 pub mod expectations;
+mod random;
 pub mod readme;
 
 use std::path::{Path, PathBuf};
@@ -87,11 +88,11 @@ pub fn name(test: &Path) -> String {
 }
 
 /// Runs tests on one device, several at a time, so that pipelines are compiled beside each other and shared.
-/// `bounds` gives those of a test by its name, `finished` is told each row as it is done; rows come back in the order of the tests.
+/// Tests that need wider bounds than `bounds` have them ([`compare::OWN`]). `finished` is told each row as it is done; rows come back in the order of the tests.
 pub fn run(
     tests: &[PathBuf],
     device: &Device,
-    bounds: &(dyn Fn(&str) -> Bounds + Sync),
+    bounds: Bounds,
     timeout: Duration,
     finished: &(dyn Fn(&Row) + Sync),
 ) -> Vec<Row> {
@@ -103,7 +104,7 @@ pub fn run(
             tests.get(i).map(|folder| (i, folder))
         } {
             let name = name(folder);
-            let end = bounded(folder, device, bounds(&name), timeout);
+            let end = bounded(folder, device, bounds.of(&name), timeout);
             let row = Row { name, folder: folder.clone(), end };
             finished(&row);
             rows.lock().unwrap_or_else(PoisonError::into_inner)[i] = Some(row);

@@ -17,7 +17,9 @@ impl GpuSession {
         let (element_type, shape) = (view.element_type(), view.shape());
         self.check_input(input, element_type, shape)?;
         if let Some(constant) = self.engine.schedule().graph.constant(input) {
-            return match constant.bytes() == bytes {
+            // Texts have no bytes.
+            let texts = element_type != ElementType::String || *constant == view.to_tensor();
+            return match texts && constant.bytes() == view.bytes() {
                 true => Ok(()),
                 false => Err(self.other_parameter(input)),
             };
