@@ -42,6 +42,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/workgroup.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
+    "cast/small_float.wgsl",
     "elementwise/broadcast.wgsl",
     "elementwise/unary.wgsl",
     "index/gather_elements.wgsl",

@@ -4,18 +4,19 @@
 //! floating-point and microscaling specifications.
 
 /// A small floating-point format with a sign: how its bits are divided.
-struct Format {
-    exponent_bits: u32,
-    mantissa_bits: u32,
-    bias: i32,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    pub exponent_bits: u32,
+    pub mantissa_bits: u32,
+    pub bias: i32,
     /// The code of the largest number.
-    largest: u8,
+    pub largest: u8,
     /// What a number beyond the largest becomes where it is not bounded: infinity, or NaN.
-    beyond: u8,
+    pub beyond: u8,
     /// The code of NaN.
-    nan: u8,
+    pub nan: u8,
     /// Whether the code that would be a negative zero is NaN.
-    one_zero: bool,
+    pub one_zero: bool,
 }
 
 /// `2^exponent`, for exponents of normal `f64` numbers.
@@ -81,7 +82,8 @@ macro_rules! small_floats {
         pub struct $name(pub u8);
 
         impl $name {
-            const FORMAT: Format = $format;
+            /// How its bits are divided.
+            pub(crate) const FORMAT: Format = $format;
 
             /// The number.
             pub fn to_f64(self) -> f64 {
@@ -126,7 +128,8 @@ small_floats! {
 pub struct F4E2M1(pub u8);
 
 impl F4E2M1 {
-    const FORMAT: Format =
+    /// How its bits are divided.
+    pub(crate) const FORMAT: Format =
         Format { exponent_bits: 2, mantissa_bits: 1, bias: 1, largest: 7, beyond: 7, nan: 8, one_zero: false };
 
     /// The number.

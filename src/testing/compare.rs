@@ -50,6 +50,10 @@ impl Tolerance {
             ElementType::I8 => equal(got.as_slice::<i8>(), expected.as_slice::<i8>()),
             ElementType::U8 => equal(got.as_slice::<u8>(), expected.as_slice::<u8>()),
             ElementType::Bool => equal(got.as_slice::<Truth>(), expected.as_slice::<Truth>()),
+            t if t == ElementType::BF16 || t.is_small_float() => {
+                let widen = |t: &Tensor| t.to_f64().into_iter().map(|v| v as f32).collect::<Vec<_>>();
+                self.floats(&widen(got), &widen(expected), None)
+            }
             // Bit for bit.
             _ => equal::<u8, ()>(Ok(got.bytes()), Ok(expected.bytes())),
         }

@@ -3,6 +3,8 @@
 //! Floating-point numbers become integers by rounding toward zero, saturating, NaN becoming 0; integers wrap around, and so
 //! does everything that becomes a 4-bit integer; to `bool`, everything but 0 is true. Texts are parsed and written.
 
+mod small;
+
 use std::sync::Arc;
 
 use super::unary;
@@ -88,6 +90,13 @@ impl Operator for Cast {
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let from = request.input(0)?.fact.element_type;
         let to = request.outputs.first().map_or(from, |y| y.element_type);
+        if from != to && (from.is_small_float() || to.is_small_float()) {
+            return small::candidates(request, from, to, self.saturate, self.rounding);
+        }
+        let four_bits = |t: ElementType| matches!(t, ElementType::I4 | ElementType::U4);
+        if from != to && (four_bits(from) || four_bits(to)) {
+            return small::four_bits(request, from, to);
+        }
         let (read, written) = match from == to {
             true => (request.any_storage(0)?, request.any_output_storage(0)?),
             false => (request.storage(0)?, request.output_storage(0)?),
@@ -190,9 +199,9 @@ impl Cast {
         }
         match Y::TYPE {
             ElementType::Bool => |_, v| Y::from_integer((v != 0.0).into()),
-            // As casts between integers do.
+            // The low bits, as casts between integers keep.
             #[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
-            ElementType::I4 | ElementType::U4 => |_, v| Y::from_integer(v as i128),
+            ElementType::I4 | ElementType::U4 => |_, v| Y::from_integer((v as i32).into()),
             ElementType::F8E4M3FN if !self.saturate => |_, v| code(F8E4M3FN::from_f64_unbounded(v).0),
             ElementType::F8E4M3FNUZ if !self.saturate => |_, v| code(F8E4M3FNUZ::from_f64_unbounded(v).0),
             ElementType::F8E5M2 if !self.saturate => |_, v| code(F8E5M2::from_f64_unbounded(v).0),
