@@ -1,14 +1,30 @@
 // What the convolutions that go element by element share: over up to three axes, with groups, strides and dilations, one
 // invocation computes one unit, four neighbouring elements of y, each from scratch.
 //
-// Layout  x, w, y: linear. The biases follow the weights, or are a buffer of their own (BIAS).
+// Layout  x, w, y: linear. The biases follow the weights, or are a buffer of their own (BIAS). Of integers (QUANTIZED) they
+//         are in the table `t`, as the zero points are, which are subtracted first.
 
 #read x elements
+#if QUANTIZED
+#read w elements
+#read t elements
+#write y
+#import quantize/finish
+#param x_zero: u32
+#param w_zero: u32
+#param w_zero_each: u32
+#param w_scale_each: u32
+#param bias_each: u32
+
+var<private> x_zero: i32;
+var<private> w_zero: vec4<i32>;
+#else
 #read w elements exact
 #if BIAS
 #read b elements
 #endif
 #import conv/output
+#endif
 #param units: u32
 #param outputs: u32
 #param group_inputs: u32
@@ -68,21 +84,27 @@ fn channels_sum(
     inside: vec4<bool>,
     weight: vec4<u32>,
     step: u32,
-) -> vec4<f32> {
+) -> x_unit {
     let none = vec4<u32>(0u);
     var at = select(none, first + (z * params.input_y + y) * params.input_x + x, inside);
     let channel = select(none, vec4<u32>(volume()), inside);
     var cell = weight;
-    var sum = vec4<f32>(0.0);
+    var sum = x_unit();
     for (var i = 0u; i < params.group_inputs; i++) {
-        let v = vec4<f32>(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
-        sum += v * vec4<f32>(get_w(cell.x), get_w(cell.y), get_w(cell.z), get_w(cell.w));
+        let v = x_unit(get_x(at.x), get_x(at.y), get_x(at.z), get_x(at.w));
+        let m = w_unit(get_w(cell.x), get_w(cell.y), get_w(cell.z), get_w(cell.w));
+#if QUANTIZED
+        sum += (v - x_zero) * (m - w_zero);
+#else
+        sum += v * m;
+#endif
         at += channel;
         cell += step;
     }
-    return select(vec4<f32>(0.0), sum, inside);
+    return select(x_unit(), sum, inside);
 }
 
+#if !QUANTIZED
 fn biases(o: vec4<u32>) -> vec4<f32> {
 #if BIAS
     return vec4<f32>(get_b(o.x), get_b(o.y), get_b(o.z), get_b(o.w));
@@ -94,3 +116,4 @@ fn biases(o: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(exact_w(b, o.x), exact_w(b, o.y), exact_w(b, o.z), exact_w(b, o.w));
 #endif
 }
+#endif

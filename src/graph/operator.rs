@@ -367,6 +367,12 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
         false
     }
 
+    /// Whether its reference takes 16-bit brain floats as such, because their few bits matter to it; others are given 32-bit
+    /// floats in their place.
+    fn takes_brain_floats(&self) -> bool {
+        false
+    }
+
     /// Whether its outputs are elements of its inputs as they are, or zeros, and nothing about their values matters: then
     /// texts are moved through it as 64-bit integers.
     fn moves_elements(&self) -> bool {

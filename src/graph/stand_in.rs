@@ -28,7 +28,7 @@ impl dyn Operator {
         if any(ElementType::String) && !self.takes_strings() {
             return if self.moves_elements() { self.compute_by_places(context, inputs) } else { Err(refused().into()) };
         }
-        if any(ElementType::BF16) && !self.moves_elements() {
+        if any(ElementType::BF16) && !self.moves_elements() && !self.takes_brain_floats() {
             let wide = |tensor: &Tensor| Tensor::from_f64(ElementType::F32, tensor.shape(), tensor.to_f64());
             let narrow = |tensor: &Tensor| Tensor::from_f64(ElementType::BF16, tensor.shape(), tensor.to_f64());
             return self.compute_as(context, inputs, (ElementType::BF16, ElementType::F32), wide, narrow);

@@ -80,6 +80,14 @@ const fn is_small_float(t: ElementType) -> bool {
     matches!(t, F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F4E2M1)
 }
 
+/// Refuses a scale, zero point or bias of another type than `t`.
+pub(super) fn matches_type(fact: Option<&Fact>, t: ElementType) -> Result<(), ShapeError> {
+    match fact {
+        Some(fact) if fact.element_type != t => Err(ShapeError::new(format!("{fact} should be of {t}"))),
+        _ => Ok(()),
+    }
+}
+
 /// `v` as a number of type `t`.
 #[expect(clippy::cast_possible_truncation, reason = "rounding is what it is for")]
 fn rounded(v: f64, t: ElementType) -> f64 {
@@ -338,6 +346,11 @@ impl Operator for Quantize {
             }
             .into(),
         ])
+    }
+
+    // Their quotients are rounded to 16 bits.
+    fn takes_brain_floats(&self) -> bool {
+        true
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {

@@ -3,7 +3,26 @@
 //! | file | operators |
 //! |---|---|
 //! | [`linear`] | QuantizeLinear, DequantizeLinear |
+//! | [`dynamic`] | DynamicQuantizeLinear |
+//! | [`convolution`] | ConvInteger, QLinearConv |
+//! | [`product`] | MatMulInteger, QLinearMatMul, QGemm, MatMulIntegerToFloat |
+//! | [`blocks`] | MatMulNBits |
+//! | [`around`] | DynamicQuantizeMatMul, and QLinear… of operators on floats |
+//! | [`table`] | none: how kernels get scales, zero points and biases |
 
+mod around;
+mod blocks;
+mod convolution;
+mod dynamic;
 mod linear;
+mod product;
+mod table;
+#[cfg(test)]
+mod tests;
 
+pub(super) use around::{dynamic_product, make as around};
+pub(super) use blocks::make as blocks;
+pub(super) use convolution::make as convolution;
+pub(super) use dynamic::make as dynamic;
 pub(super) use linear::make as linear;
+pub(super) use product::make as product;
