@@ -221,3 +221,11 @@ pub(super) fn exact_accessors(out: &mut String, name: &str, storage: Storage, el
     let _ = writeln!(out, "fn exact_{name}(start: u32, i: u32) -> {name}_element {{ {one} }}");
     let _ = writeln!(out, "fn exact4_{name}(start: u32, u: u32) -> {name}_unit {{ {four} }}");
 }
+
+/// What writes elements of which several invocations may write the same.
+pub(super) fn atomic_accessors(out: &mut String, name: &str) {
+    let _ = writeln!(
+        out,
+        "fn store_largest_{name}(e: u32, v: i32) {{ atomicMax(&{name}_data[params.{name}_base * 4u + e], v); }}"
+    );
+}

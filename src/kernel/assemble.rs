@@ -24,11 +24,14 @@
 //! `exact_x(start, i)`: the float of index `i` in the list that begins at element `start`, and `exact4_x(start, u)`: the four
 //! from `4 u` on in the list that begins at unit `start`. In f16 each takes the place of two elements; `start` is then a
 //! multiple of four.
+//!
+//! `#update x atomic`, for 32-bit integers that several invocations write at a time, comes with `store_largest_x(e, v)` alone:
+//! element e becomes the larger of what it is and v.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::accessors::{accessors, cell, exact_accessors, movers};
+use super::accessors::{accessors, atomic_accessors, cell, exact_accessors, movers};
 use super::{Kernel, ShaderError, Shaders, Storage};
 
 /// The access of a storage buffer.
@@ -82,6 +85,8 @@ struct Declared {
     elements: bool,
     /// Ends with 32-bit floats.
     exact: bool,
+    /// Written by several invocations at a time.
+    atomic: bool,
 }
 
 struct Assembly<'a> {
@@ -169,8 +174,8 @@ impl Assembly<'_> {
                         "#write" => Access::Write,
                         _ => Access::Update,
                     };
-                    let (elements, exact) = (flags.contains(&"elements"), flags.contains(&"exact"));
-                    self.buffers.push(Declared { name: name.to_owned(), access, elements, exact });
+                    let [elements, exact, atomic] = ["elements", "exact", "atomic"].map(|flag| flags.contains(&flag));
+                    self.buffers.push(Declared { name: name.to_owned(), access, elements, exact, atomic });
                 }
                 _ => {
                     self.body
@@ -279,7 +284,7 @@ impl Assembly<'_> {
         let mut buffers = vec![];
         let mut declarations = String::new();
         let mut binding = 1;
-        for (i, Declared { name, access, elements, exact }) in self.buffers.iter().enumerate() {
+        for (i, Declared { name, access, elements, exact, atomic }) in self.buffers.iter().enumerate() {
             let alias = kernel.in_place.filter(|&(read, _)| read == i).map(|(_, written)| written);
             let source = match alias {
                 Some(written) => {
@@ -291,17 +296,25 @@ impl Assembly<'_> {
             let storage = kernel.storages[alias.unwrap_or(i)];
             // A buffer that is read in place, or is read through another's name, is addressed by units.
             let elements = *elements && alias.is_none();
+            if *atomic && (storage != Storage::I32 || *access != Access::Update || alias.is_some()) {
+                return Err(format!("'{name}' is atomic; only 32-bit integers that are updated can be"));
+            }
             if alias.is_none() {
                 let mode = if *access == Access::Read { "read" } else { "read_write" };
                 let _ = writeln!(
                     declarations,
                     "@group(0) @binding({binding}) var<storage, {mode}> {name}_data: array<{}>;",
-                    cell(storage, elements)
+                    if *atomic { "atomic<i32>" } else { cell(storage, elements) }
                 );
                 params.push((format!("{name}_base"), "u32".to_owned()));
             }
-            accessors(&mut declarations, name, source, storage, *access, elements);
-            movers(&mut declarations, &self.body, name, storage);
+            match atomic {
+                true => atomic_accessors(&mut declarations, name),
+                false => {
+                    accessors(&mut declarations, name, source, storage, *access, elements);
+                    movers(&mut declarations, &self.body, name, storage);
+                }
+            }
             if *exact {
                 exact_accessors(&mut declarations, name, storage, elements);
             }

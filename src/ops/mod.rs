@@ -12,6 +12,8 @@ pub mod batch_normalization;
 pub mod binary;
 mod broadcast;
 pub mod cast;
+mod center_crop_pad;
+mod col2im;
 mod composite;
 pub(crate) mod concat;
 mod constant;
@@ -20,17 +22,21 @@ pub(crate) mod conv;
 pub(crate) mod conv_transpose;
 pub mod convert;
 mod cumulative_sum;
+mod deform_conv;
 pub(crate) mod depth_to_space;
 pub(crate) mod expand;
 mod gather;
 mod gather_elements;
 mod generate;
+mod grid;
 mod identity;
 mod loss;
 mod mask;
 pub(crate) mod matmul;
 #[cfg(test)]
 mod moves;
+mod max_unpool;
+mod non_max_suppression;
 pub mod norm;
 pub(crate) mod pad;
 pub(crate) mod pool;
@@ -41,6 +47,8 @@ pub mod reduce;
 mod remap;
 pub(crate) mod reshape;
 pub(crate) mod resize;
+mod reverse_sequence;
+mod roi;
 mod rotary_embedding;
 mod scatter;
 pub mod select;
@@ -73,6 +81,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Acos", 7, 1..=1, 1, unary::make),
     ("", "Acosh", 9, 1..=1, 1, unary::make),
     ("", "Add", 1, 2..=2, 1, binary::make),
+    ("", "AffineGrid", 20, 2..=2, 1, grid::affine::make),
     ("", "And", 1, 2..=2, 1, binary::make),
     ("", "ArgMax", 1, 1..=1, 1, reduce::arg::make),
     ("", "ArgMin", 1, 1..=1, 1, reduce::arg::make),
@@ -94,6 +103,8 @@ const REGISTRY: &[Entry] = &[
     ("", "Ceil", 1, 1..=1, 1, unary::make),
     ("", "Celu", 12, 1..=1, 1, unary::make),
     ("", "Clip", 1, 1..=3, 1, unary::clip::make),
+    ("", "CenterCropPad", 18, 2..=2, 1, center_crop_pad::make),
+    ("", "Col2Im", 18, 3..=3, 1, col2im::make),
     ("", "Concat", 1, 1..=MANY, 1, concat::from_definition),
     ("", "ConcatFromSequence", 11, 1..=1, 1, sequence::from_definition),
     ("", "Constant", 1, 0..=0, 1, constant::constant),
@@ -106,6 +117,7 @@ const REGISTRY: &[Entry] = &[
     ("", "CumProd", 26, 2..=2, 1, cumulative_sum::from_definition),
     ("", "CumSum", 11, 2..=2, 1, cumulative_sum::from_definition),
     ("", "DFT", 17, 1..=3, 1, signal::dft),
+    ("", "DeformConv", 19, 3..=5, 1, deform_conv::make),
     ("", "DepthToSpace", 1, 1..=1, 1, depth_to_space::from_definition),
     ("", "DequantizeLinear", 10, 2..=3, 1, quantize::linear),
     ("", "Div", 1, 2..=2, 1, binary::make),
@@ -134,6 +146,7 @@ const REGISTRY: &[Entry] = &[
     ("", "HannWindow", 17, 1..=1, 1, signal::window),
     ("", "HardSigmoid", 1, 1..=1, 1, unary::make),
     ("", "HardSwish", 14, 1..=1, 1, unary::make),
+    ("", "GridSample", 16, 2..=2, 1, grid::sample),
     ("", "Hardmax", 1, 1..=1, 1, norm::softmax::make),
     ("", "Identity", 1, 1..=1, 1, identity::from_definition),
     ("", "If", 1, 1..=1, MANY, control::branch),
@@ -152,6 +165,8 @@ const REGISTRY: &[Entry] = &[
     ("", "MatMulInteger", 10, 2..=4, 1, quantize::product),
     ("", "Max", 1, 1..=MANY, 1, binary::variadic::make),
     ("", "MaxPool", 1, 1..=1, 2, pool::pool),
+    ("", "MaxRoiPool", 1, 2..=2, 1, roi::pool),
+    ("", "MaxUnpool", 9, 2..=3, 1, max_unpool::make),
     ("", "Mean", 1, 1..=MANY, 1, binary::variadic::make),
     ("", "MeanVarianceNormalization", 9, 1..=1, 1, norm::moments::make),
     ("", "MelWeightMatrix", 17, 5..=5, 1, signal::mel_weight_matrix),
@@ -161,6 +176,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Mul", 1, 2..=2, 1, binary::make),
     ("", "Neg", 1, 1..=1, 1, unary::make),
     ("", "NegativeLogLikelihoodLoss", 12, 2..=3, 1, loss::make),
+    ("", "NonMaxSuppression", 10, 2..=5, 1, non_max_suppression::make),
     ("", "Not", 1, 1..=1, 1, unary::make),
     ("", "OneHot", 9, 3..=3, 1, mask::from_definition),
     ("", "Optional", 15, 0..=1, 1, sequence::optional),
@@ -191,6 +207,8 @@ const REGISTRY: &[Entry] = &[
     ("", "Reshape", 1, 1..=2, 1, reshape::from_definition),
     ("", "Resize", 10, 1..=4, 1, resize::from_definition),
     ("", "RotaryEmbedding", 23, 3..=4, 1, rotary_embedding::make),
+    ("", "ReverseSequence", 10, 2..=2, 1, reverse_sequence::make),
+    ("", "RoiAlign", 10, 3..=3, 1, roi::align),
     ("", "Round", 11, 1..=1, 1, unary::make),
     ("", "STFT", 17, 2..=4, 1, signal::stft),
     ("", "Scan", 8, 1..=MANY, MANY, control::scan),

@@ -265,15 +265,31 @@ fn rows() -> (Model, Vec<(&'static str, Tensor)>) {
     net.finish()
 }
 
-/// Normalizations across channels and norms of windows.
+/// Normalizations across channels, norms of windows, places and regions.
 fn across() -> (Model, Vec<(&'static str, Tensor)>) {
     let mut net = Net::new();
     let x = net.input("x", &[2, 6, 5, 7]);
+    let theta = net.input("theta", &[2, 2, 3]);
+    let size = net.constant(Tensor::vector(vec![2i64, 6, 3, 4]));
+    let grid = net.node(op("AffineGrid"), &[theta, size]);
+    let (weights, moves) = (net.weights(&[4, 6, 2, 2]), net.input("moves", &[2, 8, 4, 6]));
+    let (blocks, picture) = (net.input("blocks", &[1, 8, 1]), net.constant(Tensor::vector(vec![2i64, 2])));
+    // Indices and lengths as 32-bit integers, which kernels read.
+    let lengths = net.constant(Tensor::vector(vec![2i32, 1, 0, 2, 1, 2]));
+    let (most, places) =
+        (net.input("most", &[1, 1, 2, 2]), net.constant(Tensor::new([1, 1, 2, 2], vec![5i32, 7, 8, 15]).unwrap()));
+    let regions = net.constant(Tensor::new([1, 5], vec![1f32, 0.0, 1.0, 4.0, 4.0]).unwrap());
     let outputs = [
         net.node(op("LRN").attribute("size", 3i64), &[x]),
         net.node(op("MeanVarianceNormalization"), &[x]),
         net.node(op("Hardmax").attribute("axis", 2i64), &[x]),
         net.node(op("LpPool").attribute("kernel_shape", [2, 2]), &[x]),
+        net.node(op("GridSample"), &[x, grid]),
+        net.node(op("MaxRoiPool").attribute("pooled_shape", [2, 2]), &[x, regions]),
+        net.node(op("DeformConv"), &[x, weights, moves]),
+        net.node(op("Col2Im"), &[blocks, picture, picture]),
+        net.node(op("ReverseSequence"), &[x, lengths]),
+        net.node(op("MaxUnpool").attribute("kernel_shape", [2, 2]).attribute("strides", [2, 2]), &[most, places]),
     ];
     for value in outputs {
         net.output(value);

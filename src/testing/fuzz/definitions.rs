@@ -60,7 +60,8 @@ impl Random {
 }
 
 /// Names that attributes have, by their types.
-const INTS: [&str; 14] = [
+const INTS: [&str; 15] = [
+    "pooled_shape",
     "axes",
     "kernel_shape",
     "strides",
@@ -76,7 +77,16 @@ const INTS: [&str; 14] = [
     "value_ints",
     "axis",
 ];
-const INT: [&str; 36] = [
+const INT: [&str; 45] = [
+    "offset_group",
+    "output_height",
+    "output_width",
+    "sampling_ratio",
+    "size",
+    "time_axis",
+    "batch_axis",
+    "align_corners",
+    "center_point_box",
     "axis",
     "keepdims",
     "group",
@@ -114,7 +124,8 @@ const INT: [&str; 36] = [
     "value_int",
     "detect_negative",
 ];
-const FLOAT: [&str; 15] = [
+const FLOAT: [&str; 16] = [
+    "spatial_scale",
     "alpha",
     "beta",
     "epsilon",
@@ -131,7 +142,9 @@ const FLOAT: [&str; 15] = [
     "min",
     "max",
 ];
-const TEXT: [&str; 9] = [
+const TEXT: [&str; 11] = [
+    "padding_mode",
+    "pixel_format",
     "mode",
     "auto_pad",
     "coordinate_transformation_mode",
@@ -142,7 +155,13 @@ const TEXT: [&str; 9] = [
     "keep_aspect_ratio_policy",
     "axis",
 ];
-const WORDS: [&str; 30] = [
+const WORDS: [&str; 36] = [
+    "bilinear",
+    "bicubic",
+    "zeros",
+    "border",
+    "reflection",
+    "avg",
     "",
     "constant",
     "reflect",
