@@ -132,10 +132,10 @@ fn output(e: u32) -> x_element {
                 if tz.index[kz] >= 0 && ty.index[ky] >= 0 && tx.index[kx] >= 0 {
                     let row = (map * params.input_z + u32(tz.index[kz])) * params.input_y + u32(ty.index[ky]);
                     let v = get_x(row * params.input_x + u32(tx.index[kx]));
-#if FLOAT
-                    sum += v * (tz.weight[kz] * ty.weight[ky] * tx.weight[kx]);
-#else
+#if TAPS == 1
                     sum = v;
+#else
+                    sum += v * (tz.weight[kz] * ty.weight[ky] * tx.weight[kx]);
 #endif
                 }
             }

@@ -45,5 +45,5 @@ fn main(
     }
     let last = params.elements - 1u;
     let e = u * 4u;
-    store_y(u, y_unit(owned(e), owned(min(e + 1u, last)), owned(min(e + 2u, last)), owned(min(e + 3u, last))));
+    store_y(u, x_unit(owned(e), owned(min(e + 1u, last)), owned(min(e + 2u, last)), owned(min(e + 3u, last))));
 }

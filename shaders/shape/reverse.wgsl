@@ -21,8 +21,8 @@ fn place(e: u32) -> u32 {
     let t = select(row / params.batch, row % params.time, first);
     let b = select(row % params.batch, row / params.time, first);
     let length = u32(clamp(get_lengths(b), 0, i32(params.time)));
-    let from = select(t, length - 1u - t, t < length);
-    return select(from * params.batch + b, b * params.time + from, first) * params.inner + e % params.inner;
+    let source = select(t, length - 1u - t, t < length);
+    return select(source * params.batch + b, b * params.time + source, first) * params.inner + e % params.inner;
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -39,5 +39,5 @@ fn main(
     for (var k = 0u; k < 4u; k++) {
         out[k] = get_x(place(min((u << 2u) + k, params.elements - 1u)));
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 }

@@ -104,7 +104,7 @@ impl Operator for CenterCropPad {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let storages = (request.storage(0)?, request.output_storage(0)?);
+        let storages = (request.any_storage(0)?, request.any_output_storage(0)?);
         if request.input(1)?.fact.integers().is_none() {
             return Err("its sizes are computed at run time".to_owned());
         }
@@ -118,7 +118,7 @@ impl Operator for CenterCropPad {
             if y.iter().any(|&n| n > 1 << 22) {
                 return Err("its tables would be too large".to_owned());
             }
-            if let Some(dispatch) = remap(&x, &y).dispatch(storages, 0, request.device)? {
+            if let Some(dispatch) = remap(&x, &y).dispatch(storages, [0; 2], request.device)? {
                 candidate = candidate.cost(0.0, super::strided::cost(&dispatch, storages.1)).dispatch(dispatch);
             }
         }

@@ -148,15 +148,15 @@ impl Operator for MaxUnpool {
             .param("value", -1i32)
             .linear(units as u64, WORKGROUP, request.device);
         let own = Dispatch::of(kernel("shape/owners.wgsl"))
-            .bind(Binding::Input(1), request.storage(1)?)
+            .bind(Binding::Input(1), request.index_storage(1)?)
             .bind(Binding::Scratch(0), Storage::I32)
             .param("elements", maxima)
             .param("places", places)
             .linear(maxima as u64, WORKGROUP, request.device);
         let mut take = Dispatch::of(kernel("shape/owned.wgsl").define("RANK", RANK as i64))
-            .bind(Binding::Input(0), request.storage(0)?)
+            .bind(Binding::Input(0), request.any_storage(0)?)
             .bind(Binding::Scratch(0), Storage::I32)
-            .bind(Binding::Output(0), request.output_storage(0)?)
+            .bind(Binding::Output(0), request.any_output_storage(0)?)
             .param("units", elements.div_ceil(4))
             .param("elements", elements);
         for (i, (size, length)) in NAMES.into_iter().enumerate() {
@@ -229,7 +229,7 @@ mod tests {
                 [n as i64, c as i64].into_iter().chain(axes.iter().map(|a| (a.0 as i64 - 1) * a.2 + a.1)).collect();
             let (count, places) = (x.iter().product::<usize>(), inner.iter().product::<i64>() as usize);
             // Some places have several maxima.
-            let index = |i: usize| ((i * 7919 + seed) * 31 % places.max(1)) as i32;
+            let index = |i: usize| ((i * 7919 + seed) * 31 % places.max(1)) as i64;
             let indices = Tensor::new(x.clone(), (0..count).map(index).collect()).unwrap();
             let x = Tensor::new(x, (0..count).map(|i| i as f32 + 1.0).collect()).unwrap();
             let mut inputs = vec![Input::Run(x), Input::Run(indices)];

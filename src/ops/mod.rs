@@ -30,12 +30,13 @@ mod gather_elements;
 mod generate;
 mod grid;
 mod identity;
+mod image_decoder;
 mod loss;
 mod mask;
 pub(crate) mod matmul;
+mod max_unpool;
 #[cfg(test)]
 mod moves;
-mod max_unpool;
 mod non_max_suppression;
 pub mod norm;
 pub(crate) mod pad;
@@ -150,6 +151,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Hardmax", 1, 1..=1, 1, norm::softmax::make),
     ("", "Identity", 1, 1..=1, 1, identity::from_definition),
     ("", "If", 1, 1..=1, MANY, control::branch),
+    ("", "ImageDecoder", 20, 1..=1, 1, image_decoder::make),
     ("", "IsInf", 10, 1..=1, 1, unary::make),
     ("", "IsNaN", 9, 1..=1, 1, unary::make),
     ("", "LRN", 1, 1..=1, 1, norm::response::make),

@@ -93,9 +93,9 @@ impl Operator for ReverseSequence {
         let (time, batch) = self.sizes(&x);
         let kernel = Kernel::of("shape/reverse.wgsl").define("WORKGROUP", WORKGROUP);
         let dispatch = Dispatch::of(kernel)
-            .bind(Binding::Input(0), request.storage(0)?)
-            .bind(Binding::Input(1), request.storage(1)?)
-            .bind(Binding::Output(0), request.output_storage(0)?)
+            .bind(Binding::Input(0), request.any_storage(0)?)
+            .bind(Binding::Input(1), request.index_storage(1)?)
+            .bind(Binding::Output(0), request.any_output_storage(0)?)
             .param("units", units)
             .param("elements", elements)
             .param("time", time)
@@ -149,8 +149,7 @@ mod tests {
             let x = [x.to_vec(), inner].concat();
             let n: usize = x.iter().product();
             let x = Tensor::new(x, (0..n).map(|i| i as f32).collect()).unwrap();
-            // 32-bit lengths, as kernels read them.
-            let lengths = (0..batch).map(|b| (usize::from(seed) >> (3 * b)) % (time + 1)).map(|n| n as i32).collect();
+            let lengths = (0..batch).map(|b| ((usize::from(seed) >> (3 * b)) % (time + 1)) as i64).collect();
             let operator = ReverseSequence { batch_first };
             try_check(&operator, &[Input::Run(x), Input::Run(Tensor::vector(lengths))], Tolerance::EXACT)
                 .map_err(TestCaseError::fail)?;

@@ -121,6 +121,14 @@ impl Net {
         self.graph.node(&definition, inputs).unwrap()
     }
 
+    /// A pool that gives the places of its maxima too.
+    fn pool_with_places(&mut self, x: ValueId) {
+        let definition = Definition { outputs: 2, ..op("MaxPool").attribute("kernel_shape", [2, 2]) };
+        for value in self.graph.operator(crate::ops::operator(&definition).unwrap(), &[Some(x)], 2) {
+            self.output(value);
+        }
+    }
+
     fn output(&mut self, value: ValueId) {
         let name = format!("out{}", self.constants);
         self.constants += 1;
@@ -274,10 +282,9 @@ fn across() -> (Model, Vec<(&'static str, Tensor)>) {
     let grid = net.node(op("AffineGrid"), &[theta, size]);
     let (weights, moves) = (net.weights(&[4, 6, 2, 2]), net.input("moves", &[2, 8, 4, 6]));
     let (blocks, picture) = (net.input("blocks", &[1, 8, 1]), net.constant(Tensor::vector(vec![2i64, 2])));
-    // Indices and lengths as 32-bit integers, which kernels read.
-    let lengths = net.constant(Tensor::vector(vec![2i32, 1, 0, 2, 1, 2]));
+    let lengths = net.constant(Tensor::vector(vec![2i64, 1, 0, 2, 1, 2]));
     let (most, places) =
-        (net.input("most", &[1, 1, 2, 2]), net.constant(Tensor::new([1, 1, 2, 2], vec![5i32, 7, 8, 15]).unwrap()));
+        (net.input("most", &[1, 1, 2, 2]), net.constant(Tensor::new([1, 1, 2, 2], vec![5i64, 7, 8, 15]).unwrap()));
     let regions = net.constant(Tensor::new([1, 5], vec![1f32, 0.0, 1.0, 4.0, 4.0]).unwrap());
     let outputs = [
         net.node(op("LRN").attribute("size", 3i64), &[x]),
@@ -294,6 +301,7 @@ fn across() -> (Model, Vec<(&'static str, Tensor)>) {
     for value in outputs {
         net.output(value);
     }
+    net.pool_with_places(x);
     net.finish()
 }
 

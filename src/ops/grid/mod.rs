@@ -126,14 +126,17 @@ impl Operator for GridSample {
         let elements: usize = y.iter().product();
         let units = elements.div_ceil(4);
         let size = |i: usize| (i + axes).checked_sub(3).map_or(1, |i| x[i + 2]);
-        let kernel = Kernel::of("grid/sample.wgsl")
-            .define("WORKGROUP", WORKGROUP)
-            .define("TAPS", [1, 2, 4][self.mode as usize])
-            .define("FLOAT", request.storage(0)?.is_float());
+        let kernel =
+            Kernel::of("grid/sample.wgsl").define("WORKGROUP", WORKGROUP).define("TAPS", [1, 2, 4][self.mode as usize]);
+        // The nearest is moved as it is.
+        let (read, written) = match self.mode {
+            Mode::Nearest => (request.any_storage(0)?, request.any_output_storage(0)?),
+            _ => (request.storage(0)?, request.output_storage(0)?),
+        };
         let dispatch = Dispatch::of(kernel)
-            .bind(Binding::Input(0), request.storage(0)?)
+            .bind(Binding::Input(0), read)
             .bind(Binding::Input(1), request.storage(1)?)
-            .bind(Binding::Output(0), request.output_storage(0)?)
+            .bind(Binding::Output(0), written)
             .param("units", units)
             .param("elements", elements)
             .param("channels", x[1])

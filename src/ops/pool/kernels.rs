@@ -10,12 +10,10 @@ const WORKGROUP: u32 = 64;
 
 /// The ways to run a pool.
 pub(super) fn candidates(pool: &Pool, request: &Request<'_>) -> Candidates {
-    if pool.indices {
-        return Err("the indices of maxima are 64-bit integers".to_owned());
-    }
     let (x, y) = (request.shape(0)?, request.output_shape(0)?);
     if y.contains(&0) {
-        return Ok(vec![Candidate::new("empty", vec![Want::In(Layout::Linear)], vec![Layout::Linear])]);
+        let outputs = vec![Layout::Linear; 1 + usize::from(pool.indices)];
+        return Ok(vec![Candidate::new("empty", vec![Want::In(Layout::Linear)], outputs)]);
     }
     if shape::elements(&x) == Some(0) {
         return Err("its input is empty".to_owned());
@@ -37,6 +35,9 @@ pub(super) fn candidates(pool: &Pool, request: &Request<'_>) -> Candidates {
     let axes = three(&axes).ok_or("it has more than three spatial axes")?;
     if let Kind::Lp(p) = pool.kind {
         return Ok(vec![norm(p, request, &x, &y, axes)?]);
+    }
+    if pool.indices {
+        return Ok(vec![with_indices(pool, request, &x, &y, axes)?]);
     }
     let mut candidates = vec![windowed(pool, request, &x, &y, axes, Layout::Linear)?];
     if x.len() <= 4 {
@@ -103,6 +104,27 @@ fn windowed(
     Ok(Candidate::new(name, vec![Want::In(input)], vec![output])
         .dispatch(dispatch)
         .cost(outputs * taps * slowness, bytes))
+}
+
+/// Maxima and their places.
+fn with_indices(
+    pool: &Pool,
+    request: &Request<'_>,
+    x: &[usize],
+    y: &[usize],
+    axes: [Axis; 3],
+) -> Result<Candidate, String> {
+    let units = units(y, Layout::Linear).ok_or("it is too large")?;
+    let dispatch = Dispatch::of(specialised(pool, "pool/indices.wgsl", WORKGROUP, request.storage(0)?))
+        .bind(Binding::Input(0), request.storage(0)?)
+        .bind(Binding::Output(0), request.output_storage(0)?)
+        .bind(Binding::Output(1), request.index_output_storage(1)?);
+    let dispatch = sized(dispatch, units, 0, y, axes).param("columns_first", u32::from(pool.column_major));
+    let product = |shape: &[usize]| shape.iter().map(|&d| d as f64).product::<f64>();
+    let taps = axes.iter().map(|a| a.kernel.min(a.input) as f64).product::<f64>();
+    Ok(Candidate::new("indices", vec![Want::In(Layout::Linear)], vec![Layout::Linear; 2])
+        .dispatch(dispatch.linear(units, WORKGROUP, request.device))
+        .cost(product(y) * taps * 8.0, 4.0 * (product(x) + 2.0 * product(y))))
 }
 
 /// The p-norms of windows: one kernel, for what few models have.

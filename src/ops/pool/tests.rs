@@ -119,6 +119,27 @@ proptest! {
         try_check(&pool(kind, window), &[Input::Run(noise(&shape))], tolerance).map_err(TestCaseError::fail)?;
     }
 
+    #[test]
+    fn indices_agree_with_the_reference(
+        (n, c) in (0usize..=2, 1usize..=3), axes in proptest::collection::vec(axis(), 1..=3),
+        (column_major, ceil) in (any::<bool>(), any::<bool>()), values in prop::sample::select(vec![3usize, 1009]),
+    ) {
+        let window = Window {
+            kernel: axes.iter().map(|a| a.1).collect(),
+            strides: axes.iter().map(|a| a.2).collect(),
+            dilations: axes.iter().map(|a| a.3).collect(),
+            pads: axes.iter().map(|a| a.4.0).chain(axes.iter().map(|a| a.4.1)).collect(),
+            ceil,
+            ..Window::default()
+        };
+        let shape: Vec<_> = [n, c].into_iter().chain(axes.iter().map(|a| a.0)).collect();
+        // Few values: the first of equals is meant.
+        let value = |i: usize| ((i * 7919 + 13) % values) as f32 - 1.0;
+        let x = Tensor::new(shape.clone(), (0..shape.iter().product()).map(value).collect()).unwrap();
+        let pool = Pool { indices: true, column_major, ..pool(Kind::Max, window) };
+        try_check(&pool, &[Input::Run(x)], Tolerance::EXACT).map_err(TestCaseError::fail)?;
+    }
+
     // Powers by exponential and logarithm, of numbers up to 1: a few 2⁻²⁴ times ln(1009), and once more for the root.
     #[test]
     fn norms_agree_with_the_reference(

@@ -32,7 +32,7 @@ pub(super) fn candidates(roi: &Roi, request: &Request<'_>) -> Candidates {
     let mut dispatch =
         Dispatch::of(kernel).bind(Binding::Input(0), request.storage(0)?).bind(Binding::Input(1), request.storage(1)?);
     if align.is_some() {
-        dispatch = dispatch.bind(Binding::Input(2), request.storage(2)?);
+        dispatch = dispatch.bind(Binding::Input(2), request.index_storage(2)?);
     }
     dispatch = dispatch
         .bind(Binding::Output(0), request.output_storage(0)?)

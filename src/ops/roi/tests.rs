@@ -93,8 +93,7 @@ proptest! {
             let d = d.attribute("mode", if max { "max" } else { "avg" }).attribute("sampling_ratio", points);
             let d = d.attribute("coordinate_transformation_mode", if half { "half_pixel" } else { "output_half_pixel" });
             let regions = (0..rois).flat_map(corners).collect();
-            // 32-bit numbers of images, as kernels read them.
-            let images = Tensor::vector((0..rois).map(|i| image(i) as i32).collect());
+            let images = Tensor::vector((0..rois).map(|i| image(i) as i64).collect());
             (align(&d.attribute("spatial_scale", 0.75f32)).unwrap(), vec![
                 Input::Run(x), Input::Run(Tensor::new([rois, 4], regions).unwrap()), Input::Run(images),
             ])

@@ -1,0 +1,419 @@
+//! JPEG as the ImageDecoder operator wants it: bit for bit what the Independent JPEG Group's decoder makes of baseline files,
+//! its accurate integer transform and its smooth upsampling included. Other JPEG files are refused.
+
+use super::Picture;
+use super::decode::check_size;
+
+/// A Huffman table: how many codes of each length there are, and what they stand for, in order.
+#[derive(Clone)]
+struct Codes {
+    counts: [u16; 16],
+    values: Vec<u8>,
+}
+
+/// A colour component.
+struct Component {
+    id: u8,
+    /// How many of its samples stand for `most` of the picture along each axis.
+    across: usize,
+    down: usize,
+    quantization: usize,
+    /// Blocks in a row and rows of blocks, whole units of the scan included.
+    columns: usize,
+    rows: usize,
+    samples: Vec<u8>,
+}
+
+/// The entropy-coded bits of a scan.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    held: u32,
+    count: u32,
+}
+
+impl Bits<'_> {
+    /// The next bit; zeros behind the end, which a marker tells.
+    fn bit(&mut self) -> i32 {
+        if self.count == 0 {
+            let byte = match (self.bytes.get(self.at), self.bytes.get(self.at + 1)) {
+                (Some(0xff), Some(0)) => {
+                    self.at += 2;
+                    0xff
+                }
+                (Some(0xff), _) | (None, _) => 0,
+                (Some(&byte), _) => {
+                    self.at += 1;
+                    byte
+                }
+            };
+            (self.held, self.count) = (byte.into(), 8);
+        }
+        self.count -= 1;
+        i32::from(self.held >> self.count & 1 == 1)
+    }
+
+    /// A number of so many bits; those whose first bit is 0 are negative.
+    fn number(&mut self, bits: u32) -> i32 {
+        let value = (0..bits).fold(0, |v, _| v << 1 | self.bit());
+        if bits > 0 && value < 1 << (bits - 1) { value - (1 << bits) + 1 } else { value }
+    }
+
+    fn symbol(&mut self, codes: &Codes) -> Result<u8, String> {
+        let (mut code, mut first, mut index) = (0i32, 0i32, 0usize);
+        for &count in &codes.counts {
+            code |= self.bit();
+            let count = i32::from(count);
+            if code - first < count {
+                let at = index + usize::try_from(code - first).unwrap_or(usize::MAX / 2);
+                return codes.values.get(at).copied().ok_or_else(|| "a code is not in its table".to_owned());
+            }
+            index += count.unsigned_abs() as usize;
+            first = (first + count) << 1;
+            code <<= 1;
+        }
+        Err("a code is not in its table".to_owned())
+    }
+}
+
+/// The places of a block's coefficients in the order of the file.
+const ZIGZAG: [u8; 64] = [
+    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
+    28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54,
+    47, 55, 62, 63,
+];
+
+/// The one-dimensional inverse transform, scaled by 2¹³ more than its input.
+fn transform(v: [i32; 8]) -> [i32; 8] {
+    let times = |a: i32, b: i32| a.wrapping_mul(b);
+    let add = |a: i32, b: i32| a.wrapping_add(b);
+    let sub = |a: i32, b: i32| a.wrapping_sub(b);
+    let z = times(add(v[2], v[6]), 4433);
+    let (low, high) = (sub(z, times(v[6], 15_137)), add(z, times(v[2], 6270)));
+    let (sum, difference) = (add(v[0], v[4]).wrapping_shl(13), sub(v[0], v[4]).wrapping_shl(13));
+    let even = [add(sum, high), add(difference, low), sub(difference, low), sub(sum, high)];
+    let z5 = times(add(add(v[7], v[3]), add(v[5], v[1])), 9633);
+    let z1 = times(add(v[7], v[1]), -7373);
+    let z2 = times(add(v[5], v[3]), -20_995);
+    let z3 = add(times(add(v[7], v[3]), -16_069), z5);
+    let z4 = add(times(add(v[5], v[1]), -3196), z5);
+    let odd = [
+        add(times(v[1], 12_299), add(z1, z4)),
+        add(times(v[3], 25_172), add(z2, z3)),
+        add(times(v[5], 16_819), add(z2, z4)),
+        add(times(v[7], 2446), add(z1, z3)),
+    ];
+    let mut out = [0; 8];
+    for i in 0..4 {
+        (out[i], out[7 - i]) = (add(even[i], odd[i]), sub(even[i], odd[i]));
+    }
+    out
+}
+
+/// The samples of a block from its coefficients.
+fn inverse(block: &[i32; 64]) -> [u8; 64] {
+    let descale = |v: i32, bits: u32| v.wrapping_add(1 << (bits - 1)) >> bits;
+    let mut work = [0i32; 64];
+    for x in 0..8 {
+        let column = transform(std::array::from_fn(|y| block[y * 8 + x]));
+        (0..8).for_each(|y| work[y * 8 + x] = descale(column[y], 11));
+    }
+    let mut out = [0u8; 64];
+    for y in 0..8 {
+        let row = transform(std::array::from_fn(|x| work[y * 8 + x]));
+        for (x, &v) in row.iter().enumerate() {
+            out[y * 8 + x] = u8::try_from((descale(v, 18).saturating_add(128)).clamp(0, 255)).unwrap_or(0);
+        }
+    }
+    out
+}
+
+#[derive(Default)]
+struct Decoder {
+    tables: [Option<[i32; 64]>; 4],
+    /// Of constant coefficients, then of the others.
+    codes: [[Option<Codes>; 4]; 2],
+    width: usize,
+    height: usize,
+    components: Vec<Component>,
+    interval: usize,
+    /// Whether the colours are red, green and blue already, if the file says.
+    plain: Option<bool>,
+}
+
+fn word(bytes: &[u8], at: usize) -> Result<usize, String> {
+    match bytes.get(at..at + 2) {
+        Some(&[a, b]) => Ok(usize::from(a) << 8 | usize::from(b)),
+        _ => Err("it ends too early".to_owned()),
+    }
+}
+
+impl Decoder {
+    /// The most samples that a component has along each axis.
+    fn most(&self) -> (usize, usize) {
+        let most = |f: fn(&Component) -> usize| self.components.iter().map(f).max().unwrap_or(1);
+        (most(|c| c.across), most(|c| c.down))
+    }
+
+    fn quantization(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while let Some((&head, rest)) = bytes.split_first() {
+            let wide = head >> 4 != 0;
+            let length = if wide { 128 } else { 64 };
+            let table = self.tables.get_mut(usize::from(head & 15)).ok_or("it has too many tables")?;
+            let values = rest.get(..length).ok_or("a table is too short")?;
+            let mut own = [0i32; 64];
+            for (i, &place) in ZIGZAG.iter().enumerate() {
+                own[usize::from(place)] =
+                    if wide { i32::try_from(word(values, 2 * i)?).unwrap_or(0) } else { values[i].into() };
+            }
+            *table = Some(own);
+            bytes = &rest[length..];
+        }
+        Ok(())
+    }
+
+    fn huffman(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while let Some((&head, rest)) = bytes.split_first() {
+            let counts = rest.get(..16).ok_or("a table is too short")?;
+            let counts: [u16; 16] = std::array::from_fn(|i| counts[i].into());
+            let total: usize = counts.iter().map(|&n| usize::from(n)).sum();
+            let values = rest.get(16..16 + total).ok_or("a table is too short")?.to_vec();
+            let class = self.codes.get_mut(usize::from(head >> 4)).ok_or("it has too many tables")?;
+            *class.get_mut(usize::from(head & 15)).ok_or("it has too many tables")? = Some(Codes { counts, values });
+            bytes = &rest[16 + total..];
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let (height, width) = (word(bytes, 1)?, word(bytes, 3)?);
+        if bytes.first() != Some(&8) || !self.components.is_empty() {
+            return Err("its samples have no 8 bits".to_owned());
+        }
+        check_size(width, height)?;
+        (self.width, self.height) = (width, height);
+        let fields = bytes.get(6..).unwrap_or_default().chunks_exact(3).take(bytes.get(5).copied().unwrap_or(0).into());
+        for field in fields {
+            let (across, down) = (usize::from(field[1] >> 4), usize::from(field[1] & 15));
+            if !matches!(across, 1 | 2 | 4) || !matches!(down, 1 | 2 | 4) || field[2] > 3 {
+                return Err("its components are divided as none should be".to_owned());
+            }
+            let quantization = usize::from(field[2]);
+            let samples = vec![];
+            self.components.push(Component { id: field[0], across, down, quantization, columns: 0, rows: 0, samples });
+        }
+        if !matches!(self.components.len(), 1 | 3) {
+            return Err(format!("it has {} colour components", self.components.len()));
+        }
+        let (across, down) = self.most();
+        for own in &mut self.components {
+            own.columns = width.div_ceil(8 * across) * own.across;
+            own.rows = height.div_ceil(8 * down) * own.down;
+            own.samples = vec![0; own.columns * own.rows * 64];
+        }
+        Ok(())
+    }
+
+    /// Decodes a scan, and says how many bytes it took.
+    fn scan(&mut self, header: &[u8], bytes: &[u8]) -> Result<usize, String> {
+        let count = usize::from(*header.first().ok_or("a scan is too short")?);
+        let mut chosen = vec![];
+        for field in header.get(1..1 + 2 * count).ok_or("a scan is too short")?.chunks_exact(2) {
+            let at = self.components.iter().position(|c| c.id == field[0]).ok_or("a scan is of no component")?;
+            let codes = |class: usize, i: u8| {
+                let table = self.codes[class].get(usize::from(i)).and_then(Option::as_ref);
+                table.cloned().ok_or_else(|| "a table is missing".to_owned())
+            };
+            let table = self.tables[self.components[at].quantization].ok_or("a table is missing")?;
+            chosen.push((at, codes(0, field[1] >> 4)?, codes(1, field[1] & 15)?, table));
+        }
+        if chosen.is_empty() {
+            return Err("a scan is of no component".to_owned());
+        }
+        let (across, down) = self.most();
+        // Several components come in units of as many blocks as each has for one area; one comes block by block.
+        let single = chosen.len() == 1;
+        let (columns, rows) = match single {
+            true => {
+                let own = &self.components[chosen[0].0];
+                ((self.width * own.across).div_ceil(8 * across), (self.height * own.down).div_ceil(8 * down))
+            }
+            false => (self.width.div_ceil(8 * across), self.height.div_ceil(8 * down)),
+        };
+        let mut bits = Bits { bytes, at: 0, held: 0, count: 0 };
+        let mut before = [0i32; 4];
+        for unit in 0..columns * rows {
+            if self.interval > 0 && unit > 0 && unit % self.interval == 0 {
+                bits.count = 0;
+                before = [0; 4];
+                if matches!(bytes.get(bits.at..bits.at + 2), Some(&[0xff, 0xd0..=0xd7])) {
+                    bits.at += 2;
+                }
+            }
+            for (i, (at, constant, others, table)) in chosen.iter().enumerate() {
+                let own = &mut self.components[*at];
+                let (wide, high) = if single { (1, 1) } else { (own.across, own.down) };
+                for (y, x) in (0..high).flat_map(|y| (0..wide).map(move |x| (y, x))) {
+                    let mut block = [0i32; 64];
+                    let size = u32::from(bits.symbol(constant)?).min(16);
+                    before[i & 3] = before[i & 3].wrapping_add(bits.number(size));
+                    block[0] = before[i & 3].wrapping_mul(table[0]);
+                    let mut k = 1;
+                    while k < 64 {
+                        let symbol = bits.symbol(others)?;
+                        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+                        match (run, size) {
+                            (15, 0) => k += 16,
+                            (_, 0) => break,
+                            _ => {
+                                k += run;
+                                let place = usize::from(*ZIGZAG.get(k).ok_or("a block is too long")?);
+                                block[place] = bits.number(size).wrapping_mul(table[place]);
+                                k += 1;
+                            }
+                        }
+                    }
+                    let (column, row) = (unit % columns * wide + x, unit / columns * high + y);
+                    let pitch = own.columns * 8;
+                    for (line, samples) in inverse(&block).chunks_exact(8).enumerate() {
+                        let to = (row * 8 + line) * pitch + column * 8;
+                        own.samples[to..to + 8].copy_from_slice(samples);
+                    }
+                }
+            }
+        }
+        Ok(bits.at)
+    }
+
+    /// The samples of a component for each pixel.
+    fn spread(&self, own: &Component) -> Vec<u8> {
+        let (across, down) = self.most();
+        let (x, y) = (across / own.across, down / own.down);
+        let (width, height) = ((self.width * own.across).div_ceil(across), (self.height * own.down).div_ceil(down));
+        let pitch = own.columns * 8;
+        let row = |i: usize| &own.samples[i.min(height - 1) * pitch..][..width];
+        // Narrow ones are not smoothed.
+        let smooth = width > 2;
+        let mut out = Vec::with_capacity(self.width * self.height);
+        for i in 0..self.height {
+            let line: Vec<u8> = match (x, y) {
+                (1, 1) => row(i).to_vec(),
+                (2, 1) if smooth => double(row(i).iter().map(|&v| v.into()), 1, [1, 2]),
+                (2, 2) if smooth => {
+                    let far = if i % 2 == 0 { row((i / 2).saturating_sub(1)) } else { row(i / 2 + 1) };
+                    let near = row(i / 2).iter().zip(far).map(|(&a, &b)| 3 * i32::from(a) + i32::from(b));
+                    double(near, 4, [8, 7])
+                }
+                (1, 2) => {
+                    let (far, bias) =
+                        if i % 2 == 0 { (row((i / 2).saturating_sub(1)), 1) } else { (row(i / 2 + 1), 2) };
+                    let near = row(i / 2).iter().zip(far);
+                    near.map(|(&a, &b)| ((3 * u32::from(a) + u32::from(b) + bias) >> 2) as u8).collect()
+                }
+                _ => row(i / y).iter().flat_map(|&v| std::iter::repeat_n(v, x)).collect(),
+            };
+            out.extend_from_slice(&line[..self.width]);
+        }
+        out
+    }
+
+    fn finish(self) -> Result<Picture, String> {
+        let planes: Vec<Vec<u8>> = self.components.iter().map(|own| self.spread(own)).collect();
+        let pixels = match planes.as_slice() {
+            [grey] => grey.clone(),
+            [a, b, c] if self.plain == Some(true) => {
+                a.iter().zip(b).zip(c).flat_map(|((&r, &g), &b)| [r, g, b]).collect()
+            }
+            [y, cb, cr] => y.iter().zip(cb).zip(cr).flat_map(|((&y, &cb), &cr)| colour(y, cb, cr)).collect(),
+            _ => return Err("it has no picture".to_owned()),
+        };
+        Ok(Picture { width: self.width, height: self.height, channels: planes.len(), bytes: pixels })
+    }
+}
+
+/// A line of twice as many samples, each three parts of its own and one of its neighbour, all of which are `scale` times as
+/// large as they should be; halves go up and down in turn, by the two `bias`es.
+fn double(line: impl Iterator<Item = i32>, scale: i32, bias: [i32; 2]) -> Vec<u8> {
+    let line: Vec<i32> = line.collect();
+    let shift = if scale == 4 { 4 } else { 2 };
+    let last = line.len() - 1;
+    let mut out = Vec::with_capacity(2 * line.len());
+    for (i, &own) in line.iter().enumerate() {
+        let at = |j: usize, bias: i32| ((3 * own + line[j] + bias) >> shift).clamp(0, 255) as u8;
+        out.push(at(i.saturating_sub(1), bias[0]));
+        out.push(at((i + 1).min(last), bias[1]));
+    }
+    out
+}
+
+/// Red, green and blue of a brightness and two colour differences, in 16 bits behind the point.
+fn colour(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (i32::from(y), i32::from(cb) - 128, i32::from(cr) - 128);
+    let red = y + ((91_881 * cr + 32_768) >> 16);
+    let green = y + ((-22_554 * cb - 46_802 * cr + 32_768) >> 16);
+    let blue = y + ((116_130 * cb + 32_768) >> 16);
+    [red, green, blue].map(|v| u8::try_from(v.clamp(0, 255)).unwrap_or(0))
+}
+
+/// Decodes a baseline JPEG file.
+pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
+    let mut decoder = Decoder::default();
+    let mut at = 2;
+    loop {
+        // Fill bytes may stand before a marker.
+        while bytes.get(at) == Some(&0xff) && bytes.get(at + 1) == Some(&0xff) {
+            at += 1;
+        }
+        let (Some(0xff), Some(&marker)) = (bytes.get(at), bytes.get(at + 1)) else { break };
+        if marker == 0xd9 {
+            break;
+        }
+        let length = word(bytes, at + 2)?;
+        let segment = bytes.get(at + 4..(at + 2 + length).max(at + 4)).ok_or("it ends too early")?;
+        at += 2 + length.max(2);
+        match marker {
+            0xc0 | 0xc1 => decoder.frame(segment)?,
+            0xc4 => decoder.huffman(segment)?,
+            0xdb => decoder.quantization(segment)?,
+            0xdd => decoder.interval = word(segment, 0)?,
+            0xda => at += decoder.scan(segment, bytes.get(at..).unwrap_or_default())?,
+            0xee if segment.starts_with(b"Adobe") => decoder.plain = Some(segment.get(11) == Some(&0)),
+            0xc2..=0xcf => return Err("it is no baseline JPEG".to_owned()),
+            _ => {}
+        }
+        // Whatever stands between a scan and the next marker is passed over.
+        while marker == 0xda && at + 1 < bytes.len() && (bytes[at] != 0xff || matches!(bytes[at + 1], 0 | 0xd0..=0xd7))
+        {
+            at += 1;
+        }
+    }
+    decoder.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_constant_block_is_its_mean_and_halves_alternate() {
+        let mut block = [0; 64];
+        block[0] = 8 * 27;
+        assert_eq!(inverse(&block), [128 + 27; 64]);
+        assert_eq!(double([0, 2].into_iter(), 1, [1, 2]), [0, 1, 1, 2]);
+        assert_eq!(double([4, 6].into_iter().map(|v| 4 * v), 4, [8, 7]), [4, 4, 6, 6]);
+        assert_eq!(colour(255, 128, 128), [255; 3]);
+        assert_eq!(colour(76, 85, 255), [254, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_damaged_is_refused_or_grey() {
+        for bytes in [
+            &b"\xff\xd8"[..],
+            b"\xff\xd8\xff\xc0\x00\x07\x08\xff\xff\xff\xff",
+            b"\xff\xd8\xff\xda\x00\x00",
+            b"\xff\xd8\xff\xc2\x00\x02",
+        ] {
+            assert!(decode(bytes).is_err());
+        }
+    }
+}
