@@ -1,6 +1,7 @@
 //! What an operator is: its shape rule, its reference, and the ways to run it on a GPU.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Body, Fact, NodeError, Sequence, ShapeError, Value};
 use crate::kernel::{Candidates, DeviceFacts, Layout, Storage};
@@ -36,8 +37,10 @@ impl From<NodeError> for EvaluateError {
 /// What an evaluation may use beside its inputs.
 #[derive(Debug, Clone)]
 pub struct Context {
-    /// The seed of random operators.
+    /// The seed of random operators that have none: those in the bodies of If, Loop and Scan.
     pub seed: u64,
+    /// How often such an operator was evaluated: each time draws other numbers.
+    pub draws: u64,
     /// Work that the bodies of If, Loop and Scan may still do, so that no loop runs without end: each node that is
     /// evaluated in one takes 1, and 1 more for every 4 KiB that it gives. 2²⁴ by default. Sessions allow it
     /// to each node of their graph.
@@ -46,7 +49,7 @@ pub struct Context {
 
 impl Default for Context {
     fn default() -> Self {
-        Self { seed: 0, body_work: 1 << 24 }
+        Self { seed: 0, draws: 0, body_work: 1 << 24 }
     }
 }
 
@@ -344,7 +347,7 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
     }
 
     /// The same operator with an activation applied to its output, if it can take one.
-    fn with_activation(&self, activation: super::Activation) -> Option<std::sync::Arc<dyn Operator>> {
+    fn with_activation(&self, activation: super::Activation) -> Option<Arc<dyn Operator>> {
         let _ = activation;
         None
     }
@@ -386,8 +389,14 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
 
     /// Whether it gives the same for the same inputs each time.
     fn is_deterministic(&self) -> bool {
-        let random = ["Random", "Bernoulli", "Multinomial"].iter().any(|name| self.name().starts_with(name));
-        !random && self.bodies().iter().all(|body| body.is_deterministic())
+        self.bodies().iter().all(|body| body.is_deterministic())
+    }
+
+    /// The same operator with a seed, if it is random and its node has none: what it draws follows from the session's seed
+    /// and from a number of its own, its place in the graph.
+    fn with_seed(&self, seed: u64, stream: u64) -> Option<Arc<dyn Operator>> {
+        let _ = (seed, stream);
+        None
     }
 
     /// Whether the operator only hands its first input on (Identity, Dropout in inference).

@@ -35,13 +35,17 @@ mod loss;
 mod mask;
 pub(crate) mod matmul;
 mod max_unpool;
+mod ml;
 #[cfg(test)]
 mod moves;
 mod non_max_suppression;
+mod non_zero;
 pub mod norm;
+mod optimizer;
 pub(crate) mod pad;
 pub(crate) mod pool;
 mod quantize;
+mod random;
 mod range;
 mod recurrent;
 pub mod reduce;
@@ -64,6 +68,7 @@ mod text;
 mod top_k;
 pub(crate) mod transpose;
 pub mod unary;
+mod unique;
 pub(crate) mod window;
 
 /// Makes an operator from its definition.
@@ -93,6 +98,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Attention", 23, 3..=7, 4, attention::from_definition),
     ("", "AveragePool", 1, 1..=1, 1, pool::pool),
     ("", "BatchNormalization", 1, 5..=5, 5, batch_normalization::make),
+    ("", "Bernoulli", 15, 1..=1, 1, random::random),
     ("", "BitShift", 11, 2..=2, 1, binary::make),
     ("", "BitwiseAnd", 18, 2..=2, 1, binary::make),
     ("", "BitwiseNot", 18, 1..=1, 1, unary::make),
@@ -106,6 +112,7 @@ const REGISTRY: &[Entry] = &[
     ("", "Clip", 1, 1..=3, 1, unary::clip::make),
     ("", "CenterCropPad", 18, 2..=2, 1, center_crop_pad::make),
     ("", "Col2Im", 18, 3..=3, 1, col2im::make),
+    ("", "Compress", 9, 2..=2, 1, non_zero::compress),
     ("", "Concat", 1, 1..=MANY, 1, concat::from_definition),
     ("", "ConcatFromSequence", 11, 1..=1, 1, sequence::from_definition),
     ("", "Constant", 1, 0..=0, 1, constant::constant),
@@ -176,9 +183,11 @@ const REGISTRY: &[Entry] = &[
     ("", "Mish", 18, 1..=1, 1, unary::make),
     ("", "Mod", 10, 2..=2, 1, binary::make),
     ("", "Mul", 1, 2..=2, 1, binary::make),
+    ("", "Multinomial", 7, 1..=1, 1, random::multinomial),
     ("", "Neg", 1, 1..=1, 1, unary::make),
     ("", "NegativeLogLikelihoodLoss", 12, 2..=3, 1, loss::make),
     ("", "NonMaxSuppression", 10, 2..=5, 1, non_max_suppression::make),
+    ("", "NonZero", 9, 1..=1, 1, non_zero::non_zero),
     ("", "Not", 1, 1..=1, 1, unary::make),
     ("", "OneHot", 9, 3..=3, 1, mask::from_definition),
     ("", "Optional", 15, 0..=1, 1, sequence::optional),
@@ -192,6 +201,10 @@ const REGISTRY: &[Entry] = &[
     ("", "QLinearMatMul", 10, 8..=8, 1, quantize::product),
     ("", "QuantizeLinear", 10, 2..=3, 1, quantize::linear),
     ("", "RNN", 7, 3..=6, 2, recurrent::make),
+    ("", "RandomNormal", 1, 0..=0, 1, random::random),
+    ("", "RandomNormalLike", 1, 1..=1, 1, random::random),
+    ("", "RandomUniform", 1, 0..=0, 1, random::random),
+    ("", "RandomUniformLike", 1, 1..=1, 1, random::random),
     ("", "Range", 11, 3..=3, 1, range::from_definition),
     ("", "Reciprocal", 1, 1..=1, 1, unary::make),
     ("", "ReduceL1", 1, 1..=2, 1, reduce::make),
@@ -257,6 +270,7 @@ const REGISTRY: &[Entry] = &[
     ("", "TopK", 1, 1..=2, 2, top_k::from_definition),
     ("", "Transpose", 1, 1..=1, 1, transpose::from_definition),
     ("", "Trilu", 14, 1..=2, 1, mask::from_definition),
+    ("", "Unique", 11, 1..=1, 4, unique::from_definition),
     ("", "Unsqueeze", 1, 1..=2, 1, reshape::from_definition),
     ("", "Upsample", 7, 1..=2, 1, resize::from_definition),
     ("", "Xor", 1, 2..=2, 1, binary::make),
@@ -282,6 +296,19 @@ const REGISTRY: &[Entry] = &[
     ("com.microsoft", "QLinearSoftmax", 1, 5..=5, 1, quantize::around),
     ("com.microsoft", "QLinearWhere", 1, 9..=9, 1, quantize::around),
     ("com.microsoft", "QuantizeLinear", 1, 2..=3, 1, quantize::linear),
+    ("ai.onnx.preview.training", "Adagrad", 1, 5..=MANY, MANY, optimizer::from_definition),
+    ("ai.onnx.preview.training", "Adam", 1, 6..=MANY, MANY, optimizer::from_definition),
+    ("ai.onnx.preview.training", "Momentum", 1, 5..=MANY, MANY, optimizer::from_definition),
+    ("ai.onnx.ml", "ArrayFeatureExtractor", 1, 2..=2, 1, ml::array_feature_extractor),
+    ("ai.onnx.ml", "Binarizer", 1, 1..=1, 1, ml::binarizer),
+    ("ai.onnx.ml", "Imputer", 1, 1..=1, 1, ml::imputer),
+    ("ai.onnx.ml", "LabelEncoder", 1, 1..=1, 1, ml::label_encoder),
+    ("ai.onnx.ml", "LinearRegressor", 1, 1..=1, 1, ml::linear_regressor),
+    ("ai.onnx.ml", "Normalizer", 1, 1..=1, 1, ml::normalizer),
+    ("ai.onnx.ml", "OneHotEncoder", 1, 1..=1, 1, ml::one_hot_encoder),
+    ("ai.onnx.ml", "Scaler", 1, 1..=1, 1, ml::scaler),
+    ("ai.onnx.ml", "TreeEnsemble", 5, 1..=1, 1, ml::tree_ensemble),
+    ("ai.onnx.ml", "TreeEnsembleRegressor", 1, 1..=1, 1, ml::tree_ensemble_regressor),
 ];
 
 /// Whether there is an operator of this name.

@@ -82,11 +82,12 @@ pub fn check_input(name: &str, fact: &Fact, options: &Options, given: &TensorVie
     })
 }
 
-/// The graph with its inputs' shapes in numbers, its parameters constant as far as they are known, and everything inferred.
+/// The graph with its inputs' shapes in numbers, its parameters constant as far as they are known, seeds for its random
+/// operators, and everything inferred.
 ///
 /// # Errors
 /// [`PlanError::Options`] if one symbol would have two values; [`PlanError::Node`] if a node cannot be right.
-pub fn concrete(graph: &Graph, request: &Request) -> Result<Graph, PlanError> {
+pub fn concrete(graph: &Graph, request: &Request, seed: u64) -> Result<Graph, PlanError> {
     let mut bindings = Bindings::new();
     let mut graph = graph.clone();
     for (i, (&id, shape)) in graph.inputs.clone().iter().zip(&request.shapes).enumerate() {
@@ -107,6 +108,11 @@ pub fn concrete(graph: &Graph, request: &Request) -> Result<Graph, PlanError> {
         match request.known(i) {
             Some(tensor) => *fact = Fact::constant(tensor.clone()),
             None => fact.shape = shape.iter().map(|&d| Dim::from(d)).collect(),
+        }
+    }
+    for (stream, node) in graph.nodes.iter_mut().enumerate() {
+        if let Some(seeded) = node.operator.with_seed(seed, stream as u64) {
+            node.operator = seeded;
         }
     }
     graph.infer().map_err(|e: NodeError| PlanError::Node(e))?;

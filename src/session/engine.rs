@@ -155,7 +155,7 @@ impl Engine {
 
     fn make(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
-        let graph = concrete(inner.model.graph(), &request)?;
+        let graph = concrete(inner.model.graph(), &request, inner.options.seed)?;
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]

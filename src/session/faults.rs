@@ -343,9 +343,17 @@ fn a_fault_in_any_shader_is_found_and_named() {
         if device.facts().is_some_and(|facts| facts.subgroup_size.is_none()) {
             missing.retain(|path| !path.contains("/subgroup"));
         }
-        for (model, inputs) in
-            [pictures(), odd_pictures(), products(), elements(), rows(), across(), signal::indices(), signal::signals()]
-        {
+        for (model, inputs) in [
+            pictures(),
+            odd_pictures(),
+            products(),
+            elements(),
+            rows(),
+            across(),
+            signal::indices(),
+            signal::signals(),
+            signal::draws(),
+        ] {
             let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
             let plan = model.plan(&device, &Options::new()).unwrap();
             let schedule = plan.schedule().unwrap();

@@ -31,6 +31,7 @@ pub struct Options {
     pub(crate) precision: Precision,
     pub(crate) without: Vec<String>,
     pub(crate) shaders: Shaders,
+    pub(crate) seed: u64,
     /// A fault to plant, for the tests which show that it is found.
     #[cfg(test)]
     pub(crate) fault: Option<super::faults::Fault>,
@@ -75,6 +76,15 @@ impl Options {
     #[must_use]
     pub fn without(mut self, rewrite: impl Into<String>) -> Self {
         self.without.push(rewrite.into());
+        self
+    }
+
+    /// What the numbers of random operators (RandomNormal, Bernoulli, Dropout in training) follow from where their nodes
+    /// have no seed of their own; 0 if it is not given. Every run draws the same numbers, on every device: who wants others
+    /// gives another seed.
+    #[must_use]
+    pub const fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 

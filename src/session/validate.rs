@@ -95,7 +95,7 @@ pub async fn validate_async(
     };
     session.run_observed_async(&mut observe).await?;
 
-    let graph = concrete(model.graph(), &Request::new(shapes, &[], |_| None))?;
+    let graph = concrete(model.graph(), &Request::new(shapes, &[], |_| None), options.seed)?;
     let mut validation = to_the_end(&graph, &given, &got, tolerance).map_err(RunError::from)?;
     if validation.values.iter().any(|v| !v.passed && v.worst <= tolerance.amplified) {
         excuse(&mut validation, &graph, &given, &got, tolerance).map_err(RunError::from)?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::windows::output_type;
 use super::{given, known};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::ops::generate::tabulated;
@@ -77,6 +77,13 @@ impl MelWeightMatrix {
 impl Operator for MelWeightMatrix {
     fn name(&self) -> &str {
         "MelWeightMatrix"
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            0..=4 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

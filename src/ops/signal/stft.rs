@@ -7,7 +7,7 @@ use super::fourier::{Complex, transform};
 use super::kernel::Frames;
 use super::{asked, given, known, positive};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::Tensor;
@@ -84,6 +84,13 @@ impl Stft {
 impl Operator for Stft {
     fn name(&self) -> &str {
         "STFT"
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            1 | 3 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{asked, given, known};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::ops::generate::tabulated;
@@ -62,6 +62,13 @@ impl Window {
 impl Operator for Window {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        match input {
+            0 => Reads::Parameter,
+            _ => Reads::Elements,
+        }
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {

@@ -51,3 +51,15 @@ pub fn signals() -> (Model, Vec<(&'static str, Tensor)>) {
     }
     net.finish()
 }
+
+/// Random numbers.
+pub fn draws() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let x = net.input("x", &[3, 4]);
+    let noise = net.node(op("RandomNormalLike"), &[x]);
+    let picks = net.node(op("Multinomial").attribute("sample_size", 2i64), &[x]);
+    for value in [noise, picks] {
+        net.output(value);
+    }
+    net.finish()
+}
