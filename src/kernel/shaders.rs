@@ -16,9 +16,12 @@ macro_rules! shaders {
 
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
+    "attention/append.wgsl",
+    "attention/mask.wgsl",
     "attention/operands.wgsl",
     "attention/rows.wgsl",
     "attention/subgroup.wgsl",
+    "attention/weights.wgsl",
     "common/activation.wgsl",
     "common/half.wgsl",
     "common/index.wgsl",
@@ -61,6 +64,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "grid/affine.wgsl",
     "grid/sample.wgsl",
     "matmul/batch.wgsl",
+    "matmul/contract.wgsl",
+    "matmul/determinant.wgsl",
     "matmul/finish.wgsl",
     "matmul/generic.wgsl",
     "matmul/operands.wgsl",
@@ -94,6 +99,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "random/draw.wgsl",
     "random/multinomial.wgsl",
     "random/philox.wgsl",
+    "recurrent/layer.wgsl",
+    "recurrent/part.wgsl",
     "reduce/arg.wgsl",
     "reduce/general.wgsl",
     "reduce/lanes.wgsl",

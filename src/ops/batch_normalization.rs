@@ -9,9 +9,10 @@ use std::sync::Arc;
 use half::f16;
 
 use super::broadcast::{self, Operand};
-use super::composite::{Composite, Recipe};
+use super::composite::{self, Composite, Recipe};
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value, ValueId,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, Request, ShapeError, Value,
+    ValueId,
 };
 use crate::kernel::Candidates;
 use crate::tensor::{Element, ElementType, Tensor};
@@ -167,6 +168,31 @@ impl Operator for BatchNormalization {
             Operand::constant(Tensor::vector(values), aligned)
         };
         broadcast::candidates(request, &[x.clone(), channel(factor), channel(summand)], "fma(a, b, c)")
+    }
+
+    /// Statistics that are computed at run time are joined to factors first.
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        self.infer(inputs)?;
+        if self.affine(inputs).is_some() {
+            return Ok(None);
+        }
+        composite::graph(inputs, 1, |recipe, ids| {
+            let &[Some(x), Some(scale), Some(shift), Some(mean), Some(variance)] = ids else { return Ok(None) };
+            let rank = recipe.rank(x)?;
+            let epsilon = recipe.number(variance, self.epsilon.into())?;
+            let padded = recipe.apply("Add", &[variance, epsilon])?;
+            let deviation = recipe.apply("Sqrt", &[padded])?;
+            let scale = recipe.cast_like(scale, deviation)?;
+            let factor = recipe.apply("Div", &[scale, deviation])?;
+            let aligned = [vec![-1], vec![1; rank.saturating_sub(2)]].concat();
+            let mut y = x;
+            for (op, parameter) in [("Sub", mean), ("Mul", factor), ("Add", shift)] {
+                let parameter = recipe.cast_like(parameter, x)?;
+                let parameter = recipe.reshape(parameter, aligned.clone())?;
+                y = recipe.apply(op, &[y, parameter])?;
+            }
+            Ok(Some(vec![Some(y)]))
+        })
     }
 
     fn work(&self, _: &[Option<&Fact>], outputs: &[Fact]) -> f64 {

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::graph::{
-    Context, Definition, EvaluateError, Fact, Graph, Inputs, Node, Operator, ShapeError, Value, ValueId,
+    Context, Definition, Dim, EvaluateError, Fact, Graph, Inputs, Node, Operator, ShapeError, Value, ValueId,
 };
 use crate::tensor::{ElementType, Tensor};
 
@@ -51,6 +51,15 @@ impl Recipe {
     /// If it is not known.
     pub fn rank(&self, id: ValueId) -> Result<usize, ShapeError> {
         Ok(self.fact(id)?.rank())
+    }
+
+    /// A value's dimension.
+    ///
+    /// # Errors
+    /// If there is none of this index.
+    pub fn dim(&self, id: ValueId, index: usize) -> Result<Dim, ShapeError> {
+        let fact = self.fact(id)?;
+        fact.shape.get(index).cloned().ok_or_else(|| ShapeError::new(format!("{fact} has no dimension {index}")))
     }
 
     /// A constant.
@@ -121,6 +130,23 @@ impl Recipe {
         self.apply("Reshape", &[x, shape])
     }
 
+    /// The value with its dimensions in another order.
+    ///
+    /// # Errors
+    /// If it has others.
+    pub fn transpose(&mut self, x: ValueId, order: impl Into<Vec<i64>>) -> Result<ValueId, ShapeError> {
+        self.node(Definition::new("Transpose").attribute("perm", order.into()), &[x])
+    }
+
+    /// A part along an axis.
+    ///
+    /// # Errors
+    /// If there is no such axis.
+    pub fn slice(&mut self, x: ValueId, axis: i64, start: i64, end: i64) -> Result<ValueId, ShapeError> {
+        let [start, end, axis] = [start, end, axis].map(|n| self.integers([n]));
+        self.apply("Slice", &[x, start, end, axis])
+    }
+
     /// The value in another element type, itself if it has that.
     ///
     /// # Errors
@@ -146,20 +172,7 @@ impl Operator for Composite {
     fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let facts: Vec<_> = (0..inputs.len()).map(|i| inputs.optional(i).map(|t| Fact::constant(t.clone()))).collect();
         let graph = self.graph(&facts.iter().map(Option::as_ref).collect::<Vec<_>>())?;
-        let mut values: Vec<Option<Value>> =
-            graph.values.iter().map(|v| v.fact.as_ref()?.constant.clone().map(Value::Tensor)).collect();
-        for node in &graph.nodes {
-            let given: Vec<Option<&Value>> =
-                node.inputs.iter().map(|id| id.and_then(|id| values[id.0].as_ref())).collect();
-            let outputs = node.operator.evaluate(context, Inputs(&given))?;
-            for (id, value) in node.outputs.iter().zip(outputs) {
-                if let Some(id) = id {
-                    values[id.0] = Some(value);
-                }
-            }
-        }
-        let missing = || ShapeError::new("an output was not computed").into();
-        graph.outputs.iter().map(|id| values[id.0].clone().ok_or_else(missing)).collect()
+        evaluate(&graph, context, inputs)
     }
 
     fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
@@ -179,25 +192,60 @@ impl Operator for Composite {
 }
 
 impl Composite {
-    /// The nodes for such inputs. Each output is computed by a node of its own, and no input is one.
     fn graph(&self, facts: &[Option<&Fact>]) -> Result<Graph, ShapeError> {
-        let mut recipe = Recipe::default();
-        let mut inputs = vec![];
-        for (i, fact) in facts.iter().enumerate() {
-            inputs.push(fact.map(|fact| recipe.graph.add_value(format!("input_{i}"), Some(fact.clone()))));
-        }
-        recipe.graph.inputs = inputs.iter().flatten().copied().collect();
-        let outputs = (self.build)(&self.definition, &mut recipe, &inputs)?;
-        for id in outputs.into_iter().take(self.definition.outputs.max(1)) {
-            // An output that is left out is empty; nobody reads it.
-            let id = match id {
-                Some(id) => id,
-                None => recipe
-                    .constant(Tensor::zeros(ElementType::F32, vec![0]).map_err(|e| ShapeError::new(e.to_string()))?),
-            };
-            let own = recipe.apply("Identity", &[id])?;
-            recipe.graph.outputs.push(own);
-        }
-        Ok(recipe.graph)
+        let build =
+            |recipe: &mut Recipe, inputs: &[Option<ValueId>]| (self.build)(&self.definition, recipe, inputs).map(Some);
+        graph(facts, self.definition.outputs, build).map(Option::unwrap_or_default)
     }
+}
+
+/// The nodes that `build` puts together for such inputs, if it does. Each output is computed by a node of its own, and no
+/// input is one.
+pub(super) fn graph(
+    facts: &[Option<&Fact>],
+    outputs: usize,
+    build: impl Fn(&mut Recipe, &[Option<ValueId>]) -> Result<Option<Vec<Option<ValueId>>>, ShapeError>,
+) -> Result<Option<Graph>, ShapeError> {
+    let mut recipe = Recipe::default();
+    let mut inputs = vec![];
+    for (i, fact) in facts.iter().enumerate() {
+        inputs.push(fact.map(|fact| recipe.graph.add_value(format!("input_{i}"), Some(fact.clone()))));
+    }
+    recipe.graph.inputs = inputs.iter().flatten().copied().collect();
+    let Some(given) = build(&mut recipe, &inputs)? else { return Ok(None) };
+    for id in given.into_iter().take(outputs.max(1)) {
+        // An output that is left out is empty; nobody reads it.
+        let none = || Tensor::zeros(ElementType::F32, vec![0]).map_err(|e| ShapeError::new(e.to_string()));
+        let id = match id {
+            Some(id) => id,
+            None => recipe.constant(none()?),
+        };
+        let computed = recipe.graph.nodes.iter().any(|node| node.outputs.contains(&Some(id)));
+        let own = match computed && !recipe.graph.outputs.contains(&id) {
+            true => id,
+            false => recipe.apply("Identity", &[id])?,
+        };
+        recipe.graph.outputs.push(own);
+    }
+    Ok(Some(recipe.graph))
+}
+
+/// The outputs of such nodes, for these inputs, by their references.
+pub(super) fn evaluate(graph: &Graph, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+    let mut values: Vec<Option<Value>> =
+        graph.values.iter().map(|v| v.fact.as_ref()?.constant.clone().map(Value::Tensor)).collect();
+    for (id, value) in graph.inputs.iter().zip((0..inputs.len()).filter_map(|i| inputs.value(i))) {
+        values[id.0] = Some(value.clone());
+    }
+    for node in &graph.nodes {
+        let given: Vec<Option<&Value>> = node.inputs.iter().map(|id| id.and_then(|id| values[id.0].as_ref())).collect();
+        let outputs = node.operator.compute(context, Inputs(&given))?;
+        for (id, value) in node.outputs.iter().zip(outputs) {
+            if let Some(id) = id {
+                values[id.0] = Some(value);
+            }
+        }
+    }
+    let missing = || ShapeError::new("an output was not computed").into();
+    graph.outputs.iter().map(|id| values[id.0].clone().ok_or_else(missing)).collect()
 }

@@ -1,12 +1,21 @@
-//! Identity and Dropout (inference): the input, handed on (ONNX opsets 1 to 24).
+//! Identity and Dropout (ONNX opsets 1 to 24): the input, handed on.
+//!
+//! Where a Dropout trains, `y = x / (1 - ratio)` where a random number is not below the ratio, and 0 elsewhere; its mask says
+//! what is kept. It is then made of other operators, and so is one in inference whose mask is asked for.
 
 use std::sync::Arc;
 
+use super::composite::{self, Recipe};
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, Reads, Request, ShapeError,
+    Value, ValueId,
 };
 use crate::kernel::{Candidate, Candidates, Want};
 use crate::tensor::{ElementType, Tensor, Truth};
+
+/// The attribute `seed`, by its bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderedSeed(u32);
 
 /// Hands its first input on.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +28,8 @@ pub enum Identity {
         mask: Option<Option<ElementType>>,
         /// Whether to train is an input, to be looked at when it is known.
         may_train: bool,
+        /// What the random numbers follow from, as in Bernoulli.
+        seed: Option<OrderedSeed>,
     },
 }
 
@@ -31,7 +42,69 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
         log::debug!("a Dropout before opset 7 without is_test is taken as inference");
     }
     let mask = (d.outputs > 1).then(|| (d.opset >= 10).then_some(ElementType::Bool));
-    Ok(Arc::new(Identity::Dropout { mask, may_train: d.inputs > 2 }))
+    // An integer here, where other operators have a float.
+    #[expect(clippy::cast_precision_loss, reason = "any number will do that is always the same")]
+    let seed = d.int("seed")?.map(|seed| OrderedSeed((seed as f32).to_bits()));
+    Ok(Arc::new(Identity::Dropout { mask, may_train: d.inputs > 2, seed }))
+}
+
+/// The nodes of a Dropout that trains (with this ratio), or that does not but whose mask is asked for.
+fn dropout(
+    recipe: &mut Recipe,
+    x: ValueId,
+    ratio: Option<f64>,
+    seed: Option<OrderedSeed>,
+    mask: Option<ElementType>,
+) -> Result<Option<Vec<Option<ValueId>>>, ShapeError> {
+    let fact = recipe.fact(x)?.clone();
+    let Some(shape) = fact.concrete() else { return Ok(None) };
+    let filled = |element_type, number: f64| {
+        let tensor = Tensor::bounded(element_type, &shape)
+            .and_then(|n| Tensor::from_f64(element_type, shape.clone(), vec![number; n]));
+        tensor.map_err(|e| ShapeError::new(e.to_string()))
+    };
+    let Some(ratio) = ratio.filter(|&ratio| ratio != 0.0) else {
+        // Before opset 10 the mask is not filled in inference.
+        let kept = |element_type| filled(element_type, f64::from(u8::from(element_type == ElementType::Bool)));
+        let kept = mask.map(kept).transpose()?.map(|kept| recipe.constant(kept));
+        return Ok(Some(vec![Some(x), kept]));
+    };
+    let chances = recipe.constant(filled(ElementType::F32, 1.0 - ratio)?);
+    let mut bernoulli = Definition::new("Bernoulli").attribute("dtype", 9);
+    if let Some(OrderedSeed(bits)) = seed {
+        bernoulli = bernoulli.attribute("seed", f32::from_bits(bits));
+    }
+    let kept = recipe.node(bernoulli, &[chances])?;
+    let [scale, zero] = [1.0 / (1.0 - ratio), 0.0].map(|n| recipe.number(x, n));
+    let scaled = recipe.apply("Mul", &[x, scale?])?;
+    Ok(Some(vec![Some(recipe.apply("Where", &[kept, scaled, zero?])?), Some(kept)]))
+}
+
+impl Identity {
+    /// The ratio of a Dropout that trains; `None` where it does not.
+    ///
+    /// # Errors
+    /// If that is not known before it runs, or the ratio is none.
+    fn ratio(&self, inputs: &[Option<&Fact>]) -> Result<Option<f64>, ShapeError> {
+        let constant = |i: usize, what: &str| match Fact::optional(inputs, i) {
+            None => Ok(None),
+            Some(fact) => {
+                let known = fact.constant.as_ref().map(Some);
+                known.ok_or_else(|| ShapeError::new(format!("{what} is not known before it runs")))
+            }
+        };
+        if !matches!(self, Self::Dropout { may_train: true, .. })
+            || !constant(2, "whether it trains")?.is_some_and(is_true)
+        {
+            return Ok(None);
+        }
+        let ratio = constant(1, "its ratio")?.and_then(|t| t.to_f64().first().copied()).unwrap_or(0.5);
+        if (0.0..1.0).contains(&ratio) {
+            Ok(Some(ratio))
+        } else {
+            Err(ShapeError::new(format!("its ratio is {ratio}")))
+        }
+    }
 }
 
 fn is_true(tensor: &Tensor) -> bool {
@@ -57,7 +130,7 @@ impl Operator for Identity {
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let x = Fact::at(inputs, 0)?;
         let mut facts = vec![x.clone()];
-        if let Self::Dropout { mask, may_train } = self {
+        if let Self::Dropout { mask, may_train, .. } = self {
             if *may_train {
                 facts[0] = x.without_content();
             }
@@ -68,7 +141,7 @@ impl Operator for Identity {
         Ok(facts)
     }
 
-    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+    fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         if let (Self::Plain, Some(value)) = (self, inputs.value(0)) {
             return Ok(vec![value.clone()]);
         }
@@ -76,7 +149,11 @@ impl Operator for Identity {
         let mut values = vec![x.clone().into()];
         if let Self::Dropout { mask, .. } = self {
             if inputs.optional(2).is_some_and(is_true) {
-                return Err(ShapeError::new("Dropout in training is not supported").into());
+                let facts: Vec<_> =
+                    (0..inputs.len()).map(|i| inputs.optional(i).map(|t| Fact::constant(t.clone()))).collect();
+                let graph = self.expansion(&facts.iter().map(Option::as_ref).collect::<Vec<_>>())?;
+                let graph = graph.ok_or_else(|| ShapeError::new("its ratio is missing"))?;
+                return composite::evaluate(&graph, context, inputs);
             }
             if let Some(element_type) = mask {
                 let element_type = element_type.unwrap_or(x.element_type());
@@ -108,6 +185,18 @@ impl Operator for Identity {
         Ok(vec![Candidate { view_of: Some(0), ..Candidate::new("view", wants, vec![layout]) }])
     }
 
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        let Self::Dropout { mask, may_train, seed } = self else { return Ok(None) };
+        // Without a mask, one that does not train is removed as it is.
+        let (true, Ok(ratio)) = (*may_train || mask.is_some(), self.ratio(inputs)) else { return Ok(None) };
+        let outputs = if mask.is_some() { 2 } else { 1 };
+        composite::graph(inputs, outputs, |recipe, ids| {
+            let &[Some(x), ..] = ids else { return Ok(None) };
+            let mask = mask.map(|own| own.unwrap_or(recipe.fact(x).map_or(ElementType::F32, |f| f.element_type)));
+            dropout(recipe, x, ratio, *seed, mask)
+        })
+    }
+
     fn work(&self, _: &[Option<&Fact>], _: &[Fact]) -> f64 {
         0.0
     }
@@ -135,7 +224,12 @@ mod tests {
         assert!(!operator.is_identity());
         let yes = Value::from(Tensor::scalar(Truth(1)));
         let x = Value::from(x);
-        assert!(operator.evaluate(&mut Context::default(), Inputs(&[Some(&x), None, Some(&yes)])).is_err());
+        let ratio = |v: f32| Value::from(Tensor::scalar(v));
+        let run =
+            |ratio: &Value| operator.evaluate(&mut Context::default(), Inputs(&[Some(&x), Some(ratio), Some(&yes)]));
+        // Nothing is dropped, and a ratio of 1 would drop all.
+        assert_eq!(run(&ratio(0.0)).unwrap()[0], x);
+        assert!(run(&ratio(1.0)).is_err() && run(&ratio(f32::NAN)).is_err());
 
         definition.outputs = 2;
         definition.inputs = 1;

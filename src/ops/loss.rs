@@ -11,6 +11,7 @@ use crate::graph::{
     ValueId,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::tensor::shape::elements;
 use crate::tensor::{ElementType, Tensor};
 
 /// Invocations of a workgroup.
@@ -98,10 +99,11 @@ impl Operator for NegativeLogLikelihood {
         let &[images, classes, ref rest @ ..] = x.shape() else {
             return Err(ShapeError::new("the scores have no classes").into());
         };
-        let inner: usize = rest.iter().product();
+        let inner = elements(rest).filter(|_| !x.is_empty()).unwrap_or(0);
         let targets = inputs.integers(1)?.unwrap_or_default();
         let weights = inputs.optional(2).map(Tensor::to_f64);
-        if targets.len() != images * inner || weights.as_ref().is_some_and(|w| w.len() != classes) {
+        let expected = if x.is_empty() { labels.len() } else { images * inner };
+        if targets.len() != expected || weights.as_ref().is_some_and(|w| w.len() != classes) {
             return Err(ShapeError::new("scores, labels and weights do not belong together").into());
         }
         let scores = x.to_f64();
@@ -129,8 +131,8 @@ impl Operator for NegativeLogLikelihood {
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let (shape, labels) = (request.shape(0)?, request.shape(1)?);
-        let positions: usize = labels.iter().product();
-        let count = crate::tensor::shape::elements(&shape).filter(|&n| u32::try_from(n).is_ok());
+        let positions = elements(&labels).ok_or("it has more elements than a shader can count")?;
+        let count = elements(&shape).filter(|&n| u32::try_from(n).is_ok());
         count.ok_or("it has more elements than a shader can count")?;
         let wants = vec![Want::In(Layout::Linear); request.inputs.len()];
         let candidate = Candidate::new("positions", wants, vec![Layout::Linear]);
@@ -147,8 +149,10 @@ impl Operator for NegativeLogLikelihood {
             .define("MEAN", self.reduction == Reduction::Mean)
             .define("COOPERATIVE", reduced);
         let mut dispatch = Dispatch::of(kernel);
-        for i in 0..if weighted { 3 } else { 2 } {
-            dispatch = dispatch.bind(Binding::Input(i), request.storage(i)?);
+        dispatch =
+            dispatch.bind(Binding::Input(0), request.storage(0)?).bind(Binding::Input(1), request.index_storage(1)?);
+        if weighted {
+            dispatch = dispatch.bind(Binding::Input(2), request.storage(2)?);
         }
         // A label beyond 32 bits reads as the nearest number that has them, and so does the one to ignore.
         let ignore = self.ignore.unwrap_or(0).clamp(i32::MIN.into(), i32::MAX.into());

@@ -69,6 +69,9 @@ impl Operator for TensorScatter {
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let (x, update) = (inputs.tensor(0)?, inputs.tensor(1)?);
         let at = self.axis(x.rank())?;
+        if x.is_empty() {
+            return Ok(vec![x.clone().into()]);
+        }
         let (size, length) = (x.shape()[at], update.shape().get(at).copied().unwrap_or(0));
         let bytes = x.element_type().size();
         let inner: usize = x.shape()[at + 1..].iter().product::<usize>() * bytes;
@@ -115,8 +118,11 @@ impl Operator for TensorScatter {
             .define("STARTS", starts)
             .define("CIRCULAR", self.circular);
         let mut dispatch = Dispatch::of(kernel);
-        for i in 0..if starts { 3 } else { 2 } {
+        for i in 0..2 {
             dispatch = dispatch.bind(Binding::Input(i), request.storage(i)?);
+        }
+        if starts {
+            dispatch = dispatch.bind(Binding::Input(2), request.index_storage(2)?);
         }
         let units = count.div_ceil(4);
         let inner: usize = shape[at + 1..].iter().product();

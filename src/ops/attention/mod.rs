@@ -4,16 +4,21 @@
 //! softcap is given. The inputs are `[batch, heads, length, size]`, or `[batch, length, heads · size]` with the numbers of
 //! heads as attributes; several heads of Q may share one of K and V. Truth masks keep what is true, others are added;
 //! with `is_causal` a query sees no key after its own place. A query that sees no key gives 0.
+//!
+//! The scores can be an output too: the products, with the mask, after the softcap, or as weights. Versions of the standard
+//! differ in whether the softcap comes before the mask, as it does here, or behind it; what would show is refused.
 
 mod kernel;
 mod reference;
+mod staged;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Unsupported,
+    Value,
 };
 use crate::kernel::Candidates;
 
@@ -22,6 +27,19 @@ const MASK: usize = 3;
 const PAST_KEY: usize = 4;
 const PAST_VALUE: usize = 5;
 const VALID: usize = 6;
+
+/// Which scores are the fourth output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scores {
+    /// The scaled products of queries and keys.
+    Products,
+    /// With the mask.
+    Masked,
+    /// With the mask and within the softcap.
+    Capped,
+    /// What values are weighted by.
+    Weights,
+}
 
 /// Scaled dot-product attention.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,14 +52,20 @@ pub(crate) struct Attention {
     pub causal: bool,
     /// Heads of Q, and of K and V, where the inputs have three dimensions.
     pub heads: Option<(usize, usize)>,
-    /// Outputs: 1, or up to 3 with the keys and values so far.
+    /// Outputs: 1, up to 3 with the keys and values so far, 4 with scores.
     pub outputs: usize,
+    /// What the fourth output holds.
+    pub scores: Scores,
 }
 
 pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
-    if d.outputs > 3 {
-        return Err(DefinitionError::Unsupported("the scores are not given out".to_owned()));
-    }
+    let scores = match d.int("qk_matmul_output_mode")?.unwrap_or(0) {
+        0 => Scores::Products,
+        1 => Scores::Masked,
+        2 => Scores::Capped,
+        3 => Scores::Weights,
+        mode => return Err(DefinitionError::Value("qk_matmul_output_mode", format!("is {mode}, not 0 to 3"))),
+    };
     for name in ["left_window_size", "right_window_size"] {
         if d.int(name)?.unwrap_or(-1) != -1 {
             return Err(DefinitionError::Unsupported("windows of attention are not supported".to_owned()));
@@ -57,6 +81,7 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
         causal: d.flag("is_causal", false)?,
         heads: heads("q_num_heads")?.zip(heads("kv_num_heads")?),
         outputs: d.outputs.max(1),
+        scores,
     }))
 }
 
@@ -142,11 +167,17 @@ impl Operator for Attention {
         if let (Some(q), Some(k), Some(v)) = (q.concrete(), k.concrete(), v.concrete()) {
             self.sizes([&q, &k, &v])?;
         }
+        let masked = self.causal || [MASK, VALID].iter().any(|&i| Fact::optional(inputs, i).is_some());
+        if self.outputs > 3 && matches!(self.scores, Scores::Masked | Scores::Capped) && self.softcap > 0.0 && masked {
+            let message = "versions of the standard differ in scores that are both masked and capped";
+            return Err(ShapeError::unsupported(Unsupported::Form, message));
+        }
         let of = |hidden: &Dim, heads: usize| Ok([Dim::from(heads), hidden.floor_div(&Dim::from(heads))]);
         let (q_heads, kv_heads) = self.heads.unzip();
         let [batch, heads, queries, _] = split(&q.shape, q_heads, of)?;
         let [_, kv, keys, d] = split(&k.shape, kv_heads, of)?;
         let [_, _, _, size] = split(&v.shape, kv_heads, of)?;
+        let scored = (heads.clone(), queries.clone());
         let y = match q.rank() {
             3 => vec![batch.clone(), queries, heads.mul(&size)],
             _ => vec![batch.clone(), heads, queries, size.clone()],
@@ -157,7 +188,9 @@ impl Operator for Attention {
             Some(_) => Err(ShapeError::new("the keys and values so far should have four dimensions")),
         };
         let present = |i, size| Ok(q.with_shape(vec![batch.clone(), kv.clone(), keys.add(&past(i)?), size]));
-        let mut outputs = vec![q.with_shape(y), present(PAST_KEY, d)?, present(PAST_VALUE, size)?];
+        let total = keys.add(&past(PAST_KEY)?);
+        let scores = q.with_shape(vec![batch.clone(), scored.0, scored.1, total]);
+        let mut outputs = vec![q.with_shape(y), present(PAST_KEY, d)?, present(PAST_VALUE, size)?, scores];
         outputs.truncate(self.outputs);
         Ok(outputs)
     }
@@ -167,12 +200,17 @@ impl Operator for Attention {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        if self.outputs > 1 || (PAST_KEY..=VALID).any(|i| request.optional(i).is_some()) {
-            return Err("it keeps keys and values for the next run".to_owned());
-        }
         let shapes = [request.shape(0)?, request.shape(1)?, request.shape(2)?];
         let sizes = self.sizes([&shapes[0], &shapes[1], &shapes[2]]).map_err(|e| e.to_string())?;
-        kernel::candidates(self, request, &shapes, sizes)
+        let past = match request.optional(PAST_KEY) {
+            Some(_) => request.shape(PAST_KEY)?.get(2).copied().unwrap_or(0),
+            None => 0,
+        };
+        let simple = self.outputs == 1 && (PAST_KEY..=VALID).all(|i| request.optional(i).is_none());
+        match kernel::candidates(self, request, &shapes, sizes) {
+            Ok(candidates) if simple => Ok(candidates),
+            _ => staged::candidates(self, request, sizes, past),
+        }
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

@@ -1,6 +1,6 @@
 //! The reference of attention, in f64.
 
-use super::{Attention, MASK, PAST_KEY, PAST_VALUE, VALID};
+use super::{Attention, MASK, PAST_KEY, PAST_VALUE, Scores, VALID};
 use crate::graph::{EvaluateError, Fact, Inputs, Operator, ShapeError, Value};
 use crate::tensor::shape::broadcast_strides;
 use crate::tensor::{ElementType, Tensor};
@@ -61,7 +61,7 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
         }
     };
     let valid = match inputs.optional(VALID) {
-        Some(valid) if valid.len() == s.batch => Some(valid.as_slice::<i64>()?),
+        Some(valid) if valid.len() == s.batch => inputs.integers(VALID)?,
         Some(_) => return Err(ShapeError::new("there is not one number of valid keys for each batch").into()),
         None => None,
     };
@@ -69,17 +69,19 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
     let [q_batch, q_head, q_row] = s.steps(s.heads, s.queries, s.d);
     let [y_batch, y_head, y_row] = s.steps(s.heads, s.queries, s.v);
     let mut y = vec![0.0; s.batch * s.heads * s.queries * s.v];
+    let mut asked = Vec::with_capacity(if facts.len() > 3 { s.batch * s.heads * s.queries * keys } else { 0 });
     for (b, h) in (0..s.batch).flat_map(|b| (0..s.heads).map(move |h| (b, h))) {
         let head = (b * kv + h / s.group) * keys;
         for i in 0..s.queries {
             let query = &q_values[b * q_batch + h * q_head + i * q_row..][..s.d];
             // Where the query's own place is among the keys.
-            let place = match valid {
+            let place = match &valid {
                 Some(valid) => valid[b].saturating_sub(s.queries as i64).saturating_add(i as i64),
                 None => (past + i) as i64,
             };
             let score = |j: usize| {
-                let hidden = (attention.causal && j as i64 > place) || valid.is_some_and(|valid| j as i64 >= valid[b]);
+                let hidden =
+                    (attention.causal && j as i64 > place) || valid.as_ref().is_some_and(|valid| j as i64 >= valid[b]);
                 let bias = match &mask {
                     _ if hidden => f64::NEG_INFINITY,
                     None => 0.0,
@@ -94,12 +96,25 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
                 capped + bias
             };
             let scores: Vec<f64> = (0..keys).map(score).collect();
+            match attention.scores {
+                _ if facts.len() <= 3 => {}
+                Scores::Products => {
+                    asked.extend((0..keys).map(|j| {
+                        query.iter().zip(&k_values[(head + j) * s.d..]).map(|(a, b)| a * b).sum::<f64>() * scale
+                    }))
+                }
+                Scores::Masked | Scores::Capped => asked.extend_from_slice(&scores),
+                Scores::Weights => {}
+            }
+            let weigh = attention.scores == Scores::Weights && facts.len() > 3;
             let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             if largest == f64::NEG_INFINITY {
+                asked.extend(scores.iter().filter(|_| weigh).map(|_| 0.0));
                 continue;
             }
             let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
             let total: f64 = weights.iter().sum();
+            asked.extend(weights.iter().filter(|_| weigh).map(|weight| weight / total));
             let out = &mut y[b * y_batch + h * y_head + i * y_row..][..s.v];
             for (j, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight != 0.0) {
                 for (out, value) in out.iter_mut().zip(&v_values[(head + j) * s.v..]) {
@@ -113,7 +128,7 @@ pub(super) fn evaluate(attention: &Attention, inputs: Inputs<'_>) -> Result<Vec<
         shape
     };
     let mut outputs = vec![];
-    for (i, data) in [y, k_values, v_values].into_iter().enumerate().take(facts.len()) {
+    for (i, data) in [y, k_values, v_values, asked].into_iter().enumerate().take(facts.len()) {
         let shape = shape(i).ok_or_else(|| ShapeError::new("a shape overflows"))?;
         outputs.push(Tensor::from_f64(element_type, shape, data)?.into());
     }

@@ -143,4 +143,53 @@ proptest! {
         }
         try_check(&*attention(definition), &inputs, MEANS).map_err(TestCaseError::fail)?;
     }
+
+    /// Everything that only the steps take: keys and values so far, valid keys, short masks, heads that do not begin at
+    /// whole units, scores.
+    #[test]
+    fn steps_agree(
+        batch in 1usize..3, kv in 1usize..3, group in 1usize..3, queries in 0usize..5, keys in 1usize..9, past in 0usize..4,
+        d in 1usize..6, v in 1usize..6, flat: bool, causal: bool, softcap in prop_oneof![Just(0f32), Just(2.0)],
+        mask in 0usize..4, outputs in 1usize..5, mode in 0i64..4, valid: bool,
+    ) {
+        let heads = kv * group;
+        let mut definition = Definition::new("Attention")
+            .attribute("is_causal", i64::from(causal)).attribute("qk_matmul_output_mode", mode);
+        if flat {
+            definition = definition.attribute("q_num_heads", heads as i64).attribute("kv_num_heads", kv as i64);
+        }
+        definition.outputs = outputs;
+        let valid = valid && past == 0;
+        let hides = causal || mask > 0 || valid;
+        if !(outputs == 4 && (mode == 1 || mode == 2) && hides) {
+            definition = definition.attribute("softcap", softcap);
+        }
+        let shape = |heads: usize, length: usize, size: usize| {
+            if flat { vec![batch, length, heads * size] } else { vec![batch, heads, length, size] }
+        };
+        let mut inputs = vec![
+            Input::Run(tensor(&shape(heads, queries, d), 1)),
+            Input::Run(tensor(&shape(kv, keys, d), 2)),
+            Input::Run(tensor(&shape(kv, keys, v), 3)),
+            Input::Missing, Input::Missing, Input::Missing, Input::Missing,
+        ];
+        let total = past + keys;
+        let numbers = tensor(&[batch, 1, queries, if mask == 3 { total.div_ceil(2).max(2).min(total) } else { total }], 4);
+        match mask {
+            1 | 3 => inputs[3] = Input::Run(numbers),
+            2 => {
+                let kept = numbers.as_slice::<f32>().unwrap().iter().map(|&x| Truth::from(x > 0.0)).collect();
+                inputs[3] = Input::Run(Tensor::new(numbers.shape(), kept).unwrap());
+            }
+            _ => {}
+        }
+        if past > 0 {
+            inputs[4] = Input::Run(tensor(&[batch, kv, past, d], 5));
+            inputs[5] = Input::Run(tensor(&[batch, kv, past, v], 6));
+        }
+        if valid {
+            inputs[6] = Input::Run(Tensor::vector((0..batch).map(|b| ((b + keys) % (keys + 1)) as i32).collect()));
+        }
+        try_check(&*attention(definition), &inputs, MEANS).map_err(TestCaseError::fail)?;
+    }
 }

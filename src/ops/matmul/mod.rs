@@ -59,7 +59,8 @@ fn check_types<'a>(facts: impl IntoIterator<Item = &'a Fact>) -> Result<ElementT
     let mut found = None;
     for fact in facts {
         let t = fact.element_type;
-        if !(t.is_float() || matches!(t, ElementType::I32 | ElementType::I64)) {
+        let float = matches!(t, ElementType::F32 | ElementType::F16 | ElementType::F64 | ElementType::BF16);
+        if !(float || matches!(t, ElementType::I32 | ElementType::I64 | ElementType::U32 | ElementType::U64)) {
             return Err(ShapeError::new(format!("matrices of {t} cannot be multiplied")));
         }
         match found {

@@ -49,15 +49,21 @@ macro_rules! integer_terms {
     ($($t:ty),*) => {$(
         impl Term for $t {
             type Sum = i64;
+            #[allow(clippy::cast_possible_wrap, clippy::cast_lossless, clippy::unnecessary_cast, reason = "integers wrap")]
             fn widen(self) -> i64 {
-                self.into()
+                self as i64
             }
             fn add_product(sum: i64, a: i64, b: i64) -> i64 {
                 sum.wrapping_add(a.wrapping_mul(b))
             }
-            #[expect(clippy::cast_possible_truncation, reason = "integers wrap")]
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::unnecessary_cast,
+                reason = "integers wrap"
+            )]
             fn finish(sum: i64, c: Option<Self>, epilogue: &Epilogue) -> Self {
-                let c = c.map_or(0, i64::from);
+                let c = c.map_or(0, Term::widen);
                 if epilogue.is_plain() {
                     return sum.wrapping_add(c) as $t;
                 }
@@ -68,7 +74,7 @@ macro_rules! integer_terms {
         }
     )*};
 }
-integer_terms!(i32, i64);
+integer_terms!(i32, i64, u32, u64);
 
 /// The product of two tensors, as a tensor of `shape`.
 pub(super) fn evaluate(
@@ -85,6 +91,8 @@ pub(super) fn evaluate(
         ElementType::F64 => typed::<f64>(product, a, b, c, epilogue, shape),
         ElementType::I32 => typed::<i32>(product, a, b, c, epilogue, shape),
         ElementType::I64 => typed::<i64>(product, a, b, c, epilogue, shape),
+        ElementType::U32 => typed::<u32>(product, a, b, c, epilogue, shape),
+        ElementType::U64 => typed::<u64>(product, a, b, c, epilogue, shape),
         other => Err(ShapeError::new(format!("matrices of {other} cannot be multiplied")).into()),
     }
 }

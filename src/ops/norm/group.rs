@@ -9,10 +9,10 @@ use super::Lanes;
 use super::lanes::map_lanes;
 use super::normalize::{Affine, Mode, Plan};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
-use crate::ops::binary;
+use crate::ops::{binary, composite};
 
 /// A normalization of groups of channels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -133,6 +133,27 @@ impl Operator for Group {
         Plan { mode, epsilon, shape, from: 2, to: 3, affine: Affine::Apart, aligned }.candidates(request)
     }
 
+    /// Where scale and shift are given by groups, they are repeated for each channel first.
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        let channels = Fact::at(inputs, 0)?.shape.get(1).and_then(Dim::size);
+        let (Some(groups), Some(channels), true) = (self.groups, channels, self.per_group) else { return Ok(None) };
+        let [groups, channels] = [groups, channels].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        composite::graph(inputs, 1, |recipe, ids| {
+            let &[Some(x), Some(scale), Some(shift)] = ids else { return Ok(None) };
+            let mut all = vec![x];
+            for parameter in [scale, shift] {
+                let column = recipe.reshape(parameter, [-1, 1])?;
+                let to = recipe.integers([groups, channels / groups]);
+                let repeated = recipe.apply("Expand", &[column, to])?;
+                all.push(recipe.reshape(repeated, [-1])?);
+            }
+            let own = Definition::new("GroupNormalization")
+                .attribute("num_groups", groups)
+                .attribute("epsilon", self.epsilon);
+            Ok(Some(vec![Some(recipe.node(own, &all)?)]))
+        })
+    }
+
     fn work(&self, _: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
         let elements = outputs.first().and_then(Fact::concrete).unwrap_or_default();
         7.0 * elements.iter().map(|&d| d as f64).product::<f64>()
@@ -181,8 +202,15 @@ mod tests {
         let [one, none] = [1.0f32, 0.0].map(|v| Tensor::vector(vec![v; 4]));
         let y = run(&*group(1, 24).unwrap(), &[all.clone(), one, none]);
         assert!((y[0].as_slice::<f32>().unwrap()[3] - 3.0 / 5f32.sqrt()).abs() < 1e-5);
-        let old = run(&*group(2, 18).unwrap(), &[all, scale, shift]);
+        let old = run(&*group(2, 18).unwrap(), &[all.clone(), scale.clone(), shift.clone()]);
         assert!((old[0].as_slice::<f32>().unwrap()[3] - 3.0).abs() < 1e-4);
+        // What it is expanded to computes the same.
+        let facts = [&all, &scale, &shift].map(|t| Fact::new(t.element_type(), t.shape().to_vec()));
+        let graph = group(2, 18).unwrap().expansion(&facts.each_ref().map(Some)).unwrap().unwrap();
+        let values = [&all, &scale, &shift].map(|t| Value::from(t.clone()));
+        let expanded =
+            composite::evaluate(&graph, &mut Context::default(), Inputs(&values.each_ref().map(Some))).unwrap();
+        assert_eq!(expanded[0], Value::from(old[0].clone()));
         assert!(group(0, 24).is_err());
         let [x, p] = [vec![1usize, 3, 2], vec![3]].map(|s| Fact::new(ElementType::F32, s));
         assert!(group(2, 24).unwrap().infer(&[Some(&x), Some(&p), Some(&p)]).is_err());

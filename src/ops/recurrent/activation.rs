@@ -20,6 +20,24 @@ pub(super) enum Function {
 }
 
 impl Function {
+    /// Its number in the kernel, and its parameters.
+    #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+    pub const fn numbers(self) -> (u32, f32, f32) {
+        match self {
+            Self::Relu => (0, 0.0, 0.0),
+            Self::Tanh => (1, 0.0, 0.0),
+            Self::Sigmoid => (2, 0.0, 0.0),
+            Self::Softsign => (3, 0.0, 0.0),
+            Self::Softplus => (4, 0.0, 0.0),
+            Self::Affine(alpha, beta) => (5, alpha as f32, beta as f32),
+            Self::LeakyRelu(alpha) => (6, alpha as f32, 0.0),
+            Self::ThresholdedRelu(alpha) => (7, alpha as f32, 0.0),
+            Self::ScaledTanh(alpha, beta) => (8, alpha as f32, beta as f32),
+            Self::HardSigmoid(alpha, beta) => (9, alpha as f32, beta as f32),
+            Self::Elu(alpha) => (10, alpha as f32, 0.0),
+        }
+    }
+
     pub fn apply(self, x: f64) -> f64 {
         match self {
             Self::Relu => x.max(0.0),

@@ -51,10 +51,15 @@ impl Cell {
         let (size, rows) = (self.hidden.len(), self.from_input.len());
         let bias = weights.bias.as_ref().map(|b| &b[2 * rows * direction..]);
         let bias = |half: usize, row: usize| bias.map_or(0.0, |b| b[half * rows + row]);
+        // The new state of a GRU mostly reads the old one through the reset gate, which is not known yet.
+        let reset_first = layer.kind == Kind::Gru && !layer.linear_before_reset;
+        let early = if reset_first { 2 * size } else { rows };
         for row in 0..rows {
             let at = direction * rows + row;
             self.from_input[row] = bias(0, row) + dot(&weights.input[at * x.len()..], x);
-            self.from_state[row] = bias(1, row) + dot(&weights.recurrent[at * size..], &self.hidden);
+            if row < early {
+                self.from_state[row] = bias(1, row) + dot(&weights.recurrent[at * size..], &self.hidden);
+            }
         }
         let Activations([f, g, h]) = layer.activations[direction];
         let bound = |v: f64| layer.clip.map_or(v, |clip| v.clamp(-clip, clip));

@@ -2,14 +2,16 @@
 
 mod activation;
 mod cell;
+mod kernel;
 
 use std::sync::Arc;
 
 use self::activation::Activations;
 use self::cell::{Cell, Weights};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
+use crate::kernel::Candidates;
 use crate::tensor::{ElementType, Tensor};
 
 /// Which cell it is.
@@ -141,10 +143,12 @@ impl Recurrent {
     }
 
     /// Checks every input's shape.
-    fn sizes(&self, inputs: Inputs<'_>) -> Result<Sizes, EvaluateError> {
-        let (x, w, r) = (inputs.tensor(0)?.shape(), inputs.tensor(1)?.shape(), inputs.tensor(2)?.shape());
+    fn sizes(&self, shapes: &[Option<&[usize]>]) -> Result<Sizes, ShapeError> {
+        let shape = |i: usize| shapes.get(i).copied().flatten();
+        let needed = |i: usize| shape(i).ok_or_else(|| ShapeError::new(format!("input {i} is missing")));
+        let (x, w, r) = (needed(0)?, needed(1)?, needed(2)?);
         let (&[first, second, input], &[_, _, hidden]) = (x, r) else {
-            return Err(ShapeError::new(format!("X is {x:?} and R {r:?}, both should have three dimensions")).into());
+            return Err(ShapeError::new(format!("X is {x:?} and R {r:?}, both should have three dimensions")));
         };
         let (steps, batch) = if self.batch_first { (second, first) } else { (first, second) };
         let (gates, directions) = (self.kind.gates(), self.directions());
@@ -160,10 +164,10 @@ impl Recurrent {
             (6, "initial_c", state.to_vec()),
             (7, "P", vec![directions, 3 * hidden]),
         ];
-        for (i, name, shape) in expected {
-            let here = if i == 1 { Some(w) } else { inputs.optional(i).map(Tensor::shape) };
-            if let Some(here) = here.filter(|here| *here != shape) {
-                return Err(ShapeError::new(format!("{name} is {here:?}, it should be {shape:?}")).into());
+        for (i, name, expected) in expected {
+            let here = if i == 1 { Some(w) } else { shape(i) };
+            if let Some(here) = here.filter(|here| *here != expected) {
+                return Err(ShapeError::new(format!("{name} is {here:?}, it should be {expected:?}")));
             }
         }
         Ok(Sizes { steps, batch, input, hidden })
@@ -242,7 +246,8 @@ impl Operator for Recurrent {
     }
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
-        let s = self.sizes(inputs)?;
+        let shapes: Vec<_> = (0..inputs.len()).map(|i| inputs.optional(i).map(Tensor::shape)).collect();
+        let s = self.sizes(&shapes)?;
         let x = inputs.tensor(0)?;
         let element_type = x.element_type();
         let directions = self.directions();
@@ -275,6 +280,13 @@ impl Operator for Recurrent {
             values.push(Tensor::from_f64(element_type, state_shape, out.memory)?.into());
         }
         Ok(values)
+    }
+
+    fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let shapes: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact.dims_known()).transpose()).collect();
+        let shapes = shapes.into_iter().collect::<Result<Vec<Option<Vec<usize>>>, _>>()?;
+        let shapes: Vec<_> = shapes.iter().map(Option::as_deref).collect();
+        kernel::candidates(self, request, self.sizes(&shapes).map_err(|e| e.to_string())?)
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::{Input, Tolerance, try_check};
 
 fn run(d: &Definition, inputs: &[Option<Tensor>]) -> Result<Vec<Vec<f64>>, String> {
     let operator = make(d).map_err(|e| e.to_string())?;
@@ -176,6 +177,58 @@ proptest! {
         close(&first[0], &y);
         for state in 1..got.len() {
             close(&first[state], &swapped(&got[state], 2, batch));
+        }
+    }
+}
+
+proptest! {
+    // Each case compiles kernels of its own.
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn gpu_and_reference_agree(
+        op in prop::sample::select(vec!["RNN", "GRU", "LSTM"]), direction in prop::sample::select(vec!["forward", "reverse", "bidirectional"]),
+        steps in 0usize..4, batch in 1usize..3, input in 1usize..4, hidden in prop::sample::select(vec![1usize, 3, 4, 7, 261]),
+        given in prop::collection::vec(any::<bool>(), 5), flags in prop::collection::vec(any::<bool>(), 4), functions in 0usize..11,
+    ) {
+        let (gates, own) = match op { "RNN" => (1, 1), "GRU" => (3, 2), _ => (4, 3) };
+        let directions = if direction == "bidirectional" { 2 } else { 1 };
+        let rows = gates * hidden;
+        let names = ["Relu", "Tanh", "Sigmoid", "Softsign", "Softplus", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh", "HardSigmoid", "Elu"];
+        let mut definition = Definition::new(op).attribute("direction", direction)
+            .attribute("layout", i64::from(flags[0])).attribute("linear_before_reset", i64::from(flags[1]))
+            .attribute("input_forget", i64::from(flags[2]));
+        if flags[3] {
+            // What jumps (ThresholdedRelu) or grows is not asked of every gate.
+            let names = (0..own * directions).map(|i| if i == 0 { names[functions] } else { "Tanh" }.to_owned()).collect::<Vec<_>>();
+            definition = definition.attribute("activations", names).attribute("clip", 1.5f32);
+        }
+        let numbers = |shape: &[usize], seed: usize, scale: f64| {
+            let values = numbers(shape.iter().product(), seed).into_iter().map(|v| v * scale).collect();
+            Input::Run(Tensor::from_f64(ElementType::F32, shape, values).unwrap())
+        };
+        let swap = |a: usize, b: usize| if flags[0] { [b, a] } else { [a, b] };
+        let state = [&swap(directions, batch)[..], &[hidden]].concat();
+        // A state of any size has sums of about one.
+        let part = 1.0 / (hidden as f64).sqrt();
+        let optional = |i: usize, input: Input| if given[i] { input } else { Input::Missing };
+        let mut inputs = vec![
+            numbers(&[&swap(steps, batch)[..], &[input]].concat(), 1, 1.0),
+            numbers(&[directions, rows, input], 2, 0.5),
+            numbers(&[directions, rows, hidden], 3, part),
+            optional(0, numbers(&[directions, 2 * rows], 4, 0.5)),
+            optional(1, Input::Run(Tensor::vector((0..batch).map(|b| ((b + 2 * steps) % (steps + 1)) as i32).collect()))),
+            optional(2, numbers(&state, 5, 1.0)),
+        ];
+        if op == "LSTM" {
+            inputs.push(optional(3, numbers(&state, 6, 1.0)));
+            inputs.push(optional(4, numbers(&[directions, 3 * hidden], 7, 0.5)));
+        }
+        // Three steps, each of which may double an error; sums of 261 products are good to 1e-6.
+        let tolerance = Tolerance { absolute: 2e-5, relative: 2e-5 };
+        let jumps = flags[3] && names[functions] == "ThresholdedRelu";
+        if !jumps {
+            try_check(&*make(&definition).unwrap(), &inputs, tolerance).map_err(TestCaseError::fail)?;
         }
     }
 }

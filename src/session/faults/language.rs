@@ -1,0 +1,40 @@
+//! Nets of losses, recurrent layers, products by formulas and attention step by step.
+
+use super::{Net, op};
+use crate::graph::ValueId;
+use crate::model::Model;
+use crate::ops::operator;
+use crate::tensor::Tensor;
+
+/// All that the kernels of language models and losses compute, but for attention in one kernel.
+pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let scores = net.input("scores", &[4, 5]);
+    let labels = net.constant(Tensor::vector(vec![1i32, 4, 0, 2]));
+    let loss = op("NegativeLogLikelihoodLoss").attribute("reduction", "none");
+    let (heads, angles) = (net.input("heads", &[1, 2, 3, 4]), net.input("angles", &[1, 3, 2]));
+    let (cache, update) = (net.input("cache", &[1, 4, 3]), net.input("update", &[1, 2, 3]));
+    let squares = net.input("squares", &[2, 3, 3]);
+    let mut values: Vec<ValueId> = vec![
+        net.node(loss, &[scores, labels]),
+        net.node(op("RotaryEmbedding"), &[heads, angles, angles]),
+        net.node(op("TensorScatter"), &[cache, update]),
+        net.node(op("Det"), &[squares]),
+        net.node(op("Einsum").attribute("equation", "bii->bi"), &[squares]),
+    ];
+    let scale = net.weights(&[5]);
+    let layer = operator(&crate::graph::Definition { outputs: 3, ..op("LayerNormalization") }).unwrap();
+    values.extend(net.graph.operator(layer, &[Some(scores), Some(scale)], 3));
+    let attention = crate::graph::Definition { outputs: 3, ..op("Attention") }.attribute("is_causal", 1i64);
+    let past = net.input("past", &[1, 2, 2, 4]);
+    let inputs = [heads, heads, heads].map(Some).into_iter().chain([None, Some(past), Some(past)]);
+    let inputs: Vec<_> = inputs.collect();
+    values.extend(net.graph.operator(operator(&attention).unwrap(), &inputs, 3));
+    let (x, w, r) = (net.input("sequence", &[3, 2, 4]), net.weights(&[1, 20, 4]), net.weights(&[1, 20, 5]));
+    let lstm = operator(&op("LSTM")).unwrap();
+    values.push(net.graph.operator(lstm, &[Some(x), Some(w), Some(r)], 1)[0]);
+    for value in values {
+        net.output(value);
+    }
+    net.finish()
+}
