@@ -38,8 +38,8 @@ mod loss;
 mod mask;
 pub(crate) mod matmul;
 mod max_unpool;
-mod ml;
 mod microsoft;
+mod ml;
 #[cfg(test)]
 mod moves;
 mod non_max_suppression;
