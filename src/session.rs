@@ -7,6 +7,8 @@ mod engine;
 mod faults;
 #[cfg(feature = "gpu")]
 mod on_device;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod opsets;
 mod options;
 mod profile;
 mod request;

@@ -26,17 +26,47 @@ pub struct BatchNormalization {
 
 /// Makes a BatchNormalization.
 pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
-    if !definition.flag("spatial", true)? {
-        return Err(DefinitionError::Unsupported(
-            "batch normalization of single positions is not supported".to_owned(),
-        ));
-    }
     let trains =
         if definition.opset < 14 { definition.outputs > 1 } else { definition.flag("training_mode", false)? };
-    if trains {
-        return Ok(Arc::new(Composite::new(definition, training)));
+    match (definition.flag("spatial", true)?, trains) {
+        (true, true) => return Ok(Arc::new(Composite::new(definition, training))),
+        (true, false) => {}
+        (false, true) => {
+            return Err(DefinitionError::Unsupported("training by single positions is not supported".to_owned()));
+        }
+        (false, false) => return Ok(Arc::new(Composite::new(definition, by_positions))),
     }
     Ok(Arc::new(BatchNormalization { epsilon: definition.float("epsilon")?.unwrap_or(1e-5) }))
+}
+
+/// The normalization with statistics of each position, not of each channel (`spatial` 0, before opset 9).
+fn by_positions(
+    d: &Definition,
+    recipe: &mut Recipe,
+    inputs: &[Option<ValueId>],
+) -> Result<Vec<Option<ValueId>>, ShapeError> {
+    let &[Some(x), Some(scale), Some(shift), Some(mean), Some(variance)] = inputs else {
+        return Err(ShapeError::new("an input is missing"));
+    };
+    let of_an_item = recipe.fact(x)?.shape.get(1..).unwrap_or_default().to_vec();
+    for parameter in [scale, shift, mean, variance] {
+        let fact = recipe.fact(parameter)?;
+        let fits = fact.rank() == of_an_item.len()
+            && fact.shape.iter().zip(&of_an_item).all(|(a, b)| a.known().zip(b.known()).is_none_or(|(a, b)| a == b));
+        if !fits || !fact.element_type.is_float() {
+            return Err(ShapeError::new(format!("a parameter is {fact}, not a number for each position")));
+        }
+    }
+    let epsilon = d.float("epsilon").map_err(|e| ShapeError::new(e.to_string()))?.unwrap_or(1e-5);
+    let epsilon = recipe.number(variance, epsilon.into())?;
+    let padded = recipe.apply("Add", &[variance, epsilon])?;
+    let deviation = recipe.apply("Sqrt", &[padded])?;
+    let mut y = x;
+    for (op, parameter) in [("Sub", mean), ("Div", deviation), ("Mul", scale), ("Add", shift)] {
+        let parameter = recipe.cast_like(parameter, x)?;
+        y = recipe.apply(op, &[y, parameter])?;
+    }
+    Ok(vec![Some(y)])
 }
 
 /// The normalization of a batch by its own statistics, and what becomes of the running ones.

@@ -1,4 +1,4 @@
-//! RNN, GRU and LSTM (ONNX opsets 7 and 14): a cell applied along a sequence, forwards, backwards or both ways.
+//! RNN, GRU and LSTM (ONNX opsets 1, 7 and 14): a cell applied along a sequence, forwards, backwards or both ways.
 
 mod activation;
 mod cell;

@@ -10,7 +10,9 @@ use crate::graph::ShapeError;
 pub enum Coordinates {
     /// (x + ½) / scale − ½
     HalfPixel,
-    /// The same, moved so that the centres agree although the size was rounded.
+    /// (x + ½) / scale, in opsets 11 and 12
+    HalfPixelUnshifted,
+    /// The same as half-pixel, moved so that the centres agree although the size was rounded.
     HalfPixelSymmetric,
     /// The same as half-pixel, but 0 where the result has a single element.
     PytorchHalfPixel,
@@ -103,6 +105,7 @@ impl Method {
         match self.coordinates {
             Coordinates::PytorchHalfPixel if axis.output == 1 => 0.0,
             Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (o + 0.5) / axis.scale - 0.5,
+            Coordinates::HalfPixelUnshifted => (o + 0.5) / axis.scale,
             Coordinates::HalfPixelSymmetric => {
                 let adjustment = output / (input * axis.scale);
                 let offset = input / 2.0 * (1.0 - adjustment);

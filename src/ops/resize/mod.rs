@@ -1,4 +1,4 @@
-//! Resize and Upsample (ONNX opsets 7 to 19): a tensor made larger or smaller along any of its axes.
+//! Resize and Upsample (ONNX opsets 1 to 19): a tensor made larger or smaller along any of its axes.
 //!
 //! The result is separable: along each axis, each of its elements is a weighted sum of some of the input's. Indices and
 //! weights are computed once, on the host ([`axis`]), for every mode alike; kernels and reference only add up.
@@ -44,7 +44,7 @@ pub struct Resize {
     axes: Option<Vec<i64>>,
     policy: Policy,
     places: Places,
-    /// Scales of opset 7, which were an attribute.
+    /// Scales before opset 9, which were attributes.
     scales: Option<Vec<f32>>,
 }
 
@@ -60,6 +60,7 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
         Some("pytorch_half_pixel") => Coordinates::PytorchHalfPixel,
         Some("align_corners") => Coordinates::AlignCorners,
         Some("asymmetric") => Coordinates::Asymmetric,
+        Some("tf_half_pixel_for_nn") if d.opset < 13 => Coordinates::HalfPixelUnshifted,
         Some("tf_crop_and_resize") => Coordinates::CropAndResize,
         Some(other) => return Err(unknown("coordinate_transformation_mode", other)),
     };
@@ -94,7 +95,10 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
         _ if old => Places { region: None, scales: Some(1), sizes: None },
         _ => Places { region: Some(1), scales: Some(2), sizes: Some(3) },
     };
-    let scales = if upsample && d.opset < 9 {
+    let scales = if upsample && d.opset < 7 {
+        let scale = |name| d.float(name)?.ok_or(DefinitionError::Missing(name));
+        Some(vec![1.0, 1.0, scale("height_scale")?, scale("width_scale")?])
+    } else if upsample && d.opset < 9 {
         Some(d.floats("scales")?.ok_or(DefinitionError::Missing("scales"))?)
     } else {
         None

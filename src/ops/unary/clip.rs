@@ -1,4 +1,5 @@
-//! Clip: `y = min(max(x, low), high)`. The bounds are attributes before operator set 11 and inputs since.
+//! Clip: `y = min(max(x, low), high)`. The bounds are attributes before operator set 11, the largest finite numbers where
+//! left out, and inputs since.
 
 use std::sync::Arc;
 
@@ -21,10 +22,7 @@ pub struct Clip {
 /// Makes a Clip of either form.
 pub fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
     let bounds = match definition.opset {
-        ..11 => Some((
-            definition.float("min")?.unwrap_or(f32::NEG_INFINITY),
-            definition.float("max")?.unwrap_or(f32::INFINITY),
-        )),
+        ..11 => Some((definition.float("min")?.unwrap_or(f32::MIN), definition.float("max")?.unwrap_or(f32::MAX))),
         _ => None,
     };
     Ok(Arc::new(Clip { bounds }))
