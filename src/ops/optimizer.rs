@@ -28,8 +28,13 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
             other => return Err(DefinitionError::Value("mode", format!("is '{other}', which is none"))),
         }
     }
+    // By the text of the standard it is 1e-6 then, by its own example 1e-2: neither can be called right.
+    if d.op_type == "Adam" && d.float("epsilon")?.is_none() {
+        let message = "the standard contradicts itself on Adam without 'epsilon': give it".to_owned();
+        return Err(DefinitionError::Unsupported(message));
+    }
     if d.inputs < 2 + kept || !(d.inputs - 2).is_multiple_of(kept) {
-        return Err(DefinitionError::Unsupported(format!("{} inputs are no whole tensors' worth", d.inputs)));
+        return Err(DefinitionError::Arity(format!("{} inputs are no whole tensors' worth", d.inputs)));
     }
     Ok(Arc::new(Composite::new(d, build)))
 }
@@ -209,5 +214,8 @@ mod tests {
         assert!(from_definition(&d(5)).is_ok() && from_definition(&d(8)).is_ok());
         assert!(from_definition(&d(6)).is_err() && from_definition(&d(2)).is_err());
         assert!(from_definition(&Definition { inputs: 5, ..Definition::new("Momentum") }).is_err());
+        let adam = Definition { inputs: 6, ..Definition::new("Adam") };
+        assert!(matches!(from_definition(&adam), Err(DefinitionError::Unsupported(_))));
+        assert!(from_definition(&adam.attribute("epsilon", 1e-6f32)).is_ok());
     }
 }
