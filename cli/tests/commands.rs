@@ -268,6 +268,23 @@ fn a_backend_test_passes_fails_or_is_unsupported() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.ends_with("1 passed, 1 failed, 1 unsupported\n"), "{text}");
     assert!(text.contains("failed: wrong: output 'y': element 1 is 2 instead of 3"), "{text}");
+    // `run` refuses the same file for the same reason.
+    let reason = "no such operator";
+    let output = run(&[&arguments[..], &["--json"]].concat());
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let row = report["tests"].as_array().unwrap().iter().find(|row| row["test"] == "unknown").unwrap();
+    assert_eq!((row["result"].as_str(), row["unsupported"].as_str()), (Some("unsupported"), Some(reason)));
+    let output = run(&["run", folder.path().join("unknown/model.onnx").to_str().unwrap(), "--backend", "cpu"]);
+    assert_eq!(code(&output), 2);
+    assert!(message(&output).contains(&format!("not supported ({reason})")), "{output:?}");
+    // A file of expectations that is written agrees with the run after it, whose status is then 0.
+    let list = folder.path().join("expectations.toml");
+    std::fs::write(&list, "").unwrap();
+    let listed = [&arguments[..], &["--expectations", list.to_str().unwrap()]].concat();
+    assert_eq!(code(&run(&listed)), 1);
+    assert_eq!(code(&run(&[&listed[..], &["--write"]].concat())), 0);
+    let output = run(&listed);
+    assert_eq!(code(&output), 0, "{output:?}");
 }
 
 /// A `TensorProto` of f32.

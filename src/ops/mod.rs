@@ -406,6 +406,29 @@ mod tests {
         }
     }
 
+    /// What the README shows of an operator is what its files say, in their order, comments and `…` aside.
+    #[test]
+    fn the_readme_shows_a_real_operator() {
+        let readme = include_str!("../../README.md");
+        let section = readme.split_once("### Adding an operator").unwrap().1.split_once("\n## ").unwrap().0;
+        let blocks: Vec<&str> = section.split("```").skip(1).step_by(2).collect();
+        let files = [
+            include_str!("cumulative_sum.rs"),
+            include_str!("../../shaders/reduce/running.wgsl"),
+            concat!(include_str!("mod.rs"), include_str!("../kernel/shaders.rs")),
+        ];
+        assert_eq!(blocks.len(), files.len());
+        for (block, mut rest) in blocks.iter().zip(files) {
+            for line in
+                block.lines().skip(1).filter(|line| !line.trim().starts_with(['…', '/']) && !line.trim().is_empty())
+            {
+                let at =
+                    rest.find(line).unwrap_or_else(|| panic!("the README shows '{line}', which is not there any more"));
+                rest = &rest[at + line.len()..];
+            }
+        }
+    }
+
     #[test]
     fn no_operator_is_listed_twice() {
         let names: std::collections::HashSet<_> = names().collect();
