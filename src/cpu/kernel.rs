@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, moves, normalize, reduce, resize, softmax,
-    stencil,
+    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, moves, normalize, quantize, reduce, resize,
+    softmax, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::conv::Conv;
@@ -43,7 +43,13 @@ pub(super) trait Kernel: Debug + Send + Sync {
 
 /// The kernel of an operator under these inputs, or `None` where its reference must do.
 pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
-    if output.element_type != ElementType::F32 || output.concrete()?.contains(&0) {
+    if output.concrete()?.contains(&0) {
+        return None;
+    }
+    if let Some(kernel) = quantize::kernel(operator, inputs, output) {
+        return Some(kernel);
+    }
+    if output.element_type != ElementType::F32 {
         return None;
     }
     if let Some(conv) = operator.downcast::<Conv>() {

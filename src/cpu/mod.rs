@@ -13,6 +13,7 @@ mod memory;
 mod moves;
 mod normalize;
 mod product;
+mod quantize;
 mod reduce;
 pub mod reference;
 mod resize;

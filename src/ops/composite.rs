@@ -2,6 +2,7 @@
 //! the operator's place before a plan is made.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::graph::{
     Context, Definition, Dim, EvaluateError, Fact, Graph, Inputs, Node, Operator, ShapeError, Value, ValueId,
@@ -109,13 +110,25 @@ impl Recipe {
         let wrong = |e: &dyn fmt::Display| ShapeError::new(format!("{}: {e}", definition.op_type));
         let operator =
             super::operator(&definition).map_err(|e| ShapeError { unsupported: e.unsupported(), ..wrong(&e) })?;
+        self.operator(operator, inputs, definition.outputs)
+    }
+
+    /// As many outputs of an operator.
+    ///
+    /// # Errors
+    /// If it cannot take these values.
+    pub fn operator(
+        &mut self,
+        operator: Arc<dyn Operator>,
+        inputs: &[Option<ValueId>],
+        outputs: usize,
+    ) -> Result<Vec<ValueId>, ShapeError> {
         let facts: Option<Vec<_>> =
             inputs.iter().map(|input| input.map_or(Some(None), |id| self.graph.fact(id).map(Some))).collect();
         let facts = facts.map(|facts| operator.infer(&facts)).transpose()?.unwrap_or_default();
-        let name = format!("{}_{}", definition.op_type, self.graph.nodes.len());
-        let outputs: Vec<_> = (0..definition.outputs)
-            .map(|i| self.graph.add_value(format!("{name}_{i}"), facts.get(i).cloned()))
-            .collect();
+        let name = format!("{}_{}", operator.name(), self.graph.nodes.len());
+        let outputs: Vec<_> =
+            (0..outputs).map(|i| self.graph.add_value(format!("{name}_{i}"), facts.get(i).cloned())).collect();
         let (inputs, given) = (inputs.to_vec(), outputs.iter().copied().map(Some).collect());
         self.graph.nodes.push(Node { name, operator, inputs, outputs: given });
         Ok(outputs)

@@ -48,7 +48,7 @@ pub mod norm;
 mod optimizer;
 pub(crate) mod pad;
 pub(crate) mod pool;
-mod quantize;
+pub(crate) mod quantize;
 mod random;
 mod range;
 mod recurrent;

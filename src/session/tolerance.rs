@@ -22,7 +22,8 @@ pub struct Tolerance {
     pub floor: f32,
     /// How far a value may stray in the end, relative to its channel's largest magnitude, where every step on its own
     /// keeps to `rtol`: an ill-conditioned network amplifies the rounding errors of any engine, those of the references
-    /// included. 0 where steps are not to be looked at one by one.
+    /// included. 0 where steps are not to be looked at one by one. Where floats become integers of few bits on the way,
+    /// any distance is allowed, as long as the steps agree.
     pub amplified: f32,
 }
 

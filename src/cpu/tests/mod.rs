@@ -2,6 +2,7 @@
 
 mod lanes;
 mod moves;
+mod quantize;
 mod resampling;
 
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
+use super::finish::scales;
 use super::linear::matches_type;
-use super::product::scales;
 use super::table::Table;
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
+use super::finish::{Scales, finish, requantized, scales, zeros};
 use super::linear::{matches_type, range};
-use super::product::{Scales, finish, requantized, scales, zeros};
 use super::table::Table;
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,

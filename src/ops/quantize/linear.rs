@@ -8,10 +8,12 @@ use std::sync::Arc;
 use half::{bf16, f16};
 
 use crate::graph::{
-    Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, Request, ShapeError, Value,
+    ValueId,
 };
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::ops::broadcast::{self, Operand};
+use crate::ops::composite::{self, Recipe};
 use crate::ops::unary;
 use crate::tensor::shape::{axis, elements};
 use crate::tensor::{Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, Tensor};
@@ -32,6 +34,8 @@ pub struct Quantize {
     precision: Option<ElementType>,
     /// Whether 8-bit floats that are too large become the largest.
     bounded: bool,
+    /// Without what makes small floats of floats, or those of them: quotients, not rounded to integers, and products.
+    floats: bool,
 }
 
 /// Makes QuantizeLinear or DequantizeLinear.
@@ -58,6 +62,7 @@ pub(in crate::ops) fn make(d: &Definition) -> Result<Arc<dyn Operator>, Definiti
         to: named("output_dtype")?,
         precision,
         bounded: d.flag("saturate", true)?,
+        floats: false,
     }))
 }
 
@@ -107,7 +112,7 @@ impl Quantize {
         if !matches!(scale, F32 | F16 | BF16 | F8E8M0) {
             return Err(ShapeError::new(format!("a scale of {scale} is not supported")));
         }
-        let quantized = |t| range(t).is_some() || is_small_float(t);
+        let quantized = |t| range(t).is_some() || is_small_float(t) || (self.floats && t == F32);
         if self.back {
             if !(quantized(x) || x == I32) || zero.is_some_and(|zero| zero != x) {
                 return Err(ShapeError::new(format!(
@@ -134,6 +139,11 @@ impl Quantize {
             half @ (ElementType::F16 | ElementType::BF16) => half,
             _ => ElementType::F32,
         }
+    }
+
+    /// Whether a scale may be one for all, and quotients are those of f32.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.block == 0 && self.precision.is_none_or(|p| p == ElementType::F32)
     }
 
     /// For each element, the place of its scale, walked in order.
@@ -167,29 +177,26 @@ impl Quantize {
         };
         if self.back {
             // Integers of 32 bits are no exact floats.
-            if range(request.input(0)?.fact.element_type).is_none()
-                && request.input(0)?.fact.element_type != ElementType::I32
-            {
-                return Err("it has no kernel for floats of 8 bits".to_owned());
-            }
             return Ok(match (request.optional(2), parameters) {
                 (Some(_), false) => "vec4<f32>(a - c) * b".to_owned(),
                 _ => format!("(vec4<f32>({x}) - {zero}) * {scale}"),
             });
         }
-        let output = request.outputs.first().ok_or("an output is missing")?.element_type;
-        let (low, high) = range(output).ok_or("its result is no integer")?;
         let quotient = match self.precision(request.input(1)?.fact.element_type) {
             ElementType::F16 => format!("to_half4(quotient4(to_half4(vec4<f32>({x})), to_half4({scale})))"),
             ElementType::BF16 => format!("to_brain4(quotient4(to_brain4(vec4<f32>({x})), to_brain4({scale})))"),
             _ => format!("quotient4(vec4<f32>({x}), {scale})"),
         };
-        Ok(format!("quantized4({quotient}, {zero}, {low:?}, {high:?})"))
+        let output = request.outputs.first().ok_or("an output is missing")?.element_type;
+        Ok(match range(output) {
+            Some((low, high)) => format!("quantized4({quotient}, {zero}, {low:?}, {high:?})"),
+            None => format!("{quotient} + {zero}"),
+        })
     }
 
     /// One scale for the tensor, or one for each slice along an axis, whatever the layout.
     fn broadcast(&self, request: &Request<'_>, places: &Places) -> Candidates {
-        let x = Operand::input(request, 0)?;
+        let x = Operand::any(request, 0)?;
         let aligned = |operand: Result<Operand, String>| {
             let mut operand = operand?;
             operand.aligned = match places.axis {
@@ -198,9 +205,9 @@ impl Quantize {
             };
             Ok::<_, String>(operand)
         };
-        let mut operands = vec![x.clone(), aligned(Operand::input(request, 1))?];
+        let mut operands = vec![x.clone(), aligned(Operand::any(request, 1))?];
         if request.optional(2).is_some() {
-            operands.push(aligned(Operand::input(request, 2))?);
+            operands.push(aligned(Operand::any(request, 2))?);
         }
         broadcast::candidates(request, &operands, &self.expression(request, false)?)
     }
@@ -227,9 +234,9 @@ impl Quantize {
             .param("block", places.block)
             .param("blocks", places.blocks);
         for index in (0..3).filter(|&i| request.optional(i).is_some()) {
-            dispatch = dispatch.bind(Binding::Input(index), request.storage(index)?);
+            dispatch = dispatch.bind(Binding::Input(index), request.any_storage(index)?);
         }
-        let dispatch = dispatch.bind(Binding::Output(0), request.output_storage(0)?);
+        let dispatch = dispatch.bind(Binding::Output(0), request.any_output_storage(0)?);
         let dispatch = dispatch.linear(total.div_ceil(4) as u64, WORKGROUP, request.device);
         Ok(vec![candidate.dispatch(dispatch).cost(total as f64 * 8.0, total as f64 * 12.0)])
     }
@@ -314,7 +321,7 @@ impl Operator for Quantize {
                 half => rounded(rounded(v, half) / rounded(scale.into(), half), half),
             };
             match to {
-                ElementType::F4E2M1 => quotient + zero,
+                ElementType::F4E2M1 | ElementType::F32 => f64::from(quotient as f32 + zero as f32),
                 float if is_small_float(float) => quotient,
                 _ => quotient.round_ties_even() + zero,
             }
@@ -353,12 +360,52 @@ impl Operator for Quantize {
         true
     }
 
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        let to = self.result(inputs)?;
+        let small = |t: ElementType| is_small_float(t) || t == ElementType::F8E8M0;
+        if !small(to) && !inputs.iter().flatten().any(|fact| small(fact.element_type)) {
+            return Ok(None);
+        }
+        let scale = Fact::at(inputs, 1)?.element_type;
+        let own = Self { floats: true, precision: Some(self.precision(scale)), ..self.clone() };
+        let build = |recipe: &mut Recipe, inputs: &[Option<ValueId>]| {
+            let cast = |to: ElementType| {
+                let cast = Definition::new("Cast").attribute("to", i64::from(to.data_type()));
+                cast.attribute("saturate", i64::from(self.bounded))
+            };
+            let mut inputs = inputs.to_vec();
+            // The zero point of 8-bit floats is a zero.
+            if !self.back && small(to) && to != ElementType::F4E2M1 {
+                inputs.truncate(2);
+            }
+            for id in inputs.iter_mut().flatten() {
+                if small(recipe.fact(*id)?.element_type) {
+                    *id = recipe.node(cast(ElementType::F32), &[*id])?;
+                }
+            }
+            if self.back {
+                let own = Self { to: Some(to), ..own.clone() };
+                return Ok(Some(vec![Some(recipe.operator(Arc::new(own), &inputs, 1)?[0])]));
+            }
+            let own = Self { to: Some(if small(to) { ElementType::F32 } else { to }), ..own.clone() };
+            let y = recipe.operator(Arc::new(own), &inputs, 1)?[0];
+            Ok(Some(vec![Some(if small(to) { recipe.node(cast(to), &[y])? } else { y })]))
+        };
+        composite::graph(inputs, 1, build)
+    }
+
     fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let types = request.inputs.iter().flatten().map(|operand| operand.fact).chain(request.outputs);
+        // 4-bit integers lie in bytes, as which they are read and written.
+        let computes = |t: ElementType| Storage::computes(t) || matches!(t, ElementType::I4 | ElementType::U4);
+        if let Some(fact) = types.into_iter().find(|fact| !computes(fact.element_type)) {
+            return Err(format!("it has no kernel for {}", fact.element_type));
+        }
         let places = self.places(&request.shape(0)?, &request.shape(1)?).map_err(|e| e.to_string())?;
         let mut candidates = if !places.shared {
             self.blocks(request, &places)?
         } else if let Some(constants) = self.constants(request) {
-            unary::pointwise(request, &self.expression(request, true)?, 0, constants)?
+            unary::typed(request, &self.expression(request, true)?, 0, constants)?
         } else {
             self.broadcast(request, &places)?
         };
@@ -370,119 +417,4 @@ impl Operator for Quantize {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::testing::{Input, Tolerance, check};
-
-    fn run(d: &Definition, inputs: &[Tensor]) -> Result<Tensor, String> {
-        let values: Vec<_> = inputs.iter().cloned().map(Value::Tensor).collect();
-        let values: Vec<_> = values.iter().map(Some).collect();
-        let operator = make(d).map_err(|e| e.to_string())?;
-        let mut outputs = operator.evaluate(&mut Context::default(), Inputs(&values)).map_err(|e| e.to_string())?;
-        Ok(outputs.remove(0).into_tensor().unwrap())
-    }
-
-    #[test]
-    fn ties_go_to_even_and_what_is_too_large_is_bounded() {
-        let x = Tensor::vector(vec![0f32, 1.0, 3.0, -1.0, 1000.0, -1000.0, f32::INFINITY]);
-        let y = run(&Definition::new("QuantizeLinear"), &[x, Tensor::scalar(2f32), Tensor::scalar(128u8)]).unwrap();
-        assert_eq!(y.as_slice::<u8>().unwrap(), [128, 128, 130, 128, 255, 0, 255]);
-    }
-
-    #[test]
-    fn scales_stand_along_an_axis_or_for_blocks() {
-        let x = Tensor::new([2, 3], vec![1i8, 2, 3, 4, 5, 6]).unwrap();
-        let scales = Tensor::vector(vec![1f32, 10.0]);
-        let d = Definition::new("DequantizeLinear");
-        let y = run(&d.clone().attribute("axis", 0i64), &[x.clone(), scales.clone()]).unwrap();
-        assert_eq!(y.as_slice::<f32>().unwrap(), [1.0, 2.0, 3.0, 40.0, 50.0, 60.0]);
-        assert!(run(&d, &[x.clone(), scales]).unwrap_err().contains("do not fit"));
-        let scales = Tensor::new([2, 2], vec![1f32, 10.0, 100.0, 1000.0]).unwrap();
-        let zeros = Tensor::new([2, 2], vec![0i8, 1, 0, 2]).unwrap();
-        let y = run(&d.attribute("block_size", 2i64), &[x, scales, zeros]).unwrap();
-        assert_eq!(y.as_slice::<f32>().unwrap(), [1.0, 2.0, 20.0, 400.0, 500.0, 4000.0]);
-    }
-
-    #[test]
-    fn quotients_have_the_precision_of_the_scale() {
-        // 2049 is no f16: 2048 is nearest, and 2048 / 4096 a tie.
-        let x = || Tensor::vector(vec![2049f32]);
-        let half = Tensor::scalar(half::f16::from_f32(4096.0));
-        let d = Definition::new("QuantizeLinear");
-        let got = |d: &Definition, scale: Tensor| run(d, &[x(), scale]).unwrap().to_f64();
-        assert_eq!(got(&d, half.clone()), [0.0]);
-        assert_eq!(got(&d, Tensor::scalar(4096f32)), [1.0]);
-        assert_eq!(got(&d.clone().attribute("precision", 1i64), half), [1.0]);
-        assert_eq!(got(&d.attribute("precision", 10i64), Tensor::scalar(4096f32)), [0.0]);
-    }
-
-    /// Scales at run time and zero points, or none, of `n` slices.
-    fn parameters(shape: &[usize], scale: f32, zero: Option<(i8, bool)>, constant: bool) -> Vec<Input> {
-        let n = elements(shape).unwrap();
-        let given = |t: Tensor| if constant { Input::Constant(t) } else { Input::Run(t) };
-        let scales = Tensor::new(shape, (0..n).map(|i| scale * (1.0 + i as f32 / 8.0)).collect::<Vec<_>>()).unwrap();
-        let mut inputs = vec![given(scales)];
-        if let Some((zero, signed)) = zero {
-            let values: Vec<i8> = (0..n).map(|i| zero.wrapping_add(i as i8)).collect();
-            inputs.push(given(match signed {
-                true => Tensor::new(shape, values).unwrap(),
-                false => Tensor::new(shape, values.into_iter().map(i8::cast_unsigned).collect()).unwrap(),
-            }));
-        }
-        inputs
-    }
-
-    /// Half of them are ties, as near as f32 comes to one.
-    fn numbers(shape: &[usize], scale: f32) -> Tensor {
-        let n = elements(shape).unwrap();
-        Tensor::new(shape, (0..n).map(|i| (i as f32 * 3.5 - 40.0) * scale).collect::<Vec<_>>()).unwrap()
-    }
-
-    fn agrees(
-        shape: &[usize],
-        scales: &[usize],
-        (axis, block): (i64, i64),
-        scale: f32,
-        zero: Option<(i8, bool)>,
-        constant: bool,
-    ) {
-        let attributes = |name| Definition::new(name).attribute("axis", axis).attribute("block_size", block);
-        let mut inputs = vec![Input::Run(numbers(shape, scale))];
-        inputs.extend(parameters(scales, scale, zero, constant));
-        check(&*make(&attributes("QuantizeLinear")).unwrap(), &inputs, Tolerance::EXACT);
-        let n = elements(shape).unwrap();
-        let to = match zero {
-            Some((_, false)) => ElementType::U8,
-            _ => ElementType::I8,
-        };
-        inputs[0] = Input::Run(Tensor::from_f64(to, shape, (0..n).map(|i| (i % 100) as f64).collect()).unwrap());
-        let back = make(&attributes("DequantizeLinear")).unwrap();
-        check(&*back, &inputs, Tolerance { absolute: 1e-6, relative: 1e-6 });
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(24))]
-
-        #[test]
-        fn kernels_agree_to_the_last_integer(
-            shape in prop::sample::select(vec![vec![0usize], vec![1], vec![7], vec![2, 3, 5, 1], vec![1, 5, 4, 8]]),
-            scale in prop::sample::select(vec![0.5f32, 0.1, 0.003, 1.7]), zero in prop::option::of(any::<(i8, bool)>()),
-            axis in -4i64..4, block in 0i64..4, constant: bool, slices: bool,
-        ) {
-            let at = crate::tensor::shape::axis(axis, shape.len());
-            let scales = match (at, block) {
-                (Some(at), 1..) => {
-                    let mut blocks = shape.clone();
-                    blocks[at] = shape[at].div_ceil(block as usize);
-                    blocks
-                }
-                (Some(at), _) if slices => vec![shape[at]],
-                _ => vec![],
-            };
-            let block = if at.is_none() { 0 } else { block };
-            agrees(&shape, &scales, (axis, block), scale, zero, constant);
-        }
-    }
-}
+mod tests;

@@ -8,12 +8,13 @@
 //! | [`product`] | MatMulInteger, QLinearMatMul, QGemm, MatMulIntegerToFloat |
 //! | [`blocks`] | MatMulNBits |
 //! | [`around`] | DynamicQuantizeMatMul, and QLinear… of operators on floats |
-//! | [`table`] | none: how kernels get scales, zero points and biases |
+//! | [`table`], [`finish`] | none: how kernels get scales, zero points and biases, and what they make of sums |
 
 mod around;
 mod blocks;
 mod convolution;
 mod dynamic;
+mod finish;
 mod linear;
 mod product;
 mod table;
@@ -24,5 +25,6 @@ pub(super) use around::{dynamic_product, make as around};
 pub(super) use blocks::make as blocks;
 pub(super) use convolution::make as convolution;
 pub(super) use dynamic::make as dynamic;
+pub(crate) use linear::Quantize;
 pub(super) use linear::make as linear;
 pub(super) use product::make as product;

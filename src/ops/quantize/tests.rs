@@ -79,6 +79,9 @@ fn agrees_on_the_gpu(operator: &dyn Operator, inputs: Vec<Input>, tolerance: Tol
         }
         return;
     };
+    let own: Vec<_> = tensors.iter().cloned().map(|t| t.map(Value::Tensor)).collect();
+    let own: Vec<_> = own.iter().map(Option::as_ref).collect();
+    let evaluated = operator.evaluate(&mut Context::default(), Inputs(&own)).unwrap();
     let mut values: Vec<Option<Tensor>> =
         parts.values.iter().map(|v| v.fact.as_ref().and_then(|f| f.constant.clone())).collect();
     for (id, t) in parts.inputs.iter().zip(tensors.into_iter().flatten()) {
@@ -92,7 +95,50 @@ fn agrees_on_the_gpu(operator: &dyn Operator, inputs: Vec<Input>, tolerance: Tol
         for (id, value) in node.outputs.iter().zip(outputs) {
             values[id.unwrap().0] = value.into_tensor();
         }
-        let inputs = given.into_iter().map(|t| t.map_or(Input::Missing, Input::Run)).collect();
+        let inputs: Vec<_> = given.into_iter().map(|t| t.map_or(Input::Missing, Input::Run)).collect();
         agrees_on_the_gpu(&*node.operator, inputs, tolerance);
+    }
+    for (id, expected) in parts.outputs.iter().zip(evaluated) {
+        let got = values[id.0].as_ref().unwrap();
+        tolerance.compare(got, &expected.into_tensor().unwrap(), None).unwrap_or_else(|e| panic!("{operator:?}: {e}"));
+    }
+}
+
+#[test]
+fn small_types_agree_in_every_form() {
+    use ElementType::{F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F16, F32, I4, I16, U4, U16};
+    let numbers = |t: ElementType, shape: &[usize], numbers: &mut dyn FnMut(usize) -> f64| {
+        Tensor::from_f64(t, shape, (0..shape.iter().product()).map(numbers).collect()).unwrap()
+    };
+    for t in [F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F4E2M1, I4, U4, I16, U16] {
+        for (scales, axis, block) in [(vec![], 1, 0), (vec![3], 1, 0), (vec![3, 3], -1, 2)] {
+            for float in if t == F8E4M3FN { vec![F32, F16] } else { vec![F32] } {
+                let given = |name| {
+                    let d = Definition::new(name).attribute("axis", axis).attribute("block_size", block);
+                    let d = d.attribute("saturate", i64::from(t != F8E5M2));
+                    crate::ops::operator(&d.attribute(
+                        "output_dtype",
+                        match name {
+                            "QuantizeLinear" => i64::from(t.data_type()),
+                            _ => 1,
+                        },
+                    ))
+                    .unwrap()
+                };
+                let x_shape = if block == 2 { [3, 5] } else { [5, 3] };
+                let scale = numbers(float, &scales, &mut |i| 0.5 * (i + 1) as f64);
+                let zero = numbers(t, &scales, &mut |i| if matches!(t, I4 | U4 | I16 | U16) { i as f64 } else { 0.0 });
+                let x =
+                    numbers(float, &x_shape, &mut |i| [0.3, -1.25, 7.5, -300.0, 60_000.0][i % 5] * (i / 5 + 1) as f64);
+                let close = Tolerance { absolute: 1e-6, relative: 1e-6 };
+                for zero in [Input::Missing, Input::Run(zero)] {
+                    let inputs = vec![Input::Run(x.clone()), Input::Run(scale.clone()), zero.clone()];
+                    agrees_on_the_gpu(&*given("QuantizeLinear"), inputs, close);
+                    let q = numbers(t, &x_shape, &mut |i| [0.0, 1.0, 3.0, 6.0, 2.0][i % 5]);
+                    let inputs = vec![Input::Run(q), Input::Run(scale.clone()), zero];
+                    agrees_on_the_gpu(&*given("DequantizeLinear"), inputs, close);
+                }
+            }
+        }
     }
 }
