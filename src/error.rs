@@ -183,6 +183,16 @@ pub enum RunError {
         /// The type that was given.
         found: ElementType,
     },
+    /// An input is of another kind than the model takes: a sequence, an optional value, a tensor.
+    #[error("input '{name}' is {wanted}, but {found} was given")]
+    InputKind {
+        /// The input.
+        name: String,
+        /// The model's type.
+        wanted: String,
+        /// The type that was given.
+        found: String,
+    },
     /// An input has a shape that the model does not take.
     #[error("input '{name}' has the shape {wanted}, but {found:?} was given")]
     InputShape {

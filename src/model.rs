@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::graph::{Fact, Graph, Metadata, ValueId};
+use crate::graph::{Fact, Graph, Metadata, ValueId, ValueType};
 
 #[cfg(feature = "onnx")]
 mod source;
@@ -35,13 +35,18 @@ pub struct Port<'a> {
     pub name: &'a str,
     /// Its type and shape. Those of an input are known, if only as symbols; an output's may be unknown.
     pub fact: Option<&'a Fact>,
+    /// Its type where it is no tensor, or a tensor of which not even the rank is known.
+    pub declared: Option<&'a ValueType>,
 }
 
 impl fmt::Display for Port<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.fact {
             Some(fact) => write!(f, "{} {fact}", self.name),
-            None => write!(f, "{} ?", self.name),
+            None => match self.declared {
+                Some(declared) => write!(f, "{} {declared}", self.name),
+                None => write!(f, "{} ?", self.name),
+            },
         }
     }
 }
@@ -78,6 +83,7 @@ impl Model {
     }
 
     fn port(&self, id: ValueId) -> Port<'_> {
-        Port { name: &self.0.graph.value(id).name, fact: self.0.graph.fact(id) }
+        let info = self.0.graph.value(id);
+        Port { name: &info.name, fact: info.fact.as_ref(), declared: info.declared.as_ref() }
     }
 }

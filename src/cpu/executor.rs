@@ -138,7 +138,7 @@ impl CpuSession {
     ///
     /// # Errors
     /// [`RunError::Node`] with the first node that cannot be computed, also where that is because an input is missing.
-    pub fn run(&mut self, inputs: &[Option<Tensor>]) -> Result<(), RunError> {
+    pub fn run<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) -> Result<(), RunError> {
         self.run_steps(inputs, &mut |_, _| ())
     }
 
@@ -146,7 +146,7 @@ impl CpuSession {
     ///
     /// # Errors
     /// As [`CpuSession::run`].
-    pub fn profile(&mut self, inputs: &[Option<Tensor>]) -> Result<Vec<NodeTime>, RunError> {
+    pub fn profile<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) -> Result<Vec<NodeTime>, RunError> {
         let plan = Arc::clone(&self.plan);
         let mut times = Vec::with_capacity(plan.steps.len());
         let mut start = Instant::now();
@@ -163,9 +163,9 @@ impl CpuSession {
     ///
     /// # Errors
     /// As [`CpuSession::run`].
-    pub fn run_observed(
+    pub fn run_observed<V: Clone + Into<Value>>(
         &mut self,
-        inputs: &[Option<Tensor>],
+        inputs: &[Option<V>],
         observe: &mut dyn FnMut(ValueId, Tensor),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
@@ -179,9 +179,9 @@ impl CpuSession {
     }
 
     /// Runs the graph; after each node `done` gets its index and the values that there are.
-    fn run_steps(
+    fn run_steps<V: Clone + Into<Value>>(
         &mut self,
-        inputs: &[Option<Tensor>],
+        inputs: &[Option<V>],
         done: &mut dyn FnMut(usize, &[Option<Value>]),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
@@ -189,8 +189,8 @@ impl CpuSession {
         for tensor in self.outputs.drain(..).chain(left).filter_map(Value::into_tensor) {
             self.memory.reclaim(tensor);
         }
-        for (&id, tensor) in plan.graph.inputs.iter().zip(inputs) {
-            self.values[id.0] = tensor.clone().map(Value::Tensor);
+        for (&id, value) in plan.graph.inputs.iter().zip(inputs) {
+            self.values[id.0] = value.clone().map(Into::into);
         }
         for (index, (node, step)) in plan.graph.nodes.iter().zip(&plan.steps).enumerate() {
             if !step.folded {
@@ -306,7 +306,7 @@ mod tests {
         let kept = session.memory_bytes();
         session.run(&[Some(Tensor::zeros(ElementType::F32, [2, 3]).unwrap())]).unwrap();
         assert_eq!(session.memory_bytes(), kept);
-        assert!(session.run(&[None]).unwrap_err().to_string().contains("'x' was not given"));
+        assert!(session.run::<Tensor>(&[None]).unwrap_err().to_string().contains("'x' was not given"));
         assert!(session.output(0).is_none());
     }
 

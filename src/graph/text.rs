@@ -47,8 +47,9 @@ impl fmt::Display for Graph {
 impl Graph {
     /// A value's name, type and shape.
     fn declared(&self, id: ValueId) -> String {
-        let fact = self.fact(id).map_or_else(|| "?".to_owned(), Fact::to_string);
-        format!("{}: {fact}", self.value(id).name)
+        let info = self.value(id);
+        let declared = info.declared.as_ref().map_or_else(|| "?".to_owned(), ToString::to_string);
+        format!("{}: {}", info.name, info.fact.as_ref().map_or(declared, Fact::to_string))
     }
 
     /// A value as a node reads it.

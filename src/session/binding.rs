@@ -3,7 +3,7 @@
 use super::Options;
 use super::request::Request;
 use crate::error::{PlanError, RunError};
-use crate::graph::{Bindings, Dim, Fact, Graph, NodeError, ValueId};
+use crate::graph::{Bindings, Dim, Fact, Graph, NodeError, ValueId, ValueType};
 use crate::nearest::suggestion;
 use crate::tensor::TensorView;
 
@@ -24,9 +24,13 @@ fn shape_from_options(graph: &Graph, id: ValueId, options: &Options) -> Result<V
     if let Some(shape) = options.shapes.get(&info.name) {
         return Ok(shape.clone());
     }
-    let fact = info.fact.as_ref().ok_or_else(|| {
-        PlanError::Options(format!("input '{}' has no type; give it with `Options::shape`", info.name))
-    })?;
+    let Some(fact) = &info.fact else {
+        return match info.declared {
+            Some(ValueType::Tensor(_)) => Err(PlanError::Unbound { input: info.name.clone(), dim: "its shape".to_owned() }),
+            // What is no tensor has no shape.
+            _ => Ok(vec![]),
+        };
+    };
     fact.shape
         .iter()
         .map(|dim| {
@@ -92,6 +96,9 @@ pub fn concrete(graph: &Graph, request: &Request, seed: u64) -> Result<Graph, Pl
     let mut graph = graph.clone();
     for (i, (&id, shape)) in graph.inputs.clone().iter().zip(&request.shapes).enumerate() {
         let info = &mut graph.values[id.0];
+        if let (None, Some(ValueType::Tensor(element_type))) = (&info.fact, &info.declared) {
+            info.fact = Some(Fact::new(*element_type, shape.clone()));
+        }
         let Some(fact) = &mut info.fact else { continue };
         for (dim, &size) in fact.shape.iter().zip(shape) {
             let Dim::Expression(expression) = dim else { continue };

@@ -11,6 +11,7 @@ use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
+use crate::graph::{Optional, Value, ValueInfo, ValueType};
 use crate::tensor::{Tensor, TensorView};
 
 /// An input of a session's model.
@@ -28,7 +29,7 @@ const KEPT_RUNNERS: usize = 4;
 pub struct Session {
     engine: Engine,
     /// What was set, kept to be given again to a run with other shapes.
-    pub(super) inputs: Vec<Option<Tensor>>,
+    pub(super) inputs: Vec<Option<Value>>,
     /// Inputs that lie on the GPU: these come before those of the host.
     #[cfg(feature = "gpu")]
     pub(super) on_device: Vec<Option<crate::gpu::GpuTensor>>,
@@ -106,16 +107,38 @@ impl Session {
             return Err(RunError::State("the input is of another model".to_owned()));
         };
         let info = graph.value(id);
-        if let Some(fact) = &info.fact {
-            check_input(&info.name, fact, self.engine.options(), &tensor)?;
+        match &info.fact {
+            Some(fact) => check_input(&info.name, fact, self.engine.options(), &tensor)?,
+            None => return self.set_value(input, tensor.to_tensor().into()),
         }
         // A steady run copies into the memory that it has.
         match slot {
-            Some(kept) if kept.element_type() == tensor.element_type() && kept.shape() == tensor.shape() => {
+            Some(Value::Tensor(kept)) if kept.element_type() == tensor.element_type() && kept.shape() == tensor.shape() => {
                 kept.copy_from(&tensor);
             }
-            _ => *slot = Some(tensor.to_tensor()),
+            _ => *slot = Some(tensor.to_tensor().into()),
         }
+        #[cfg(feature = "gpu")]
+        self.on_device[input.0].take();
+        Ok(())
+    }
+
+    /// Gives an input its content, which may be a sequence or an optional value. Where the model takes an optional value, a
+    /// plain one is taken as one that is there.
+    ///
+    /// # Errors
+    /// [`RunError::InputKind`], [`RunError::InputType`] or [`RunError::InputShape`] if it does not fit the model.
+    pub fn set_value(&mut self, input: InputId, value: Value) -> Result<(), RunError> {
+        let graph = self.engine.model().graph();
+        let (Some(slot), Some(&id)) = (self.inputs.get_mut(input.0), graph.inputs.get(input.0)) else {
+            return Err(RunError::State("the input is of another model".to_owned()));
+        };
+        let info = graph.value(id);
+        let value = match (&info.fact, value) {
+            (Some(_), Value::Tensor(tensor)) => return self.set(input, tensor.view()),
+            (_, value) => fitting(info, value)?,
+        };
+        *slot = Some(value);
         #[cfg(feature = "gpu")]
         self.on_device[input.0].take();
         Ok(())
@@ -168,7 +191,7 @@ impl Session {
                 for (i, &id) in planned.graph.inputs.iter().enumerate() {
                     match (&self.inputs[i], &self.on_device[i]) {
                         (_, Some(tensor)) => gpu.set_device(id, tensor)?,
-                        (Some(tensor), None) => gpu.set_tensor(id, tensor)?,
+                        (Some(value), None) => gpu.set_value(id, value)?,
                         (None, None) => {}
                     }
                 }
@@ -205,20 +228,31 @@ impl Session {
             .collect()
     }
 
-    /// An output of the last run.
+    /// An output of the last run that is a tensor.
+    ///
+    /// # Errors
+    /// [`RunError::State`] before the first run, and if it is no tensor.
+    pub fn get(&self, output: OutputId) -> Result<&Tensor, RunError> {
+        let value = self.get_value(output)?;
+        value.as_tensor().ok_or_else(|| {
+            RunError::State(format!("the output is no tensor but {}: get it as a value", value.value_type()))
+        })
+    }
+
+    /// An output of the last run, whatever it is.
     ///
     /// # Errors
     /// [`RunError::State`] before the first run.
-    pub fn get(&self, output: OutputId) -> Result<&Tensor, RunError> {
+    pub fn get_value(&self, output: OutputId) -> Result<&Value, RunError> {
         if !self.has_run {
             return Err(RunError::State("there is no output yet: nothing was run".to_owned()));
         }
         let missing = || RunError::State("the output is of another model".to_owned());
         let (planned, runner) = self.runners.last().ok_or_else(missing)?;
         match runner {
-            Runner::Cpu(cpu) => cpu.output(output.0).ok_or_else(missing),
+            Runner::Cpu(cpu) => cpu.value(output.0).ok_or_else(missing),
             #[cfg(feature = "gpu")]
-            Runner::Gpu(gpu) => gpu.get(*planned.graph.outputs.get(output.0).ok_or_else(missing)?),
+            Runner::Gpu(gpu) => gpu.value(*planned.graph.outputs.get(output.0).ok_or_else(missing)?),
         }
     }
 
@@ -284,7 +318,8 @@ impl Session {
         if let Some(tensor) = &self.on_device[input] {
             return Some(tensor.shape());
         }
-        self.inputs[input].as_ref().map(Tensor::shape)
+        // What is no tensor has no shape that a plan could be made for.
+        self.inputs[input].as_ref().map(|value| value.as_tensor().map_or(&[][..], Tensor::shape))
     }
 
     /// The content of an input that was given from the host.
@@ -293,7 +328,7 @@ impl Session {
         if self.on_device[input].is_some() {
             return None;
         }
-        self.inputs[input].as_ref()
+        self.inputs[input].as_ref().and_then(Value::as_tensor)
     }
 
     /// Whether the current runner is for the inputs' shapes and parameters.
@@ -332,6 +367,22 @@ impl Session {
             Runner::Gpu(gpu) => Some(gpu),
             Runner::Cpu(_) => None,
         }
+    }
+}
+
+/// The value as an input takes it.
+fn fitting(info: &ValueInfo, value: Value) -> Result<Value, RunError> {
+    let found = value.value_type();
+    match &info.declared {
+        Some(ValueType::Optional(of)) if **of == found => {
+            Ok(Optional { of: found, value: Some(Box::new(value)) }.into())
+        }
+        Some(wanted) if *wanted == found => Ok(value),
+        wanted => Err(RunError::InputKind {
+            name: info.name.clone(),
+            wanted: wanted.as_ref().map_or_else(|| "a tensor".to_owned(), ToString::to_string),
+            found: found.to_string(),
+        }),
     }
 }
 

@@ -44,6 +44,28 @@ impl GpuSession {
         Ok(())
     }
 
+    /// [`GpuSession::set`] with any value: what is no tensor stays on the host.
+    ///
+    /// # Errors
+    /// As [`GpuSession::set`]; if the input is of another kind.
+    pub fn set_value(&mut self, input: ValueId, value: &Value) -> Result<(), RunError> {
+        if let Value::Tensor(tensor) = value {
+            return self.set_tensor(input, tensor);
+        }
+        let graph = &self.engine.schedule().graph;
+        let info = graph.inputs.contains(&input).then(|| graph.value(input));
+        let info = info.ok_or_else(|| RunError::State("there is no such input".to_owned()))?;
+        let found = value.value_type();
+        if info.declared.as_ref() != Some(&found) {
+            let wanted = info.declared.as_ref().map_or_else(|| "a tensor".to_owned(), ToString::to_string);
+            return Err(RunError::InputKind { name: info.name.clone(), wanted, found: found.to_string() });
+        }
+        self.reclaim()?;
+        self.values[input.0] = Some(value.clone());
+        self.sources.insert(input, Source::Host);
+        Ok(())
+    }
+
     /// [`GpuSession::set`] with a tensor, of which no view need be made.
     ///
     /// # Errors

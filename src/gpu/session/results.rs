@@ -62,11 +62,20 @@ impl GpuSession {
         Ok(())
     }
 
-    /// An output of the last run, if it was read back.
+    /// An output of the last run that is a tensor, if it was read back.
+    ///
+    /// # Errors
+    /// If there was no run yet, the output stays on the device, or it is no tensor.
+    pub fn get(&self, output: ValueId) -> Result<&Tensor, RunError> {
+        let value = self.value(output)?;
+        value.as_tensor().ok_or_else(|| RunError::State(format!("the output is no tensor but {}", value.value_type())))
+    }
+
+    /// An output of the last run, if it was read back or computed on the host.
     ///
     /// # Errors
     /// If there was no run yet, or the output stays on the device.
-    pub fn get(&self, output: ValueId) -> Result<&Tensor, RunError> {
+    pub fn value(&self, output: ValueId) -> Result<&Value, RunError> {
         let name = || self.engine.schedule().graph.values.get(output.0).map_or("", |v| v.name.as_str()).to_owned();
         if !self.launched.is_empty() {
             return Err(RunError::State("the run is not finished: wait for it first".to_owned()));
@@ -75,7 +84,7 @@ impl GpuSession {
             return Err(RunError::State(format!("output '{}' stays on the device", name())));
         }
         match self.values.get(output.0) {
-            Some(Some(Value::Tensor(tensor))) if self.wanted[output.0] => Ok(tensor),
+            Some(Some(value)) if self.wanted[output.0] => Ok(value),
             _ => Err(RunError::State(format!("'{}' is no output, or was not computed yet", name()))),
         }
     }
