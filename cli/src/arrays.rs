@@ -6,6 +6,7 @@ use std::path::Path;
 
 use half::f16;
 use npyz::{DType, NpyFile, Order, TypeChar, WriterBuilder};
+use rimlight::graph::Value;
 use rimlight::tensor::Truth;
 use rimlight::{Element, ElementType, Limits, Tensor, onnx};
 
@@ -198,6 +199,24 @@ fn typed<T: Element + npyz::Deserialize, R: Read>(shape: Vec<usize>, array: NpyF
 
 fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message)
+}
+
+/// The tensors of a value: itself under its name, the elements of a sequence under the name with their numbers behind it,
+/// nothing where an optional value is missing.
+pub fn flatten(name: &str, value: &Value, tensors: &mut Vec<(String, Tensor)>) {
+    match value {
+        Value::Tensor(tensor) => tensors.push((name.to_owned(), tensor.clone())),
+        Value::Sequence(sequence) => {
+            let numbered = |(i, tensor): (usize, &Tensor)| (format!("{name}:{i}"), tensor.clone());
+            tensors.extend(sequence.tensors().iter().enumerate().map(numbered));
+        }
+        Value::Optional(optional) => {
+            if let Some(value) = &optional.value {
+                flatten(name, value, tensors);
+            }
+        }
+        _ => {}
+    }
 }
 
 #[cfg(test)]

@@ -77,8 +77,10 @@ impl Inputs {
                 continue;
             }
             let Some(fact) = port.fact else {
+                let kind = port.declared.map_or_else(|| "of no type".to_owned(), |declared| format!("{declared}"));
                 return Err(Failure::input(format!(
-                    "the file gives input '{}' no type: give it with --input",
+                    "input '{}' is {kind}, of no known shape: nothing random can be made for it; a tensor can be given \
+                     with --input",
                     port.name
                 )));
             };

@@ -18,6 +18,7 @@ pub struct Body {
     graph: Arc<Graph>,
     captured: usize,
     depth: usize,
+    nodes: usize,
 }
 
 /// The same graph, not only an equal one.
@@ -30,9 +31,10 @@ impl PartialEq for Body {
 impl Body {
     /// A body out of a graph whose last inputs, this many, are captured values.
     pub fn new(graph: Graph, captured: usize) -> Self {
-        let inner = graph.nodes.iter().flat_map(|node| node.operator.bodies());
-        let depth = 1 + inner.map(|body| body.depth).max().unwrap_or_default();
-        Self { captured: captured.min(graph.inputs.len()), graph: Arc::new(graph), depth }
+        let inner = || graph.nodes.iter().flat_map(|node| node.operator.bodies());
+        let depth = 1 + inner().map(|body| body.depth).max().unwrap_or_default();
+        let nodes = graph.nodes.len() + inner().map(|body| body.nodes).sum::<usize>();
+        Self { captured: captured.min(graph.inputs.len()), graph: Arc::new(graph), depth, nodes }
     }
 
     /// The graph.
@@ -63,6 +65,11 @@ impl Body {
     /// How many bodies lie in each other: 1 if there is none in it.
     pub fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// How many nodes there are in it, those of bodies in it included.
+    pub fn nodes(&self) -> usize {
+        self.nodes
     }
 
     /// Whether it gives the same for the same inputs each time: no random operator is in it.

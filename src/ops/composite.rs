@@ -38,6 +38,62 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
+    /// A recipe whose inputs are those that are given, of these facts; and their values.
+    pub fn start(facts: &[Option<&Fact>]) -> (Self, Vec<Option<ValueId>>) {
+        let mut recipe = Self::default();
+        let add = |(i, fact): (usize, &Option<&Fact>)| {
+            fact.map(|fact| recipe.graph.add_value(format!("input_{i}"), Some(fact.clone())))
+        };
+        let inputs: Vec<_> = facts.iter().enumerate().map(add).collect();
+        recipe.graph.inputs = inputs.iter().flatten().copied().collect();
+        (recipe, inputs)
+    }
+
+    /// The graph that gives these values. Each output is computed by a node of its own, and no input is one.
+    ///
+    /// # Errors
+    /// If the element type of one is not known.
+    pub fn finish(mut self, outputs: impl IntoIterator<Item = ValueId>) -> Result<Graph, ShapeError> {
+        for id in outputs {
+            let computed = self.graph.nodes.iter().any(|node| node.outputs.contains(&Some(id)));
+            let own = match computed && !self.graph.outputs.contains(&id) {
+                true => id,
+                false => self.apply("Identity", &[id])?,
+            };
+            self.graph.outputs.push(own);
+        }
+        Ok(self.graph)
+    }
+
+    /// The nodes of a graph, whose facts are inferred, with these values as its inputs; and the values of its outputs.
+    pub fn insert(&mut self, graph: &Graph, inputs: &[ValueId]) -> Vec<ValueId> {
+        let mut own: Vec<Option<ValueId>> = vec![None; graph.values.len()];
+        for (inner, outer) in graph.inputs.iter().zip(inputs) {
+            own[inner.0] = Some(*outer);
+        }
+        let first = self.graph.nodes.len();
+        let own: Vec<ValueId> = own
+            .into_iter()
+            .zip(&graph.values)
+            .map(|(known, value)| {
+                known.unwrap_or_else(|| self.graph.add_value(format!("{}_{first}", value.name), value.fact.clone()))
+            })
+            .collect();
+        let rename = |ids: &[Option<ValueId>]| ids.iter().map(|id| id.map(|id| own[id.0])).collect();
+        self.graph.nodes.extend(graph.nodes.iter().map(|node| Node {
+            name: format!("{}_{first}", node.name),
+            operator: node.operator.clone(),
+            inputs: rename(&node.inputs),
+            outputs: rename(&node.outputs),
+        }));
+        graph.outputs.iter().map(|id| own[id.0]).collect()
+    }
+
+    /// What is known of a value, if anything is.
+    pub fn known(&self, id: ValueId) -> Option<&Fact> {
+        self.graph.fact(id)
+    }
+
     /// What is known of a value.
     ///
     /// # Errors
@@ -219,28 +275,18 @@ pub(super) fn graph(
     outputs: usize,
     build: impl Fn(&mut Recipe, &[Option<ValueId>]) -> Result<Option<Vec<Option<ValueId>>>, ShapeError>,
 ) -> Result<Option<Graph>, ShapeError> {
-    let mut recipe = Recipe::default();
-    let mut inputs = vec![];
-    for (i, fact) in facts.iter().enumerate() {
-        inputs.push(fact.map(|fact| recipe.graph.add_value(format!("input_{i}"), Some(fact.clone()))));
-    }
-    recipe.graph.inputs = inputs.iter().flatten().copied().collect();
+    let (mut recipe, inputs) = Recipe::start(facts);
     let Some(given) = build(&mut recipe, &inputs)? else { return Ok(None) };
+    let mut ids = vec![];
     for id in given.into_iter().take(outputs.max(1)) {
         // An output that is left out is empty; nobody reads it.
         let none = || Tensor::zeros(ElementType::F32, vec![0]).map_err(|e| ShapeError::new(e.to_string()));
-        let id = match id {
+        ids.push(match id {
             Some(id) => id,
             None => recipe.constant(none()?),
-        };
-        let computed = recipe.graph.nodes.iter().any(|node| node.outputs.contains(&Some(id)));
-        let own = match computed && !recipe.graph.outputs.contains(&id) {
-            true => id,
-            false => recipe.apply("Identity", &[id])?,
-        };
-        recipe.graph.outputs.push(own);
+        });
     }
-    Ok(Some(recipe.graph))
+    recipe.finish(ids).map(Some)
 }
 
 /// The outputs of such nodes, for these inputs, by their references.

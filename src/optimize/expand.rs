@@ -15,6 +15,9 @@ pub(super) fn apply(graph: &mut Graph) {
     }
 }
 
+/// Graphs become no larger than this: loops in loops could ask for any number of nodes.
+const MOST: usize = 1 << 16;
+
 /// Whether a node was replaced.
 fn once(graph: &mut Graph) -> bool {
     let mut names: HashSet<String> = graph.values.iter().map(|v| v.name.clone()).collect();
@@ -25,11 +28,11 @@ fn once(graph: &mut Graph) -> bool {
         // What cannot be expanded stays, and is refused, with a message of its own, when facts are inferred again.
         let expansion = facts.and_then(|facts| node.operator.expansion(&facts).ok().flatten());
         match expansion {
-            Some(expansion) => {
+            Some(expansion) if nodes.len() + expansion.nodes.len() <= MOST => {
                 insert(graph, &node, &expansion, &mut names, &mut nodes);
                 changed = true;
             }
-            None => nodes.push(node),
+            _ => nodes.push(node),
         }
     }
     graph.nodes = nodes;

@@ -26,7 +26,9 @@ fn shape_from_options(graph: &Graph, id: ValueId, options: &Options) -> Result<V
     }
     let Some(fact) = &info.fact else {
         return match info.declared {
-            Some(ValueType::Tensor(_)) => Err(PlanError::Unbound { input: info.name.clone(), dim: "its shape".to_owned() }),
+            Some(ValueType::Tensor(_)) => {
+                Err(PlanError::Unbound { input: info.name.clone(), dim: "its shape".to_owned() })
+            }
             // What is no tensor has no shape.
             _ => Ok(vec![]),
         };

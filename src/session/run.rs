@@ -113,7 +113,9 @@ impl Session {
         }
         // A steady run copies into the memory that it has.
         match slot {
-            Some(Value::Tensor(kept)) if kept.element_type() == tensor.element_type() && kept.shape() == tensor.shape() => {
+            Some(Value::Tensor(kept))
+                if kept.element_type() == tensor.element_type() && kept.shape() == tensor.shape() =>
+            {
                 kept.copy_from(&tensor);
             }
             _ => *slot = Some(tensor.to_tensor().into()),

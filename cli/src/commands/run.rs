@@ -42,9 +42,15 @@ impl Run {
         let loaded = start.elapsed();
         waiting.set_message("running");
         let start = Instant::now();
-        let views = setup.inputs.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view()));
-        let outputs = session.run_with(views)?;
+        for (name, tensor) in &setup.inputs.tensors {
+            session.set(session.input(name)?, tensor.view())?;
+        }
+        session.run()?;
         let time = start.elapsed();
+        let mut outputs = vec![];
+        for port in setup.model.outputs() {
+            arrays::flatten(port.name, session.get_value(session.output(port.name)?)?, &mut outputs);
+        }
         waiting.finish_and_clear();
         if let Some(path) = &self.output {
             arrays::write_npz(path, &outputs)?;

@@ -7,7 +7,7 @@ use rimlight::plan::{Place, Schedule};
 use rimlight::{Device, Engine, Error, Model, Options, Session, Tensor};
 
 use super::compare::{Bounds, compare};
-use super::{End, HostNode, Work, name, random};
+use super::{End, HostNode, Work, name, random, values};
 
 /// Runs the test in this folder.
 pub fn run(test: &Path, device: &Device, bounds: Bounds) -> End {
@@ -51,6 +51,9 @@ fn open(model: &Model, device: &Device) -> Result<Session, Error> {
 }
 
 fn run_set(model: &Model, session: &mut Session, set: &Path, bounds: Bounds) -> Result<(), End> {
+    if values::any(model) {
+        return values::run_set(model, session, set, bounds);
+    }
     let inputs = tensors(set, "input").map_err(End::Failed)?;
     let expected = tensors(set, "output").map_err(End::Failed)?;
     if inputs.len() > model.inputs().len() || expected.len() > model.outputs().len() {
@@ -86,7 +89,7 @@ impl Work {
 }
 
 /// A model that is refused for a reason of the list is unsupported; whatever else goes wrong is a failure.
-fn refused(error: &Error) -> End {
+pub fn refused(error: &Error) -> End {
     match error.unsupported() {
         Some(reason) => End::Unsupported(reason, error.to_string()),
         None => End::Failed(error.to_string()),

@@ -6,6 +6,7 @@ mod counts;
 pub mod expectations;
 mod random;
 pub mod readme;
+mod values;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,6 +1,7 @@
 //! Reading files: what is legal, what is not, what is meant to do harm.
 
 mod hostile;
+mod nested;
 mod storage;
 mod structure;
 

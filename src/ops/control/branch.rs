@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{known_truth, merge, truth};
+use super::{known_truth, merge, truth, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Body, Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
 };
+use crate::ops::composite::Recipe;
 use crate::tensor::ElementType;
 
 /// One of two graphs, as the condition says. Its inputs are the condition and what the graphs capture.
@@ -81,6 +82,14 @@ impl Operator for If {
             }
             (Err(error), Err(_)) => Err(error),
         }
+    }
+
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        let Some(body) = self.taken(inputs) else { return Ok(None) };
+        let (mut recipe, given) = Recipe::start(inputs);
+        let Some(given) = given.into_iter().skip(1).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let Some(outputs) = unroll::insert(&mut recipe, body, &given)? else { return Ok(None) };
+        recipe.finish(outputs).map(Some)
     }
 
     fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {

@@ -4,6 +4,10 @@
 pub(crate) mod branch;
 pub(crate) mod repeat;
 mod scan;
+mod unroll;
+
+#[cfg(test)]
+mod tests;
 
 pub(super) use branch::from_definition as branch;
 pub(super) use repeat::from_definition as repeat;

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{collect, known_truth, merge, truth};
+use super::{collect, known_truth, merge, truth, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
+    ValueId,
 };
+use crate::ops::composite::Recipe;
 use crate::ops::sequence::pieces;
 use crate::tensor::{ElementType, Tensor, Truth};
 
@@ -125,6 +127,45 @@ impl Operator for Loop {
             Some(Fact::new(fact.element_type, shape))
         });
         Ok(outputs.collect())
+    }
+
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        let (mut recipe, given) = Recipe::start(inputs);
+        let limit = match Fact::optional(inputs, 0) {
+            None => usize::MAX,
+            Some(_) => Self::limit(inputs).unwrap_or(usize::MAX),
+        };
+        let known_limit = Fact::optional(inputs, 0).is_none() || Self::limit(inputs).is_some();
+        let mut going = match Fact::optional(inputs, 1) {
+            None => Some(true),
+            condition => known_truth(condition),
+        };
+        let Some(rest) = given.into_iter().skip(2).collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let (first, captured) = rest.split_at(self.carried.min(rest.len()));
+        let mut carried = first.to_vec();
+        let mut collected = vec![vec![]; self.body.graph().outputs.len() - 1 - self.carried];
+        let mut time = 0;
+        while going != Some(false) && time < limit {
+            if going.is_none() || !known_limit || !unroll::is_short(&self.body, time + 1) {
+                return Ok(None);
+            }
+            let counter = recipe.constant(self.counter(time));
+            let condition = recipe.constant(Tensor::scalar(Truth::from(true)));
+            let given: Vec<ValueId> =
+                [counter, condition].into_iter().chain(carried).chain(captured.iter().copied()).collect();
+            let Some(outputs) = unroll::insert(&mut recipe, &self.body, &given)? else { return Ok(None) };
+            going = known_truth(recipe.known(outputs[0]));
+            carried = outputs[1..=self.carried].to_vec();
+            for (all, &value) in collected.iter_mut().zip(&outputs[1 + self.carried..]) {
+                all.push(value);
+            }
+            time += 1;
+        }
+        for all in &collected {
+            let Some(together) = unroll::stack(&mut recipe, all, 0)? else { return Ok(None) };
+            carried.push(together);
+        }
+        recipe.finish(carried).map(Some)
     }
 
     fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {

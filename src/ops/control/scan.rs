@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::collect;
+use super::{collect, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, ShapeError, Value,
+    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
 };
+use crate::ops::composite::Recipe;
 use crate::ops::sequence::pieces;
 use crate::tensor::Tensor;
 use crate::tensor::shape::axis;
@@ -279,6 +280,53 @@ impl Operator for Scan {
             Ok(Some(Fact::new(fact.element_type, shape)))
         });
         outputs.collect()
+    }
+
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        if self.batched {
+            return Ok(None);
+        }
+        let (mut recipe, given) = Recipe::start(inputs);
+        let Some(given) = given.into_iter().collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let (mut steps, mut axes) = (None, vec![]);
+        for (along, &x) in self.scanned.iter().zip(&given[self.states..]) {
+            let fact = recipe.fact(x)?;
+            let axis = found(along.axis, fact.rank())?;
+            let size = fact.shape[axis].size();
+            if size.is_none() || steps.is_some_and(|steps| Some(steps) != size) {
+                return Ok(None);
+            }
+            (steps, axes) = (size, [axes, vec![axis]].concat());
+        }
+        let steps = steps.unwrap_or_default();
+        if !unroll::is_short(&self.body, steps) {
+            return Ok(None);
+        }
+        let mut states = given[..self.states].to_vec();
+        let mut collected = vec![vec![]; self.collected.len()];
+        for step in 0..steps {
+            let mut inner = states.clone();
+            for ((along, &axis), &x) in self.scanned.iter().zip(&axes).zip(&given[self.states..]) {
+                let at = if along.backwards { steps - 1 - step } else { step };
+                inner.push(unroll::place(&mut recipe, x, axis, at)?);
+            }
+            inner.extend_from_slice(&given[self.captured()..]);
+            let Some(outputs) = unroll::insert(&mut recipe, &self.body, &inner)? else { return Ok(None) };
+            states = outputs[..self.states].to_vec();
+            for (all, &value) in collected.iter_mut().zip(&outputs[self.states..]) {
+                all.push(value);
+            }
+        }
+        for (all, along) in collected.iter_mut().zip(&self.collected) {
+            if along.backwards {
+                all.reverse();
+            }
+            let Some(rank) = all.first().and_then(|&id| recipe.known(id)).map(Fact::rank) else { return Ok(None) };
+            let axis = found(along.axis, rank + 1)?;
+            let Some(together) = unroll::stack(&mut recipe, all, axis)? else { return Ok(None) };
+            states.push(together);
+        }
+        recipe.finish(states).map(Some)
     }
 
     fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
