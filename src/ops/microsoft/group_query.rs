@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::attention::{apart, rotate, together};
 use super::{Recipe, heads, needed, optional, wrong};
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Unsupported,
-    Value, ValueId,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Reads, ShapeError,
+    Unsupported, Value, ValueId,
 };
 use crate::ops::composite;
 use crate::tensor::Tensor;
@@ -182,6 +182,11 @@ impl Operator for GroupQueryAttention {
         let graph = self.graph(&facts.iter().map(Option::as_ref).collect::<Vec<_>>())?;
         let graph = graph.ok_or_else(|| ShapeError::new("its total length is no number"))?;
         composite::evaluate(&graph, context, inputs)
+    }
+
+    /// The total length decides how long the cache is.
+    fn reads(&self, input: usize) -> Reads {
+        if input == TOTAL { Reads::Parameter } else { Reads::Elements }
     }
 
     fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {

@@ -25,11 +25,13 @@ pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
     let scale = net.weights(&[5]);
     let layer = operator(&crate::graph::Definition { outputs: 3, ..op("LayerNormalization") }).unwrap();
     values.extend(net.graph.operator(layer, &[Some(scores), Some(scale)], 3));
-    let attention = crate::graph::Definition { outputs: 3, ..op("Attention") }.attribute("is_causal", 1i64);
+    // Softmax takes no notice of what is added to all scores: they are given out too.
+    let attention = crate::graph::Definition { outputs: 4, ..op("Attention") };
+    let attention = attention.attribute("softcap", 2f32).attribute("qk_matmul_output_mode", 2i64);
     let past = net.input("past", &[1, 2, 2, 4]);
     let inputs = [heads, heads, heads].map(Some).into_iter().chain([None, Some(past), Some(past)]);
     let inputs: Vec<_> = inputs.collect();
-    values.extend(net.graph.operator(operator(&attention).unwrap(), &inputs, 3));
+    values.extend(net.graph.operator(operator(&attention).unwrap(), &inputs, 4));
     let (x, w, r) = (net.input("sequence", &[3, 2, 4]), net.weights(&[1, 20, 4]), net.weights(&[1, 20, 5]));
     let lstm = operator(&op("LSTM")).unwrap();
     values.push(net.graph.operator(lstm, &[Some(x), Some(w), Some(r)], 1)[0]);
