@@ -53,7 +53,7 @@ impl Around {
     fn build(&self, recipe: &mut Recipe, inputs: &[Option<ValueId>]) -> Result<Vec<Option<ValueId>>, ShapeError> {
         let given = |index: usize| inputs.get(index).copied().flatten();
         let one = |recipe: &Recipe, index: usize| match given(index).map(|id| recipe.fact(id)).transpose()? {
-            Some(fact) if fact.concrete().is_some_and(|shape| shape.iter().product::<usize>() != 1) => {
+            Some(fact) if fact.concrete().is_some_and(|shape| shape.iter().any(|&n| n != 1)) => {
                 Err(ShapeError::new(format!("input {index} should be one number, not {fact}")))
             }
             _ => Ok(()),
