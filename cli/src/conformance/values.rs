@@ -19,6 +19,7 @@ pub fn any(model: &Model) -> bool {
 pub fn run_set(model: &Model, session: &mut Session, set: &Path, bounds: Bounds) -> Result<(), End> {
     let inputs = values(set, "input", model.inputs()).map_err(End::Failed)?;
     let expected = values(set, "output", model.outputs()).map_err(End::Failed)?;
+    case::all_outputs(set, expected.len(), model)?;
     let result = (|| {
         for (port, value) in model.inputs().zip(inputs) {
             session.set_value(session.input(port.name)?, value)?;
