@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{known_truth, merge, truth, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
+    Body, Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, Reads, ShapeError, Value,
 };
 use crate::ops::composite::Recipe;
 use crate::tensor::ElementType;
@@ -82,6 +82,10 @@ impl Operator for If {
             }
             (Err(error), Err(_)) => Err(error),
         }
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        if input == 0 { Reads::Parameter } else { Reads::Elements }
     }
 
     fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {

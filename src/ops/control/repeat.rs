@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{collect, known_truth, merge, truth, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
-    ValueId,
+    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Reads, ShapeError,
+    Value, ValueId,
 };
 use crate::ops::composite::Recipe;
 use crate::ops::sequence::pieces;
@@ -127,6 +127,10 @@ impl Operator for Loop {
             Some(Fact::new(fact.element_type, shape))
         });
         Ok(outputs.collect())
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        if input < 2 { Reads::Parameter } else { Reads::Elements }
     }
 
     fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
