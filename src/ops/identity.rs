@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::composite::{self, Recipe};
+use super::random::philox::key;
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, Reads, Request, ShapeError,
     Value, ValueId,
@@ -120,6 +121,18 @@ impl Operator for Identity {
         true
     }
 
+    fn is_deterministic(&self) -> bool {
+        !matches!(self, Self::Dropout { may_train: true, .. })
+    }
+
+    fn with_seed(&self, seed: u64, stream: u64) -> Option<Arc<dyn Operator>> {
+        let &Self::Dropout { mask, may_train: true, seed: None } = self else { return None };
+        // A whole number, as the attribute would hold.
+        #[expect(clippy::cast_precision_loss, reason = "24 bits fit")]
+        let own = (key(seed, stream)[0] >> 8) as f32;
+        Some(Arc::new(Self::Dropout { mask, may_train: true, seed: Some(OrderedSeed(own.to_bits())) }))
+    }
+
     fn reads(&self, input: usize) -> Reads {
         match input {
             1 | 2 => Reads::Parameter,
@@ -227,6 +240,11 @@ mod tests {
         let ratio = |v: f32| Value::from(Tensor::scalar(v));
         let run =
             |ratio: &Value| operator.evaluate(&mut Context::default(), Inputs(&[Some(&x), Some(ratio), Some(&yes)]));
+        // Each node has a seed of its own, made of the session's.
+        let seeds = [(1, 2), (1, 3), (2, 2), (1, 2)]
+            .map(|(seed, stream)| format!("{:?}", operator.with_seed(seed, stream).unwrap()));
+        assert!(seeds[0] != seeds[1] && seeds[0] != seeds[2] && seeds[0] == seeds[3]);
+        assert!(!operator.is_deterministic());
         // Nothing is dropped, and a ratio of 1 would drop all.
         assert_eq!(run(&ratio(0.0)).unwrap()[0], x);
         assert!(run(&ratio(1.0)).is_err() && run(&ratio(f32::NAN)).is_err());

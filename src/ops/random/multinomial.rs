@@ -88,7 +88,7 @@ impl Operator for Multinomial {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let (from, to) = (request.storage(0)?, request.output_storage(0)?);
+        let (from, to) = (request.storage(0)?, request.index_output_storage(0)?);
         let elements = countable(&request.output_shape(0)?)?;
         let shape = request.shape(0)?;
         let classes = *shape.last().ok_or("it takes rows of logarithms")?;
