@@ -145,14 +145,14 @@ fn modulo64(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return select(rest, add64(rest, b), other);
 }
 
-// An integer to a whole power; to one below zero what is left of its reciprocal, and of 0 the largest number.
-fn power64(a: vec2<u32>, exponent: vec2<u32>) -> vec2<u32> {
+// An integer to a whole power. To one below zero what is left of its reciprocal, and of 0 the largest number of the type.
+fn power64(a: vec2<u32>, exponent: vec2<u32>, largest: vec2<u32>) -> vec2<u32> {
     if is_negative64(exponent) {
         let odd = (exponent.x & 1u) == 1u;
         let one = a.x == 1u && a.y == 0u;
         let minus = (a.x & a.y) == 0xffffffffu && is_negative64(a);
         if is_zero64(a) {
-            return vec2<u32>(0xffffffffu, 0x7fffffffu);
+            return largest;
         }
         return select(vec2<u32>(u32(one || minus), 0u), vec2<u32>(0xffffffffu), minus && odd);
     }
@@ -172,17 +172,26 @@ fn power64(a: vec2<u32>, exponent: vec2<u32>) -> vec2<u32> {
 // The nearest float, ties to even.
 fn float64(a: vec2<u32>) -> f32 {
     let m = magnitude64(a);
+    let cut = cut_float64(m);
+    let half = vec2<u32>(0u, 0x80u);
+    let up = below64(half, cut.yz) || (all(cut.yz == half) && (cut.x & 1u) == 1u);
+    return bitcast<f32>((cut.x + u32(up)) | select(0u, 0x80000000u, is_negative64(a)));
+}
+
+// A float whose last bit is set where something was cut off, so that it can be rounded once more.
+fn odd_float64(a: vec2<u32>) -> f32 {
+    let cut = cut_float64(magnitude64(a));
+    return bitcast<f32>(cut.x | u32((cut.y | cut.z) != 0u) | select(0u, 0x80000000u, is_negative64(a)));
+}
+
+// The bits of a float cut off toward zero, and the 40 bits behind them.
+fn cut_float64(m: vec2<u32>) -> vec3<u32> {
     if is_zero64(m) {
-        return 0.0;
+        return vec3<u32>(0u);
     }
     let zeros = select(countLeadingZeros(m.y), 32u + countLeadingZeros(m.x), m.y == 0u);
     let top = shift_left64(m, zeros);
-    var bits = ((190u - zeros) << 23u) | ((top.y >> 8u) & 0x7fffffu);
-    let rest = vec2<u32>(top.x, top.y & 0xffu);
-    let half = vec2<u32>(0u, 0x80u);
-    let up = below64(half, rest) || (all(rest == half) && (bits & 1u) == 1u);
-    bits += u32(up);
-    return bitcast<f32>(bits | select(0u, 0x80000000u, is_negative64(a)));
+    return vec3<u32>(((190u - zeros) << 23u) | ((top.y >> 8u) & 0x7fffffu), top.x, top.y & 0xffu);
 }
 
 // A float rounded toward zero: what is beyond the least and the largest number is these, NaN is 0.

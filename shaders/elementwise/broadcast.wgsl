@@ -1,5 +1,6 @@
 // y = f(a, b) or f(a, b, c), element by element, operands repeated along the dimensions that they lack:
-// `EXPRESSION` is f in terms of `a`, `b`, `c`, four elements each (one each where WIDE, that is, where some have 64 bits).
+// `EXPRESSION` is f in terms of `a`, `b`, `c`, four elements each.
+// SCALAR: one element each, as it is stored (1), or as a 64-bit integer (2), see common/wide.
 //
 // Layout  y: a dense tensor of the (physical) dims … d1, d0, innermost last. Operand k lies with stride s<k>_<i> along d<i>,
 //         0 where it is repeated. Dims that all operands walk alike were joined, so that few are left.
@@ -8,7 +9,7 @@
 // Work    one invocation takes one unit of y.
 
 #import common/math
-#if WIDE
+#if SCALAR
 #import common/wide
 #endif
 #import common/index
@@ -90,12 +91,17 @@ fn main(
     }
 #endif
 #endif
-#if WIDE
+#if SCALAR
     // What WGSL has no vectors of is computed one by one.
     var out: y_unit;
     for (var j = 0u; j < 4u; j++) {
+#if SCALAR == 2
+        let a = wide_x0(v0[j]);
+        let b = wide_x1(v1[j]);
+#else
         let a = v0[j];
         let b = v1[j];
+#endif
 #if OPERANDS == 3
         let c = v2[j];
 #endif

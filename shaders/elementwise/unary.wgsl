@@ -1,12 +1,12 @@
-// y = f(x), element by element, for every function of one tensor: `EXPRESSION` is f in terms of `v`, a unit
-// (one element where WIDE, that is, where some have 64 bits).
+// y = f(x), element by element, for every function of one tensor: `EXPRESSION` is f in terms of `v`, a unit.
+// SCALAR: one element, as it is stored (1), or as a 64-bit integer (2), see common/wide.
 //
 // Layout  any: x and y lie alike, so that padding meets padding.
 // Work    one invocation takes one unit of four elements.
 
 #import common/activation
-#if WIDE
-#import common/wide
+#if SCALAR
+#import common/double
 #endif
 #import common/index
 #if QUANTIZED
@@ -29,12 +29,16 @@ fn main(
     if u >= params.units {
         return;
     }
-#if WIDE
+#if SCALAR
     // What WGSL has no vectors of is computed one by one.
     let x = load_x(u);
     var out: y_unit;
     for (var j = 0u; j < 4u; j++) {
+#if SCALAR == 2
+        let v = wide_x(x[j]);
+#else
         let v = x[j];
+#endif
         out[j] = #paste EXPRESSION;
     }
     store_y(u, out);

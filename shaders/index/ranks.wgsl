@@ -3,7 +3,8 @@
 // The order is by size (LARGEST: the largest first), and by place among equal ones. NaN is larger than all numbers. Keys
 // that can be compared as integers are made of the bits, for WGSL may assume that there is no NaN.
 //
-// FLOAT   x holds floats
+// FLOAT     x holds floats
+// UNSIGNED  x holds integers without a sign
 // Layout  dense; element i of lane (o, k) lies at (o · length + i) · inner + k.
 // Work    one invocation takes one unit of ranks and counts through the lanes of its elements.
 
@@ -15,15 +16,14 @@
 #read x elements
 #write ranks
 
-fn key(e: u32) -> u32 {
-    let bits = bitcast<u32>(get_x(e));
-#if FLOAT
-    let size = bits & 0x7fffffffu;
-    // -0 is 0.
-    let sorted = select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u && size != 0u);
-    let order = select(sorted, 0xffffffffu, size > 0x7f800000u);
+#if WIDE
+alias Key = vec2<u32>;
+
+fn key(e: u32) -> Key {
+#if UNSIGNED
+    let order = get_x(e);
 #else
-    let order = bits ^ 0x80000000u;
+    let order = get_x(e) ^ vec2<u32>(0u, 0x80000000u);
 #endif
 #if LARGEST
     return order;
@@ -31,6 +31,38 @@ fn key(e: u32) -> u32 {
     return ~order;
 #endif
 }
+
+fn is_before(a: Key, b: Key) -> bool {
+    return a.y > b.y || (a.y == b.y && a.x > b.x);
+}
+#else
+alias Key = u32;
+
+fn is_before(a: Key, b: Key) -> bool {
+    return a > b;
+}
+
+fn key(e: u32) -> Key {
+    let bits = bitcast<u32>(get_x(e));
+#if FLOAT
+    let size = bits & 0x7fffffffu;
+    // -0 is 0.
+    let sorted = select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u && size != 0u);
+    let order = select(sorted, 0xffffffffu, size > 0x7f800000u);
+#else
+#if UNSIGNED
+    let order = bits;
+#else
+    let order = bits ^ 0x80000000u;
+#endif
+#endif
+#if LARGEST
+    return order;
+#else
+    return ~order;
+#endif
+}
+#endif
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -51,7 +83,7 @@ fn main(
         var before = 0;
         for (var i = 0u; i < params.length; i++) {
             let other = key(first + i * params.inner);
-            before += i32(other > own || (other == own && i < place));
+            before += i32(is_before(other, own) || (!is_before(own, other) && i < place));
         }
         out[k] = before;
     }

@@ -37,6 +37,6 @@ fn main(
         best[k] = get_x(first + i * params.inner);
         at[k] = i32(i);
     }
-    store_values(u, values_unit(best));
+    store_values(u, best);
     store_places(u, at);
 }

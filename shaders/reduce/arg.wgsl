@@ -4,6 +4,9 @@
 // Work    one invocation takes one unit of y, lane after lane.
 
 #import common/index
+#if WIDE
+#import common/wide
+#endif
 #param units: u32
 #param lanes: u32
 #param length: u32

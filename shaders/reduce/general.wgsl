@@ -7,6 +7,9 @@
 
 #import common/index
 #import common/math
+#if SCALAR
+#import common/wide
+#endif
 #param units: u32
 #param outputs: u32
 #param count: f32
@@ -22,7 +25,12 @@
 #read x elements
 #write y
 
+#if SCALAR
+// Numbers are pairs of words, see common/wide.
+alias Values = vec2<u32>;
+#else
 alias Values = vec4<x_element>;
+#endif
 
 fn combine(a: Values, b: Values) -> Values {
     return #paste JOIN;
@@ -54,7 +62,11 @@ fn reduced(output: u32) -> Values {
             for (var begin = 0u; begin < params.r0; begin += 64u) {
                 var some = nothing;
                 for (var a = begin; a < min(begin + 64u, params.r0); a++) {
+#if SCALAR
+                    let v = wide_x(get_x(base + a * params.rs0 + b * params.rs1 + c * params.rs2));
+#else
                     let v = Values(get_x(base + a * params.rs0 + b * params.rs1 + c * params.rs2));
+#endif
 #if LOG_SUM_EXP
                     some = combine(some, exp4(v - top));
 #else
@@ -78,9 +90,16 @@ fn main(
     if u >= params.units {
         return;
     }
+#if SCALAR
+    var result = y_unit();
+    for (var j = 0u; j < 4u; j++) {
+        result[j] = narrow_y(reduced(min(u * 4u + j, params.outputs - 1u)));
+    }
+#else
     var result = Values();
     for (var j = 0u; j < 4u; j++) {
         result[j] = reduced(min(u * 4u + j, params.outputs - 1u)).x;
     }
+#endif
     store_y(u, result);
 }

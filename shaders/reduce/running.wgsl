@@ -8,18 +8,34 @@
 // Work       one invocation takes one row, or four lanes, from one end to the other. Sums are in f32 or i32.
 
 #import common/index
+#if WIDE
+#import common/wide
+#endif
 #param lanes: u32       // rows (else units of lanes)
 #param length: u32
 #param inner: u32
 #read x
 #write y
 
+#if WIDE
+#if PRODUCT
+fn joined(a: x_element, b: x_element) -> x_element { return multiply64(a, b); }
+#else
+fn joined(a: x_element, b: x_element) -> x_element { return add64(a, b); }
+#endif
+fn joined4(a: x_unit, b: x_unit) -> x_unit {
+    return x_unit(joined(a[0], b[0]), joined(a[1], b[1]), joined(a[2], b[2]), joined(a[3], b[3]));
+}
+fn start() -> x_element { return vec2<u32>(u32(PRODUCT), 0u); }
+#else
 #if PRODUCT
 fn joined(a: x_element, b: x_element) -> x_element { return a * b; }
 fn joined4(a: x_unit, b: x_unit) -> x_unit { return a * b; }
 #else
 fn joined(a: x_element, b: x_element) -> x_element { return a + b; }
 fn joined4(a: x_unit, b: x_unit) -> x_unit { return a + b; }
+#endif
+fn start() -> x_element { return x_element(PRODUCT); }
 #endif
 
 @compute @workgroup_size(WORKGROUP)
@@ -34,7 +50,7 @@ fn main(
     }
 #if ROWS
     let units = (params.length + 3u) / 4u;
-    var sum = x_element(PRODUCT);
+    var sum = start();
     for (var i = 0u; i < units; i++) {
 #if REVERSE
         let unit = units - 1u - i;
@@ -58,11 +74,11 @@ fn main(
 #endif
             sum = next;
         }
-        store_y(lane * units + unit, y_unit(out));
+        store_y(lane * units + unit, out);
     }
 #else
     let first = (lane / params.inner) * (params.inner * params.length) + lane % params.inner;
-    var sum = x_unit(x_element(PRODUCT));
+    var sum = splat_x(start());
     for (var i = 0u; i < params.length; i++) {
 #if REVERSE
         let at = first + (params.length - 1u - i) * params.inner;
@@ -71,9 +87,9 @@ fn main(
 #endif
         let next = joined4(sum, load_x(at));
 #if EXCLUSIVE
-        store_y(at, y_unit(sum));
+        store_y(at, sum);
 #else
-        store_y(at, y_unit(next));
+        store_y(at, next);
 #endif
         sum = next;
     }

@@ -52,6 +52,15 @@ pub(super) fn movers(out: &mut String, body: &str, name: &str, storage: Storage)
         "return select(no, yes, chosen);",
         "var y = no; if chosen { y = yes; } return y;",
     );
+    // Integers as 64 bits and back, by the functions of `common/wide`.
+    let (widened, narrowed) = match types(storage).0 {
+        "u32" => ("return vec2<u32>(e, 0u);", "return v.x;"),
+        "i32" => ("return widen(e);", "return bitcast<i32>(v.x);"),
+        "f32" => ("return integer64(e);", "return float64(v);"),
+        _ => ("return e;", "return v;"),
+    };
+    define("wide", &format!("(e: {element}) -> vec2<u32>"), widened, widened);
+    define("narrow", &format!("(v: vec2<u32>) -> {element}"), narrowed, narrowed);
     define(
         "bits",
         &format!("(low: u32, high: u32) -> {element}"),

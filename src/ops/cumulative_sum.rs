@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::broadcast::is_wide;
 use super::gather_elements::countable;
 use super::strided::WORKGROUP;
 use crate::graph::{
@@ -100,11 +101,11 @@ impl Operator for Cumulative {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let (from, to) = (request.storage(0)?, request.output_storage(0)?);
-        let element_type = request.input(0)?.fact.element_type;
-        if element_type.is_integer() && element_type.size() == 8 {
-            return Err(format!("its kernel does not add {element_type}"));
-        }
+        let pairs = is_wide(request.input(0)?.fact.element_type);
+        let (from, to) = match pairs {
+            true => (request.any_storage(0)?, request.any_output_storage(0)?),
+            false => (request.storage(0)?, request.output_storage(0)?),
+        };
         let shape = request.shape(0)?;
         let at = request.input(1)?.fact.integers().ok_or("its axis is computed at run time")?;
         let at = at.first().and_then(|&at| axis(at, shape.len())).ok_or("its axis is out of range")?;

@@ -47,6 +47,8 @@ mod non_zero;
 pub mod norm;
 mod optimizer;
 pub(crate) mod pad;
+#[cfg(test)]
+mod pairs;
 pub(crate) mod pool;
 pub(crate) mod quantize;
 mod random;

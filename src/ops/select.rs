@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::broadcast::{self, Operand, combine3};
+use super::broadcast::{self, Expression, Operand, combine3};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
@@ -61,8 +61,8 @@ impl Operator for Where {
         let operands = [0, 1, 2].map(|i| Operand::any(request, i));
         let [condition, x, z] = operands;
         let expression = match request.any_output_storage(0)? {
-            Storage::I64 => "select(c, b, a != 0)",
-            _ => "select(c, b, a != vec4<i32>(0))",
+            Storage::I64 => Expression::of_elements("select(c, b, a != 0)", ElementType::I64),
+            _ => "select(c, b, a != vec4<i32>(0))".into(),
         };
         broadcast::candidates(request, &[condition?, x?, z?], expression)
     }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use super::broadcast::is_wide;
 use super::gather_elements::countable;
 use super::strided::WORKGROUP;
 use crate::graph::{
@@ -129,12 +130,12 @@ impl Operator for TopK {
     /// The rank of each element is counted, then each result looks for its own: n² comparisons a lane, all at once.
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let x = request.input(0)?.fact;
-        // 64-bit integers, and unsigned ones of 32 bits, are not what a kernel reads them as.
-        if x.element_type.is_integer() && matches!(x.element_type.size(), 4 | 8) && x.element_type != ElementType::I32 {
-            return Err(format!("its kernel does not compare {}", x.element_type));
+        let pairs = is_wide(x.element_type);
+        if !pairs {
+            request.storage(0)?;
         }
         let (from, values, places) =
-            (request.storage(0)?, request.output_storage(0)?, request.index_output_storage(1)?);
+            (request.any_storage(0)?, request.any_output_storage(0)?, request.index_output_storage(1)?);
         let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
         let at = axis(self.axis, shape.len()).ok_or("its axis is out of range")?;
         let (count, elements) = (countable(&result)?, countable(&shape)?);
@@ -152,7 +153,8 @@ impl Operator for TopK {
         let kernel = Kernel::of("index/ranks.wgsl")
             .define("WORKGROUP", WORKGROUP)
             .define("LARGEST", self.largest)
-            .define("FLOAT", from.is_float());
+            .define("FLOAT", from.is_float())
+            .define("UNSIGNED", pairs && !x.element_type.is_signed_integer());
         let units = elements.div_ceil(4);
         candidate.scratch.push((units as u64, Storage::I32));
         let ranks = Dispatch::of(kernel)

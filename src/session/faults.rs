@@ -251,7 +251,10 @@ fn rows() -> (Model, Vec<(&'static str, Tensor)>) {
     // Element type 6 is a 32-bit integer: indices that are known at run time only.
     let picks = net.node(op("Cast").attribute("to", 6i64), &[picks]);
     let (wide, narrow) = (net.weights(&[64]), net.weights(&[5]));
+    // 22 is a 4-bit integer, which becomes a float by a table.
+    let four = net.node(op("Cast").attribute("to", 22i64), &[odd]);
     let outputs = [
+        net.node(op("Cast").attribute("to", 1i64), &[four]),
         net.node(op("LayerNormalization"), &[x, wide]),
         net.node(op("LayerNormalization"), &[odd, narrow]),
         net.node(op("Softmax"), &[x]),

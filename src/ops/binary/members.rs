@@ -50,6 +50,9 @@ pub(super) struct Member {
     pub wgsl: &'static str,
     /// The kernel for integers, where that is another.
     pub integer: Option<&'static str>,
+    /// The kernel for integers of 64 bits, and of 32 without a sign: an expression of single elements `a` and `b` as
+    /// `common/wide` has them.
+    pub wide: Option<&'static str>,
     /// The function on dimensions, so that shapes are followed through arithmetic.
     pub dims: Option<fn(&Dim, &Dim) -> Dim>,
     /// How far kernel and reference may lie apart, relative to the value.
@@ -80,6 +83,7 @@ const NUMBER: Member = Member {
     evaluate: |_, _, _| Err(EvaluateError::Unsupported(String::new())),
     wgsl: "a",
     integer: None,
+    wide: None,
     dims: None,
     tolerance: 0.0,
 };
@@ -92,6 +96,7 @@ static MOD_TRUNCATED: Member = Member {
     evaluate: |a, b, to| numbers(a, b, to, |a, b| a % b, |a, b| a.checked_rem(b).unwrap_or(0)),
     wgsl: "remainder4(a, b)",
     integer: Some("remainder_integer4(a, b)"),
+    wide: Some("remainder64(a, b)"),
     ..NUMBER
 };
 
@@ -100,6 +105,7 @@ static SHIFT_LEFT: Member = Member {
     takes: Takes::Unsigned,
     evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 64 { a << b } else { 0 }),
     wgsl: "select(a << vec4<u32>(b & vec4<i32>(7)), vec4<i32>(0), b > vec4<i32>(7))",
+    wide: Some("shift_left64(a, distance64(b))"),
     ..NUMBER
 };
 
@@ -109,6 +115,7 @@ pub(super) static MEMBERS: &[Member] = &[
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a + b, i128::wrapping_add),
         wgsl: "a + b",
         dims: Some(Dim::add),
+        wide: Some("add64(a, b)"),
         ..NUMBER
     },
     Member {
@@ -123,6 +130,7 @@ pub(super) static MEMBERS: &[Member] = &[
         takes: Takes::Unsigned,
         evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| if b < 64 { a >> b } else { 0 }),
         wgsl: "select(a >> vec4<u32>(b & vec4<i32>(7)), vec4<i32>(0), b > vec4<i32>(7))",
+        wide: Some("shift_right64(a, distance64(b))"),
         ..NUMBER
     },
     Member {
@@ -130,6 +138,7 @@ pub(super) static MEMBERS: &[Member] = &[
         takes: Takes::Integers,
         evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| a & b),
         wgsl: "a & b",
+        wide: Some("a & b"),
         ..NUMBER
     },
     Member {
@@ -137,6 +146,7 @@ pub(super) static MEMBERS: &[Member] = &[
         takes: Takes::Integers,
         evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| a | b),
         wgsl: "a | b",
+        wide: Some("a | b"),
         ..NUMBER
     },
     Member {
@@ -144,6 +154,7 @@ pub(super) static MEMBERS: &[Member] = &[
         takes: Takes::Integers,
         evaluate: |a, b, to| numbers(a, b, to, |a, _| a, |a, b| a ^ b),
         wgsl: "a ^ b",
+        wide: Some("a ^ b"),
         ..NUMBER
     },
     Member {
@@ -155,6 +166,7 @@ pub(super) static MEMBERS: &[Member] = &[
         dims: Some(divide),
         // Vulkan allows a division 2.5 units in the last place.
         tolerance: 4e-7,
+        wide: Some("divide64(a, b)"),
         ..NUMBER
     },
     Member {
@@ -162,30 +174,35 @@ pub(super) static MEMBERS: &[Member] = &[
         takes: Takes::Anything,
         evaluate: equal,
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), a == b)",
+        wide: Some("select(0, 1, all(a == b))"),
         ..TEST
     },
     Member {
         name: "Greater",
         evaluate: |a, b, to| compare(a, b, to, |a, b| a > b, |a, b| a > b),
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), a > b)",
+        wide: Some("select(0, 1, less64(b, a))"),
         ..TEST
     },
     Member {
         name: "GreaterOrEqual",
         evaluate: |a, b, to| compare(a, b, to, |a, b| a >= b, |a, b| a >= b),
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), a >= b)",
+        wide: Some("select(0, 1, !less64(a, b))"),
         ..TEST
     },
     Member {
         name: "Less",
         evaluate: |a, b, to| compare(a, b, to, |a, b| a < b, |a, b| a < b),
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), a < b)",
+        wide: Some("select(0, 1, less64(a, b))"),
         ..TEST
     },
     Member {
         name: "LessOrEqual",
         evaluate: |a, b, to| compare(a, b, to, |a, b| a <= b, |a, b| a <= b),
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), a <= b)",
+        wide: Some("select(0, 1, !less64(b, a))"),
         ..TEST
     },
     Member {
@@ -194,6 +211,7 @@ pub(super) static MEMBERS: &[Member] = &[
         wgsl: "select(b, a, (a > b) | is_nan4(a))",
         integer: Some("max(a, b)"),
         dims: Some(Dim::maximum),
+        wide: Some("larger64(a, b)"),
         ..NUMBER
     },
     Member {
@@ -202,6 +220,7 @@ pub(super) static MEMBERS: &[Member] = &[
         wgsl: "select(b, a, (a < b) | is_nan4(a))",
         integer: Some("min(a, b)"),
         dims: Some(Dim::minimum),
+        wide: Some("smaller64(a, b)"),
         ..NUMBER
     },
     Member {
@@ -223,6 +242,7 @@ pub(super) static MEMBERS: &[Member] = &[
         wgsl: "a - b * floor(a / b)",
         integer: Some("modulo_integer4(a, b)"),
         tolerance: 1e-5,
+        wide: Some("modulo64(a, b)"),
         ..NUMBER
     },
     Member {
@@ -230,6 +250,7 @@ pub(super) static MEMBERS: &[Member] = &[
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a * b, i128::wrapping_mul),
         wgsl: "a * b",
         dims: Some(Dim::mul),
+        wide: Some("multiply64(a, b)"),
         ..NUMBER
     },
     Member {
@@ -245,6 +266,7 @@ pub(super) static MEMBERS: &[Member] = &[
             numbers(a, b, to, |a, b| if a < 0.0 { a * b } else { a }, |a, b| if a < 0 { a.wrapping_mul(b) } else { a })
         },
         wgsl: "select(a, a * b, a < x0_unit())",
+        wide: Some("select(a, multiply64(a, b), is_negative64(a))"),
         ..NUMBER
     },
     Member {
@@ -261,6 +283,7 @@ pub(super) static MEMBERS: &[Member] = &[
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a - b, i128::wrapping_sub),
         wgsl: "a - b",
         dims: Some(Dim::sub),
+        wide: Some("subtract64(a, b)"),
         ..NUMBER
     },
     Member {

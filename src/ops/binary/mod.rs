@@ -8,14 +8,14 @@ pub mod variadic;
 
 use std::sync::Arc;
 
-use super::broadcast::{self, Operand};
+use super::broadcast::{self, Expression, Operand, is_wide};
 use super::unary;
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
-use crate::kernel::Candidates;
+use crate::kernel::{Candidates, Storage};
 use crate::tensor::{ElementType, Tensor, shape};
-use members::Member;
+use members::{Member, Takes};
 
 /// An element-wise function of two tensors.
 #[derive(Debug, Clone)]
@@ -117,14 +117,22 @@ impl Operator for Binary {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let float = request.input(0)?.fact.element_type.is_float();
+        let element_type = request.input(0)?.fact.element_type;
+        let float = element_type.is_float();
         if self.member.name == "Pow" {
-            if !float {
-                return Err("it raises integers to powers".to_owned());
-            }
-            if let Some(exponent) = scalar(request, 1).filter(|_| request.shape(0) == request.output_shape(0)) {
+            if let Some(exponent) = scalar(request, 1).filter(|_| request.shape(0) == request.output_shape(0) && float)
+            {
                 return unary::pointwise(request, power(exponent), 0, [exponent, 0.0]);
             }
+            let [a, b] = self.operands(request)?;
+            return broadcast::candidates(request, &[a, b], powers(request)?);
+        }
+        // The kernel for bytes shifts bytes.
+        if is_wide(element_type) || (self.member.takes == Takes::Unsigned && element_type != ElementType::U8) {
+            let expression = self.member.wide.ok_or_else(|| format!("it has no kernel for {element_type}"))?;
+            let expression = Expression::of_integers(expression, element_type, self.member.test);
+            let [a, b] = self.operands(request)?;
+            return broadcast::candidates(request, &[a, b], expression);
         }
         let expression = match self.member.integer {
             Some(integer) if !float => integer,
@@ -135,6 +143,55 @@ impl Operator for Binary {
         b.aligned = self.aligned(a.shape.len(), b.shape.clone(), 1).map_err(|e| e.to_string())?;
         broadcast::candidates(request, &[a, b], expression)
     }
+}
+
+impl Binary {
+    /// The operands as they are stored.
+    fn operands(&self, request: &Request<'_>) -> Result<[Operand; 2], String> {
+        let (a, mut b) = (Operand::any(request, 0)?, Operand::any(request, 1)?);
+        b.aligned = self.aligned(a.shape.len(), b.shape.clone(), 1).map_err(|e| e.to_string())?;
+        Ok([a, b])
+    }
+}
+
+/// The kernel of a power, by the types of base and exponent.
+fn powers(request: &Request<'_>) -> Result<Expression, String> {
+    let exponent = request.input(1)?.fact;
+    let (base, by) = (request.input(0)?.fact.element_type, exponent.element_type);
+    for element_type in [base, by] {
+        if !Storage::computes(element_type) && !is_wide(element_type) {
+            return Err(format!("WGSL has no {element_type}"));
+        }
+    }
+    if base.is_float() {
+        return Ok(match is_wide(by) {
+            true if by == ElementType::U32 => "pow4(a, vec4<f32>(b))".into(),
+            true => Expression::of_elements("pow4(vec4<f32>(a), vec4<f32>(float64(b))).x", by),
+            false => "pow4(vec4<f32>(a), vec4<f32>(b))".into(),
+        });
+    }
+    // Of other exponents, the power is rounded toward zero: what is near a whole number could be either.
+    let whole = |v: &f32| v.fract() == 0.0 && (0.0..2e9).contains(v);
+    if by.is_float() && !exponent.floats().is_some_and(|v| v.iter().all(whole)) {
+        return Err("it raises integers to powers that need not be whole".to_owned());
+    }
+    if [base, by] == [ElementType::U64, ElementType::I64] || [base, by] == [ElementType::I64, ElementType::U64] {
+        return Err(format!("it has no kernel for {base} and {by}"));
+    }
+    let (low, high) = match base {
+        ElementType::I64 => (u32::MAX, i32::MAX.cast_unsigned()),
+        ElementType::U64 => (u32::MAX, u32::MAX),
+        ElementType::U32 => (u32::MAX, 0),
+        ElementType::I32 => (i32::MAX.cast_unsigned(), 0),
+        ElementType::I16 => (0x7fff, 0),
+        ElementType::U16 => (0xffff, 0),
+        ElementType::I8 => (0x7f, 0),
+        _ => (0xff, 0),
+    };
+    let text = format!("power64(a, b, vec2<u32>({low}u, {high}u))");
+    // Of the two, the one without a sign tells: what is narrower than 64 bits has none left in them.
+    let signs = if base == ElementType::U64 { base } else { ElementType::I64 };
+    Ok(Expression::of_integers(&text, signs, false))
 }
 
 /// A constant input of one element, as a number.

@@ -7,7 +7,7 @@ use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Storage, units};
-use crate::ops::broadcast::{self, Operand};
+use crate::ops::broadcast::{self, Expression, Operand, is_wide};
 use crate::tensor::ElementType;
 use crate::tensor::shape::elements;
 
@@ -74,40 +74,50 @@ impl Operator for Variadic {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let float = request.input(0)?.fact.element_type.is_float();
-        let operands = (0..request.inputs.len()).map(|i| Operand::input(request, i)).collect::<Result<Vec<_>, _>>()?;
-        let function = self.member.integer.filter(|_| !float).unwrap_or(self.member.wgsl);
+        let element_type = request.input(0)?.fact.element_type;
+        let float = element_type.is_float();
+        let pairs = is_wide(element_type);
+        let operand = |i| if pairs { Operand::any(request, i) } else { Operand::input(request, i) };
+        let operands = (0..request.inputs.len()).map(operand).collect::<Result<Vec<_>, _>>()?;
+        let text = self.member.integer.filter(|_| !float).unwrap_or(self.member.wgsl);
+        let function = match self.member.wide.filter(|_| pairs) {
+            Some(wide) if !self.mean => Expression::of_integers(wide, element_type, false),
+            _ if pairs => return Err(format!("it has no kernel for {element_type}")),
+            _ => text.into(),
+        };
         let (first, rest) = match operands.as_slice() {
             [_] => return Ok(vec![Candidate::view(0, 1)]),
             [first, second, rest @ ..] => ([first.clone(), second.clone()], rest),
             [] => return Err("it has no inputs".to_owned()),
         };
-        let last =
-            if self.mean { format!("({function}) * {:e}", 1.0 / operands.len() as f64) } else { function.to_owned() };
+        let last = match self.mean {
+            true => format!("({text}) * {:e}", 1.0 / operands.len() as f64).into(),
+            false => function.clone(),
+        };
         if rest.is_empty() {
-            return broadcast::candidates(request, &first, &last);
+            return broadcast::candidates(request, &first, last);
         }
         let to = request.output_shape(0)?;
         let empty = elements(&to) == Some(0);
         // What was joined so far is not rounded to 16 bits on the way: it lies in memory of its own until the last step.
-        let wide = request.output_storage(0)? == Storage::F16;
-        let so_far_storage = if wide { Storage::F32 } else { request.output_storage(0)? };
+        let wide = request.any_output_storage(0)? == Storage::F16;
+        let so_far_storage = if wide { Storage::F32 } else { request.any_output_storage(0)? };
         let so_far_binding = if wide { Binding::Scratch(0) } else { Binding::Output(0) };
         let on_the_way = Request { output_storages: &[Some(so_far_storage)], ..*request };
         // Each further tensor is joined to what was written so far, in place.
         let mut chained = vec![];
-        for mut candidate in broadcast::candidates(&on_the_way, &first, function)? {
+        for mut candidate in broadcast::candidates(&on_the_way, &first, function.clone())? {
             candidate.in_place.clear();
             for (i, operand) in rest.iter().enumerate() {
                 let is_last = i + 1 == rest.len();
-                let (expression, request) = if is_last { (&*last, request) } else { (function, &on_the_way) };
+                let (expression, request) = if is_last { (&last, request) } else { (&function, &on_the_way) };
                 let so_far = Operand {
                     binding: so_far_binding.clone(),
                     storage: so_far_storage,
                     shape: to.clone(),
                     aligned: to.clone(),
                 };
-                let steps = broadcast::candidates(request, &[so_far, operand.clone()], expression)?;
+                let steps = broadcast::candidates(request, &[so_far, operand.clone()], expression.clone())?;
                 let Some(step) = steps.into_iter().find(|s| s.outputs == candidate.outputs) else { break };
                 candidate.inputs[i + 2] = step.inputs[i + 2];
                 candidate.cost += step.cost;

@@ -2,9 +2,11 @@
 //! combines tensors element by element.
 
 mod evaluate;
+mod expression;
 mod plan;
 
 pub(super) use evaluate::{combine, combine3};
+pub(super) use expression::{Expression, is_wide};
 pub(super) use plan::{Operand, candidates};
 
 use crate::graph::{Dim, ShapeError};

@@ -1,6 +1,6 @@
 //! How a broadcasting kernel reads its operands in each layout.
 
-use super::Walk;
+use super::{Expression, Walk};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Storage, Want};
 use crate::tensor::Tensor;
@@ -125,9 +125,8 @@ const LINEAR: Packing = Packing {
 };
 
 /// The candidates for `EXPRESSION(operands)` written to output 0: one for each layout that an input lies in, and linear.
-///
-/// The expression is of units, or of single elements where an operand or the output is [`Storage::I64`].
-pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: &str) -> Candidates {
+pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: impl Into<Expression>) -> Candidates {
+    let expression = &expression.into();
     let to = request.output_shape(0)?;
     let mut layouts = vec![];
     for layout in request.inputs.iter().flatten().map(|i| i.layout).chain([Layout::Linear]) {
@@ -148,7 +147,7 @@ pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: &str)
 fn candidate(
     request: &Request<'_>,
     operands: &[Operand],
-    expression: &str,
+    expression: &Expression,
     to: &[usize],
     layout: Layout,
 ) -> Result<Option<Candidate>, String> {
@@ -193,7 +192,7 @@ fn candidate(
 fn dispatch(
     request: &Request<'_>,
     operands: &[Operand],
-    expression: &str,
+    expression: &Expression,
     walk: &Walk,
     elements: usize,
     written: Storage,
@@ -209,8 +208,8 @@ fn dispatch(
         .ok_or_else(|| format!("it has {} dimensions that cannot be joined; the kernel takes 8", walk.dims.len()))?;
     let mut kernel = Kernel::of("elementwise/broadcast.wgsl")
         .define("WORKGROUP", WORKGROUP)
-        .define("OPERANDS", operands.len() as i64)
-        .paste("EXPRESSION", expression);
+        .define("OPERANDS", operands.len() as i64);
+    kernel = expression.specialize(kernel);
     kernel = if flat {
         kernel.define("FLAT", 1)
     } else {

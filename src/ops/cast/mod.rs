@@ -3,15 +3,15 @@
 //! Floating-point numbers become integers by rounding toward zero, saturating, NaN becoming 0; integers wrap around, and so
 //! does everything that becomes a 4-bit integer; to `bool`, everything but 0 is true. Texts are parsed and written.
 
+mod kernel;
 mod small;
 
 use std::sync::Arc;
 
-use super::unary;
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
-use crate::kernel::{Candidate, Candidates, Layout, Storage};
+use crate::kernel::Candidates;
 use crate::tensor::{
     Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, Number, PowerRounding, Tensor, Truth,
     with_number,
@@ -88,57 +88,7 @@ impl Operator for Cast {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let from = request.input(0)?.fact.element_type;
-        let to = request.outputs.first().map_or(from, |y| y.element_type);
-        if from != to && (from.is_small_float() || to.is_small_float()) {
-            return small::candidates(request, from, to, self.saturate, self.rounding);
-        }
-        let four_bits = |t: ElementType| matches!(t, ElementType::I4 | ElementType::U4);
-        if from != to && (four_bits(from) || four_bits(to)) {
-            return small::four_bits(request, from, to);
-        }
-        let (read, written) = match from == to {
-            true => (request.any_storage(0)?, request.any_output_storage(0)?),
-            false => (request.storage(0)?, request.output_storage(0)?),
-        };
-        for kind in [from, to] {
-            if from != to && matches!(kind, ElementType::BF16 | ElementType::I16 | ElementType::U16) {
-                return Err(format!("it has no kernel for {kind}"));
-            }
-        }
-        if from == to {
-            let view = Candidate::view(0, request.inputs.len());
-            // In another layout than the linear one a copy is nearer than a conversion.
-            return match request.input(0)?.layout {
-                Layout::Linear => Ok(vec![view]),
-                _ => Ok([vec![view], unary::typed(request, "v", 0, [0.0; 2])?].concat()),
-            };
-        }
-        unary::pointwise(request, expression(from, read, to, written), 0, [0.0; 2])
-    }
-}
-
-/// The kernel: stored integers are cut to their type's bits when they are stored.
-const fn expression(from: ElementType, read: Storage, to: ElementType, written: Storage) -> &'static str {
-    match (read.is_float(), written.is_float()) {
-        (true, _) if matches!(to, ElementType::Bool) => {
-            "select(vec4<i32>(0), vec4<i32>(1), (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) != vec4<u32>(0u))"
-        }
-        (_, _) if matches!(to, ElementType::Bool) => "select(vec4<i32>(0), vec4<i32>(1), v != vec4<i32>(0))",
-        (false, true) if matches!(from, ElementType::Bool) => {
-            "select(vec4<f32>(0.0), vec4<f32>(1.0), v != vec4<i32>(0))"
-        }
-        (false, false) if matches!(from, ElementType::Bool) => "select(vec4<i32>(0), vec4<i32>(1), v != vec4<i32>(0))",
-        (true, false) => match to {
-            ElementType::I8 => "vec4<i32>(select(bound4(v, -128.0, 127.0), vec4<f32>(0.0), is_nan4(v)))",
-            ElementType::U8 => "vec4<i32>(select(bound4(v, 0.0, 255.0), vec4<f32>(0.0), is_nan4(v)))",
-            // 2^31 is no f32 below the largest i32: from there on it is that itself.
-            _ => {
-                "select(vec4<i32>(select(bound4(v, -2147483648.0, 2147483520.0), vec4<f32>(0.0), is_nan4(v))), vec4<i32>(2147483647), v >= vec4<f32>(2147483648.0))"
-            }
-        },
-        (false, true) => "vec4<f32>(v)",
-        _ => "v",
+        kernel::of(self, request)
     }
 }
 
@@ -304,8 +254,7 @@ mod tests {
             f32::NEG_INFINITY,
             f32::NAN,
         ]);
-        let later = [ElementType::BF16, ElementType::I16, ElementType::U16];
-        let held = |t| crate::kernel::Storage::computes(t) && !later.contains(&t);
+        let held = |t| crate::kernel::Storage::of(t, false).is_some();
         for from in ElementType::ALL {
             let x = converted(&x, from).unwrap();
             for element_type in ElementType::ALL {

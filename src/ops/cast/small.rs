@@ -1,8 +1,7 @@
-//! Kernels of casts from and to floating-point types of eight bits and less, and 4-bit integers.
+//! Kernels of casts between floating-point types of which one has eight bits or less.
 
-use super::{expression, unary};
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Storage, Want, units};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Want, units};
 use crate::tensor::{ElementType, F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, Format, PowerRounding};
 
 /// Invocations of a workgroup.
@@ -40,6 +39,13 @@ fn described(dispatch: Dispatch, names: [&'static str; 7], format: &Format) -> D
 const X: [&str; 7] = ["x_exponent", "x_mantissa", "x_bias", "x_largest", "x_beyond", "x_nan", "x_one_zero"];
 const Y: [&str; 7] = ["y_exponent", "y_mantissa", "y_bias", "y_largest", "y_beyond", "y_nan", "y_one_zero"];
 
+/// Whether [`candidates`] casts between these types.
+pub(super) fn takes(from: ElementType, to: ElementType) -> bool {
+    let wide = |t: ElementType| matches!(t, ElementType::F32 | ElementType::F16 | ElementType::BF16);
+    let small = |t: ElementType| format(t).is_some();
+    (small(from) && (small(to) || wide(to))) || (wide(from) && small(to))
+}
+
 /// The candidate that casts between a small floating-point type and one that kernels compute with, or two small ones.
 /// `bounded`: what is too large becomes the largest; `rounding`: which power of two a number becomes.
 pub(super) fn candidates(
@@ -50,10 +56,6 @@ pub(super) fn candidates(
     rounding: PowerRounding,
 ) -> Candidates {
     let (x_format, y_format) = (format(from), format(to));
-    let wide = |t: ElementType| matches!(t, ElementType::F32 | ElementType::F16 | ElementType::BF16);
-    if (x_format.is_none() && !wide(from)) || (y_format.is_none() && !wide(to)) {
-        return Err(format!("there is no kernel from {from} to {to}"));
-    }
     let x = request.input(0)?;
     let shape = request.shape(0)?;
     let count = units(&shape, x.layout).and_then(|n| u32::try_from(n).ok()).ok_or("it is too large for a shader")?;
@@ -79,30 +81,6 @@ pub(super) fn candidates(
             described(dispatch, Y, format).param("bounded", u32::from(bounded)).param("rounding", rounding as u32);
     }
     Ok(vec![candidate.dispatch(dispatch.linear(count.into(), WORKGROUP, request.device))])
-}
-
-/// The candidate that casts from or to a 4-bit integer, which is stored in a byte: its low four bits are kept.
-pub(super) fn four_bits(request: &Request<'_>, from: ElementType, to: ElementType) -> Candidates {
-    let in_bytes = |t: ElementType| match t {
-        ElementType::I4 => ElementType::I8,
-        ElementType::U4 => ElementType::U8,
-        other => other,
-    };
-    if ![from, to].iter().all(|&t| Storage::computes(in_bytes(t))) {
-        return Err(format!("there is no kernel from {from} to {to}"));
-    }
-    let (read, written) = (request.any_storage(0)?, request.any_output_storage(0)?);
-    let through = match to {
-        ElementType::I4 | ElementType::U4 => ElementType::I32,
-        other => other,
-    };
-    let whole = expression(in_bytes(from), read, through, if through == to { written } else { Storage::I32 });
-    let expression = match to {
-        ElementType::I4 => format!("(({whole}) << vec4<u32>(28u)) >> vec4<u32>(28u)"),
-        ElementType::U4 => format!("({whole}) & vec4<i32>(15)"),
-        _ => whole.to_owned(),
-    };
-    unary::typed(request, &expression, 0, [0.0; 2])
 }
 
 #[cfg(test)]

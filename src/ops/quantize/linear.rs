@@ -209,7 +209,7 @@ impl Quantize {
         if request.optional(2).is_some() {
             operands.push(aligned(Operand::any(request, 2))?);
         }
-        broadcast::candidates(request, &operands, &self.expression(request, false)?)
+        broadcast::candidates(request, &operands, self.expression(request, false)?)
     }
 
     /// One scale for each block along an axis.
@@ -405,7 +405,7 @@ impl Operator for Quantize {
         let mut candidates = if !places.shared {
             self.blocks(request, &places)?
         } else if let Some(constants) = self.constants(request) {
-            unary::typed(request, &self.expression(request, true)?, 0, constants)?
+            unary::typed(request, self.expression(request, true)?, 0, constants)?
         } else {
             self.broadcast(request, &places)?
         };

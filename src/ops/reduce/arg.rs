@@ -106,7 +106,7 @@ impl Operator for Arg {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let (read, written) = (request.storage(0)?, request.index_output_storage(0)?);
+        let (read, written) = (request.any_storage(0)?, request.index_output_storage(0)?);
         let dims = request.shape(0)?;
         let axis = self.place(dims.len()).map_err(|e| e.to_string())?;
         let lanes = Lanes::of(&dims, axis, axis + 1).map_err(|e| e.to_string())?;
@@ -122,7 +122,24 @@ impl Operator for Arg {
                 (false, false) => "v < best",
                 (false, true) => "v <= best",
             };
-            let kernel = Kernel::of("reduce/arg.wgsl").define("WORKGROUP", WORKGROUP).paste("BETTER", better);
+            let element_type = request.input(0)?.fact.element_type;
+            let kernel = Kernel::of("reduce/arg.wgsl").define("WORKGROUP", WORKGROUP);
+            let kernel = match element_type {
+                ElementType::I64 | ElementType::U64 => {
+                    let better = match (self.largest, self.last) {
+                        (true, false) => "less64(best, v)",
+                        (true, true) => "!less64(v, best)",
+                        (false, false) => "less64(v, best)",
+                        (false, true) => "!less64(best, v)",
+                    };
+                    kernel.define("UNSIGNED", element_type == ElementType::U64).paste("BETTER", better)
+                }
+                ElementType::U32 => kernel.paste("BETTER", better),
+                _ => {
+                    request.storage(0)?;
+                    kernel.paste("BETTER", better)
+                }
+            };
             candidate = candidate.dispatch(
                 Dispatch::of(kernel)
                     .bind(Binding::Input(0), read)

@@ -3,8 +3,10 @@
 use super::Reduce;
 use super::members::LOG_SUM_EXP;
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
+use crate::ops::broadcast::is_wide;
 use crate::ops::norm::{Groups, WORKGROUP};
+use crate::tensor::ElementType;
 use crate::tensor::shape::{elements, strides};
 
 const KEPT: [(&str, &str); 3] = [("k0", "ks0"), ("k1", "ks1"), ("k2", "ks2")];
@@ -38,7 +40,12 @@ pub(super) fn of(reduce: &Reduce, request: &Request<'_>) -> Candidates {
             continue;
         }
         wants[0] = Want::In(layout);
-        let groups = span(&dims, &reduced).and_then(|(from, to)| Groups::of(&dims, from, to, layout));
+        let pairs = takes_pairs(reduce, request.input(0)?.fact.element_type);
+        if pairs && layout != Layout::Linear {
+            continue;
+        }
+        let groups =
+            span(&dims, &reduced).filter(|_| !pairs).and_then(|(from, to)| Groups::of(&dims, from, to, layout));
         // Four channels at once leave four channels; everything else leaves its results in order.
         let written = if layout == Layout::Channels4 { layout } else { Layout::Linear };
         let written = written.canonical(&request.output_shape(0)?);
@@ -59,7 +66,7 @@ pub(super) fn of(reduce: &Reduce, request: &Request<'_>) -> Candidates {
         let units = (outputs.saturating_mul(length)).div_ceil(4) as f64;
         // Elements fetched one by one cost four loads for one.
         let each = if groups.is_some() { 4.0 } else { 40.0 };
-        all.push(candidate.cost(units * each, units * request.storage(0)?.unit_bytes() as f64));
+        all.push(candidate.cost(units * each, units * request.any_storage(0)?.unit_bytes() as f64));
     }
     Ok(all)
 }
@@ -80,7 +87,7 @@ fn specialized(reduce: &Reduce, request: &Request<'_>, shader: &'static str) -> 
         (false, Some(integer)) => integer,
         (false, None) => return Err("it reduces integers".to_owned()),
     };
-    let map = if request.input(0)?.fact.element_type == crate::tensor::ElementType::Bool {
+    let map = if request.input(0)?.fact.element_type == ElementType::Bool {
         "select(vec4<i32>(0), vec4<i32>(1), v != vec4<i32>(0))"
     } else {
         member.map
@@ -107,6 +114,33 @@ fn lanes(reduce: &Reduce, request: &Request<'_>, groups: Groups, length: usize) 
     Ok(groups.params(dispatch).param("count", length as f32).linear(units as u64 * each, WORKGROUP, request.device))
 }
 
+/// Whether integers are reduced as pairs of words: because WGSL has none so wide, or lest a mean's sum overflows.
+fn takes_pairs(reduce: &Reduce, element_type: ElementType) -> bool {
+    is_wide(element_type) || (reduce.member.name == "ReduceMean" && element_type.is_integer())
+}
+
+/// The kernel for such integers.
+fn of_pairs(reduce: &Reduce, element_type: ElementType) -> Result<Kernel, String> {
+    let lacking = || format!("it has no kernel for {element_type}");
+    let [map, join, signed, unsigned, finish] = reduce.member.wide.ok_or_else(lacking)?;
+    if reduce.member.name == "ReduceMean" && element_type.size() == 8 {
+        return Err("its sums could overflow".to_owned());
+    }
+    if element_type.size() < 4 && !Storage::computes(element_type) {
+        return Err(lacking());
+    }
+    let kernel = Kernel::of("reduce/general.wgsl")
+        .define("WORKGROUP", WORKGROUP)
+        .define("SCALAR", 2)
+        .paste("MAP", map)
+        .paste("JOIN", join)
+        .paste("FINISH", finish);
+    Ok(match element_type {
+        _ if element_type.is_signed_integer() => kernel.paste("START", signed),
+        _ => kernel.define("UNSIGNED", 1).paste("START", unsigned),
+    })
+}
+
 fn general(
     reduce: &Reduce,
     request: &Request<'_>,
@@ -121,9 +155,16 @@ fn general(
         return Err("kept and reduced dimensions alternate too often".to_owned());
     }
     let units = outputs.div_ceil(4);
-    let mut dispatch = Dispatch::of(specialized(reduce, request, "reduce/general.wgsl")?)
-        .bind(Binding::Input(0), request.storage(0)?)
-        .bind(Binding::Output(0), request.output_storage(0)?)
+    let element_type = request.input(0)?.fact.element_type;
+    let kernel = match takes_pairs(reduce, element_type) {
+        // What it counts fits a float.
+        true if length >= 1 << 24 => return Err("it has more elements than its kernel counts".to_owned()),
+        true => of_pairs(reduce, element_type)?,
+        false => specialized(reduce, request, "reduce/general.wgsl")?,
+    };
+    let mut dispatch = Dispatch::of(kernel)
+        .bind(Binding::Input(0), request.any_storage(0)?)
+        .bind(Binding::Output(0), request.any_output_storage(0)?)
         .param("units", units)
         .param("outputs", outputs)
         .param("count", length as f32);

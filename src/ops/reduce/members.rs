@@ -22,6 +22,9 @@ pub(super) struct Member {
     pub finish: &'static str,
     /// With what joining begins and how it is finished for integers; `None` where there is no kernel for them.
     pub integer: Option<(&'static str, &'static str)>,
+    /// The kernel for integers of 64 bits, and of 32 without a sign, as `common/wide` has them: map, join, start (of
+    /// numbers with a sign, and of those without), finish.
+    pub wide: Option<[&'static str; 5]>,
     /// The function on two dimensions, so that shapes are followed.
     pub dims: Option<(i64, OfDims)>,
 }
@@ -35,6 +38,7 @@ const SUM: Member = Member {
     start: "0.0",
     finish: "all",
     integer: None,
+    wide: None,
     dims: None,
 };
 
@@ -47,6 +51,7 @@ pub(super) static MEMBERS: &[Member] = &[
         integers: |v| v.iter().fold(0, |a, b| a.wrapping_add(b.wrapping_abs())),
         map: "abs(v)",
         integer: WHOLE,
+        wide: Some(["magnitude64(v)", "add64(a, b)", "vec2<u32>(0u)", "vec2<u32>(0u)", "all"]),
         ..SUM
     },
     Member {
@@ -83,6 +88,7 @@ pub(super) static MEMBERS: &[Member] = &[
         start: "-infinity4()",
         integer: Some(("-2147483647 - 1", "all")),
         dims: Some((i64::MIN, Dim::maximum)),
+        wide: Some(["v", "larger64(a, b)", "vec2<u32>(0u, 0x80000000u)", "vec2<u32>(0u)", "all"]),
         ..SUM
     },
     Member {
@@ -91,6 +97,7 @@ pub(super) static MEMBERS: &[Member] = &[
         integers: |v| v.iter().fold(0i128, |a, b| a.wrapping_add(*b)).checked_div(v.len() as i128).unwrap_or(0),
         finish: "all / params.count",
         integer: Some(("0", "all / i32(params.count)")),
+        wide: Some(["v", "add64(a, b)", "vec2<u32>(0u)", "vec2<u32>(0u)", "divide64(all, integer64(params.count))"]),
         ..SUM
     },
     Member {
@@ -101,6 +108,7 @@ pub(super) static MEMBERS: &[Member] = &[
         start: "infinity4()",
         integer: Some(("2147483647", "all")),
         dims: Some((i64::MAX, Dim::minimum)),
+        wide: Some(["v", "smaller64(a, b)", "vec2<u32>(0xffffffffu, 0x7fffffffu)", "vec2<u32>(0xffffffffu)", "all"]),
         ..SUM
     },
     Member {
@@ -111,15 +119,23 @@ pub(super) static MEMBERS: &[Member] = &[
         start: "1.0",
         integer: Some(("1", "all")),
         dims: Some((1, Dim::mul)),
+        wide: Some(["v", "multiply64(a, b)", "vec2<u32>(1u, 0u)", "vec2<u32>(1u, 0u)", "all"]),
         ..SUM
     },
-    Member { name: "ReduceSum", integer: WHOLE, dims: Some((0, Dim::add)), ..SUM },
+    Member {
+        name: "ReduceSum",
+        integer: WHOLE,
+        dims: Some((0, Dim::add)),
+        wide: Some(["v", "add64(a, b)", "vec2<u32>(0u)", "vec2<u32>(0u)", "all"]),
+        ..SUM
+    },
     Member {
         name: "ReduceSumSquare",
         floats: |v| v.iter().map(|v| v * v).sum(),
         integers: |v| v.iter().fold(0, |a, b| a.wrapping_add(b.wrapping_mul(*b))),
         map: "v * v",
         integer: WHOLE,
+        wide: Some(["multiply64(v, v)", "add64(a, b)", "vec2<u32>(0u)", "vec2<u32>(0u)", "all"]),
         ..SUM
     },
 ];

@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use super::members::{floats, numbers};
-use super::{ACTIVATE, pointwise};
+use super::{ACTIVATE, pointwise, typed};
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request,
     ShapeError, Value,
 };
 use crate::kernel::Candidates;
+use crate::ops::broadcast::Expression;
 use crate::tensor::{ElementType, Number, Tensor, with_number};
 
 /// Clip.
@@ -55,6 +56,12 @@ fn float(t: &Tensor) -> Option<f64> {
 
 fn integer(t: &Tensor) -> Option<i128> {
     with_number!(t.element_type(), T => t.as_slice::<T>().ok()?.first().map(|v| v.to_integer()), else None)
+}
+
+/// An integer as a pair of words in WGSL.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "its words are what is meant")]
+fn literal(v: i128) -> String {
+    format!("vec2<u32>({}u, {}u)", v as u32, (v >> 32) as u32)
 }
 
 impl Operator for Clip {
@@ -109,8 +116,22 @@ impl Operator for Clip {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        if !request.input(0)?.fact.element_type.is_float() {
-            return Err("it clips integers".to_owned());
+        let element_type = request.input(0)?.fact.element_type;
+        if element_type.is_integer() {
+            let bound = |index: usize| match request.optional(index) {
+                None => Ok(None),
+                Some(bound) => {
+                    let bound = bound.fact.constant.as_ref().ok_or("its bounds are computed at run time")?;
+                    Ok::<_, String>(Some(integer(bound).ok_or("a bound is no number")?))
+                }
+            };
+            let mut text = "v".to_owned();
+            for (index, function) in [(1, "larger64"), (2, "smaller64")] {
+                if let Some(bound) = bound(index)? {
+                    text = format!("{function}({text}, {})", literal(bound));
+                }
+            }
+            return typed(request, Expression::of_integers(&text, element_type, false), 0, [0.0; 2]);
         }
         let facts: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact)).collect();
         let function = self.function(&facts).ok_or("its bounds are computed at run time")?;

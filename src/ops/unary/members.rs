@@ -55,6 +55,9 @@ pub(super) struct Member {
     pub wgsl: &'static str,
     /// The kernel for integers, where that is another.
     pub integer: Option<&'static str>,
+    /// The kernel for integers of 64 bits, and of 32 without a sign: an expression of one element `v` as `common/wide`
+    /// has it.
+    pub wide: Option<&'static str>,
     /// The activation that it is on floating-point numbers, if it is one.
     pub activation: fn([f32; 2]) -> Option<Activation>,
     /// How far kernel and reference may lie apart: relative to the value, and for values below `scale` relative to that.
@@ -99,6 +102,7 @@ const FLOAT: Member = Member {
     evaluate: |x, _| Ok(x.clone()),
     wgsl: "v",
     integer: None,
+    wide: None,
     activation: |_| None,
     // A few units in the last place of f32: what Vulkan allows a division (2.5) and a handful of roundings.
     tolerance: 8e-7,
@@ -122,7 +126,13 @@ static GELU_TANH: Member = Member {
 };
 
 pub(super) static MEMBERS: &[Member] = &[
-    Member { name: "Abs", evaluate: |x, _| numbers(x, f64::abs, i128::wrapping_abs), wgsl: "abs(v)", ..NUMBER },
+    Member {
+        name: "Abs",
+        evaluate: |x, _| numbers(x, f64::abs, i128::wrapping_abs),
+        wgsl: "abs(v)",
+        wide: Some("magnitude64(v)"),
+        ..NUMBER
+    },
     Member { name: "Acos", evaluate: |x, _| floats(x, f64::acos), wgsl: "acos4(v)", scale: 1.0, ..FLOAT },
     Member { name: "Acosh", evaluate: |x, _| floats(x, f64::acosh), wgsl: "acosh4(v)", ..FLOAT },
     Member { name: "Asin", evaluate: |x, _| floats(x, f64::asin), wgsl: "asin4(v)", ..FLOAT },
@@ -134,6 +144,7 @@ pub(super) static MEMBERS: &[Member] = &[
         takes: Takes::Integers,
         evaluate: |x, _| numbers(x, |v| v, |v| !v),
         wgsl: "~v",
+        wide: Some("~v"),
         ..NUMBER
     },
     Member { name: "Ceil", evaluate: |x, _| floats(x, f64::ceil), wgsl: "ceil(v)", tolerance: 0.0, ..FLOAT },
@@ -216,7 +227,13 @@ pub(super) static MEMBERS: &[Member] = &[
         range: 6e4,
         ..FLOAT
     },
-    Member { name: "Neg", evaluate: |x, _| numbers(x, |v| -v, i128::wrapping_neg), wgsl: "-v", ..NUMBER },
+    Member {
+        name: "Neg",
+        evaluate: |x, _| numbers(x, |v| -v, i128::wrapping_neg),
+        wgsl: "-v",
+        wide: Some("negate64(v)"),
+        ..NUMBER
+    },
     Member {
         name: "Not",
         takes: Takes::Truths,
@@ -233,6 +250,7 @@ pub(super) static MEMBERS: &[Member] = &[
         evaluate: |x, _| numbers(x, |v| if v < 0.0 { 0.0 } else { v }, |v| v.max(0)),
         integer: Some("max(v, vec4<i32>(0))"),
         activation: |_| Some(Activation::Relu),
+        wide: Some("select(v, vec2<u32>(0u), is_negative64(v))"),
         ..NUMBER
     },
     Member {
@@ -277,6 +295,7 @@ pub(super) static MEMBERS: &[Member] = &[
         evaluate: |x, _| numbers(x, |v| if v == 0.0 || v.is_nan() { v } else { v.signum() }, i128::signum),
         wgsl: "select(sign(v), v, is_nan4(v))",
         integer: Some("sign(v)"),
+        wide: Some("sign64(v)"),
         ..NUMBER
     },
     Member { name: "Sin", evaluate: |x, _| floats(x, f64::sin), wgsl: "sin4(v)", ..PERIODIC },

@@ -12,6 +12,7 @@ use crate::graph::{
     Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Want, units};
+use crate::ops::broadcast::{Expression, is_wide};
 use crate::tensor::ElementType;
 pub(super) use members::floats;
 use members::{Member, NO_KERNEL};
@@ -64,7 +65,14 @@ impl Operator for Unary {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let float = request.input(0)?.fact.element_type.is_float();
+        let element_type = request.input(0)?.fact.element_type;
+        let float = element_type.is_float();
+        if is_wide(element_type) {
+            let lacking = || format!("it has no kernel for {element_type}");
+            let expression = self.member.wide.ok_or_else(lacking)?;
+            let expression = Expression::of_integers(expression, element_type, self.member.test);
+            return typed(request, expression, 0, [0.0; 2]);
+        }
         let activation = self.activation().filter(|_| float);
         let expression = match (activation, self.member.integer) {
             (Some(_), _) => ACTIVATE,
@@ -83,14 +91,23 @@ impl Operator for Unary {
 
 /// The candidate that computes a WGSL expression of `v`, `params.kind`, `params.alpha` and `params.beta` for each unit of
 /// input 0, in the layout in which that lies; the other inputs are not read.
-pub(super) fn pointwise(request: &Request<'_>, expression: &str, kind: u32, parameters: [f32; 2]) -> Candidates {
+pub(super) fn pointwise(
+    request: &Request<'_>,
+    expression: impl Into<Expression>,
+    kind: u32,
+    parameters: [f32; 2],
+) -> Candidates {
     request.storage(0).and(request.output_storage(0))?;
     typed(request, expression, kind, parameters)
 }
 
-/// [`pointwise`] for elements of any type, which the expression knows: of [`Storage::I64`](crate::kernel::Storage::I64)
-/// it takes and gives one, not a unit.
-pub(super) fn typed(request: &Request<'_>, expression: &str, kind: u32, [alpha, beta]: [f32; 2]) -> Candidates {
+/// [`pointwise`] for elements of any type, which the expression knows.
+pub(super) fn typed(
+    request: &Request<'_>,
+    expression: impl Into<Expression>,
+    kind: u32,
+    [alpha, beta]: [f32; 2],
+) -> Candidates {
     let x = request.input(0)?;
     let shape = request.shape(0)?;
     let (read, written) = (request.any_storage(0)?, request.any_output_storage(0)?);
@@ -99,8 +116,8 @@ pub(super) fn typed(request: &Request<'_>, expression: &str, kind: u32, [alpha, 
     wants[0] = Want::In(x.layout);
     let mut candidate = Candidate::new("flat", wants, vec![x.layout]);
     if count > 0 {
-        let kernel =
-            Kernel::of("elementwise/unary.wgsl").define("WORKGROUP", WORKGROUP).paste("EXPRESSION", expression);
+        let kernel = Kernel::of("elementwise/unary.wgsl").define("WORKGROUP", WORKGROUP);
+        let kernel = expression.into().specialize(kernel);
         candidate = candidate.dispatch(
             Dispatch::of(kernel)
                 .bind(Binding::Input(0), read)
