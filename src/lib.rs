@@ -24,7 +24,8 @@
 //! [`Engine`] is shared by the sessions of several threads. [`validate`] compares a device with the references.
 //! An application that owns a wgpu device lends it with [`Device::from_wgpu`].
 //!
-//! Features, all on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for pictures as inputs.
+//! Features, on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for pictures as inputs. Off by default:
+//! `image-formats`, for TIFF, WebP and JPEG 2000 in the ImageDecoder operator.
 
 // No file and no input may end the application.
 #![cfg_attr(

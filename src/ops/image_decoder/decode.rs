@@ -24,8 +24,39 @@ pub(super) fn check_size(width: usize, height: usize) -> Result<(), String> {
     ))
 }
 
+/// The pixels of a JPEG 2000 file, or of what such a file wraps.
+#[cfg(feature = "image-formats")]
+fn jpeg2000(bytes: &[u8]) -> Result<Picture, String> {
+    use hayro_jpeg2000::{ColorSpace, DecodeSettings, Image};
+
+    let settings = DecodeSettings { strict: true, ..DecodeSettings::default() };
+    let image = Image::new(bytes, &settings).map_err(|e| e.to_string())?;
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    check_size(width, height)?;
+    // Its decoder holds each sample in 32 bits, several times over.
+    if width * height > MAX_PIXELS / 8 {
+        return Err(format!("{width} × {height} pixels are more than {}", MAX_PIXELS / 8));
+    }
+    let channels = match image.color_space() {
+        ColorSpace::Gray => 1,
+        ColorSpace::RGB => 3,
+        _ => return Err("its colours are neither grey nor red, green and blue".to_owned()),
+    };
+    let given = channels + usize::from(image.has_alpha());
+    let pixels = image.decode().map_err(|e| e.to_string())?;
+    if pixels.len() != width * height * given {
+        return Err("it has not as many samples as its size says".to_owned());
+    }
+    let bytes = pixels.chunks_exact(given).flat_map(|pixel| &pixel[..channels]).copied().collect();
+    Ok(Picture { width, height, channels, bytes })
+}
+
 /// The pixels of a picture file.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, String> {
+    #[cfg(feature = "image-formats")]
+    if bytes.starts_with(b"\x00\x00\x00\x0cjP  ") || bytes.starts_with(b"\xff\x4f\xff\x51") {
+        return jpeg2000(bytes).map_err(|e| format!("the JPEG 2000 picture is not decoded: {e}"));
+    }
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| e.to_string())?;
     match reader.format() {
         None => return Err("its first bytes are of no format that is decoded".to_owned()),

@@ -30,6 +30,8 @@ struct Bits<'a> {
     at: usize,
     held: u32,
     count: u32,
+    /// Whether more was asked for than there is.
+    ended: bool,
 }
 
 impl Bits<'_> {
@@ -41,7 +43,10 @@ impl Bits<'_> {
                     self.at += 2;
                     0xff
                 }
-                (Some(0xff), _) | (None, _) => 0,
+                (Some(0xff), _) | (None, _) => {
+                    self.ended = true;
+                    0
+                }
                 (Some(&byte), _) => {
                     self.at += 1;
                     byte
@@ -139,6 +144,8 @@ struct Decoder {
     interval: usize,
     /// Whether the colours are red, green and blue already, if the file says.
     plain: Option<bool>,
+    /// Components that were decoded.
+    decoded: usize,
 }
 
 fn word(bytes: &[u8], at: usize) -> Result<usize, String> {
@@ -240,9 +247,12 @@ impl Decoder {
             }
             false => (self.width.div_ceil(8 * across), self.height.div_ceil(8 * down)),
         };
-        let mut bits = Bits { bytes, at: 0, held: 0, count: 0 };
+        let mut bits = Bits { bytes, at: 0, held: 0, count: 0, ended: false };
         let mut before = [0i32; 4];
         for unit in 0..columns * rows {
+            if bits.ended {
+                return Err("it ends too early".to_owned());
+            }
             if self.interval > 0 && unit > 0 && unit % self.interval == 0 {
                 bits.count = 0;
                 before = [0; 4];
@@ -282,6 +292,7 @@ impl Decoder {
                 }
             }
         }
+        self.decoded += chosen.len();
         Ok(bits.at)
     }
 
@@ -318,6 +329,9 @@ impl Decoder {
     }
 
     fn finish(self) -> Result<Picture, String> {
+        if self.decoded < self.components.len() {
+            return Err("it ends too early".to_owned());
+        }
         let planes: Vec<Vec<u8>> = self.components.iter().map(|own| self.spread(own)).collect();
         let pixels = match planes.as_slice() {
             [grey] => grey.clone(),
@@ -405,8 +419,52 @@ mod tests {
         assert_eq!(colour(76, 85, 255), [254, 0, 0]);
     }
 
+    /// A picture of random blots as another encoder writes it, and what another decoder makes of that.
+    fn encoded(width: u32, height: u32, grey: bool) -> (Vec<u8>, Vec<u8>) {
+        let colour = if grey { image::ExtendedColorType::L8 } else { image::ExtendedColorType::Rgb8 };
+        let pixels =
+            (0..width * height * if grey { 1 } else { 3 }).map(|i| (i / 7 * 37 % 256) as u8).collect::<Vec<_>>();
+        let mut bytes = vec![];
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 85)
+            .encode(&pixels, width, height, colour)
+            .unwrap();
+        let other = image::load_from_memory(&bytes).unwrap();
+        (bytes, if grey { other.into_luma8().into_raw() } else { other.into_rgb8().into_raw() })
+    }
+
     #[test]
-    fn what_is_damaged_is_refused_or_grey() {
+    fn another_decoder_sees_the_same_picture() {
+        for (width, height, grey) in [(16, 16, false), (17, 11, false), (1, 3, true), (40, 9, true)] {
+            let (bytes, other) = encoded(width, height, grey);
+            let own = decode(&bytes).unwrap();
+            assert_eq!((own.width, own.height, own.bytes.len()), (width as usize, height as usize, other.len()));
+            // Their inverse transforms round otherwise.
+            assert!(own.bytes.iter().zip(&other).all(|(a, b)| a.abs_diff(*b) <= 4), "{:?} {other:?}", own.bytes);
+        }
+    }
+
+    #[test]
+    fn no_damage_ends_the_program() {
+        let (bytes, _) = encoded(17, 11, false);
+        let mut seed = 1u32;
+        let mut random = |n: usize| {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (seed >> 8) as usize % n
+        };
+        for _ in 0..3000 {
+            let mut damaged = bytes.clone();
+            for _ in 0..=random(3) {
+                let at = random(damaged.len());
+                damaged[at] = random(256) as u8;
+            }
+            damaged.truncate(bytes.len() - if random(4) == 0 { random(bytes.len()) } else { 0 });
+            // Whatever comes of it.
+            let _ = decode(&damaged);
+        }
+    }
+
+    #[test]
+    fn what_has_no_picture_is_refused() {
         for bytes in [
             &b"\xff\xd8"[..],
             b"\xff\xd8\xff\xc0\x00\x07\x08\xff\xff\xff\xff",

@@ -1,7 +1,7 @@
 //! ImageDecoder (ONNX opset 20): the bytes of a picture file into `[height, width, channels]`. On the host: how large a picture
 //! is stands in its bytes.
 //!
-//! BMP, PNG and the portable formats are read with the feature `image`, TIFF and WebP with `image-formats`; baseline JPEG
+//! BMP, PNG and the portable formats are read with the feature `image`, TIFF, WebP and JPEG 2000 with `image-formats`; baseline JPEG
 //! as [`jpeg`] has it. Where the bytes are known before the model runs, other formats are refused then.
 
 use std::sync::Arc;
