@@ -4,18 +4,28 @@
 #import common/half
 #import common/math
 
+// a - q · b where q is a / b but for some units in the last place. Both factors are halved by their bits, so that each
+// product is exact, whether the device joins it with the sum or not (its fma may be a product and a sum, each rounded).
+fn remainder_of4(a: vec4<f32>, q: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    let q1 = bitcast<vec4<f32>>(bitcast<vec4<u32>>(q) & vec4<u32>(0xfffff000u));
+    let b1 = bitcast<vec4<f32>>(bitcast<vec4<u32>>(b) & vec4<u32>(0xfffff000u));
+    let q2 = q - q1;
+    let b2 = b - b1;
+    return (((a - q1 * b1) - q1 * b2) - q2 * b1) - q2 * b2;
+}
+
 // a / b to the nearest f32. A shader's own division may be off by some units in the last place, and what should be a tie
-// would then fall to the wrong side: the quotient is mended by its remainder. Bounded to ±65536.
+// would then fall to the wrong side: the quotient is mended by its remainder. Beyond ±65536 it need not be exact.
 fn quotient4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let q = bound4(a / b, -65536.0, 65536.0);
-    return q + fma(-q, b, a) / b;
+    return q + remainder_of4(a, q, b) / b;
 }
 
 // a · b / c, each step to the nearest f32; not bounded, for finite numbers that are not too small.
 fn factor4(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>) -> vec4<f32> {
     let p = a * b;
     let q = p / c;
-    return q + fma(-q, c, p) / c;
+    return q + remainder_of4(p, q, c) / c;
 }
 
 // f32 numbers to the nearest f16.
