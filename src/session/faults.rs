@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod language;
+mod quantized;
 mod signal;
 
 use super::{Backend, Device, DeviceOptions, Options, Tolerance, validate};
@@ -358,6 +359,7 @@ fn a_fault_in_any_shader_is_found_and_named() {
             signal::signals(),
             signal::draws(),
             language::language(),
+            quantized::quantized(),
         ] {
             let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
             let plan = model.plan(&device, &Options::new()).unwrap();

@@ -1,0 +1,54 @@
+//! Nets of quantization, integer products and small element types.
+
+use super::{Net, op};
+use crate::graph::{Definition, ValueId};
+use crate::model::Model;
+use crate::ops::operator;
+use crate::tensor::Tensor;
+
+/// An operator of com.microsoft.
+fn microsoft(name: &str) -> Definition {
+    Definition { domain: "com.microsoft".to_owned(), opset: 1, ..op(name) }
+}
+
+/// Numbers from 0 to 255 without a pattern.
+fn bytes(n: usize) -> Vec<u8> {
+    (0..n).map(|i| ((i * 37 + 11) % 251) as u8).collect()
+}
+
+/// Quantization by every kernel, products of integers, casts through small floats.
+pub fn quantized() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let (x, wide) = (net.input("x", &[4, 8]), net.input("wide", &[2, 32]));
+    let scale = net.constant(Tensor::scalar(0.01f32));
+    let zero = net.constant(Tensor::scalar(120u8));
+    let q = net.node(op("QuantizeLinear"), &[x, scale, zero]);
+    let weights = net.constant(Tensor::new([8, 5], bytes(40)).unwrap());
+    let scales = net.constant(Tensor::new([4, 2], vec![0.01f32, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08]).unwrap());
+    let (narrow, middle) = (net.constant(Tensor::scalar(1f32 / 256.0)), net.constant(Tensor::scalar(0u8)));
+    let packed = net.constant(Tensor::new([3, 2, 8], bytes(48)).unwrap());
+    let of_blocks = net.constant(Tensor::vector(vec![0.1f32, 0.2, 0.3, 0.4, 0.5, 0.6]));
+    let by_blocks = microsoft("MatMulNBits").attribute("K", 32i64).attribute("N", 3i64);
+    let by_blocks = by_blocks.attribute("bits", 4i64).attribute("block_size", 16i64);
+    // Element types 19 and 1 are a small float and a wide one.
+    let small = net.node(op("Cast").attribute("to", 19i64), &[x]);
+    // A zero point that is known at run time only; element type 2 is an unsigned byte.
+    let offset = net.input("offset", &[1]);
+    let offset = net.node(op("Abs"), &[offset]);
+    let offset = net.node(op("Cast").attribute("to", 2i64), &[offset]);
+    let mut values: Vec<ValueId> = vec![
+        q,
+        net.node(op("MatMulInteger"), &[q, weights, offset]),
+        net.node(op("MatMulInteger"), &[q, weights]),
+        net.node(op("QuantizeLinear").attribute("axis", 1i64).attribute("block_size", 4i64), &[x, scales]),
+        net.node(microsoft("QLinearSigmoid"), &[q, scale, zero, narrow, middle]),
+        net.node(by_blocks, &[wide, packed, of_blocks]),
+        net.node(op("Cast").attribute("to", 1i64), &[small]),
+    ];
+    let dynamic = operator(&Definition { outputs: 3, ..op("DynamicQuantizeLinear") }).unwrap();
+    values.extend(net.graph.operator(dynamic, &[Some(x)], 3));
+    for value in values {
+        net.output(value);
+    }
+    net.finish()
+}
