@@ -11,7 +11,7 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::axis;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::{ElementType, Number, Tensor, with_number};
 
 /// Comparisons that a kernel may make: beyond these the host, which sorts, is sooner done.
 const COMPARISONS: f64 = 4e9;
@@ -42,6 +42,18 @@ impl TopK {
         let wrong = || ShapeError::new(format!("there are no {k} elements along axis {at} of {x:?}"));
         count.map(|k| (at, k)).ok_or_else(wrong)
     }
+}
+
+/// The elements of a tensor of integers.
+fn exact(x: &Tensor) -> Option<Vec<i128>> {
+    with_number!(
+        x.element_type(),
+        T => match T::FLOAT {
+            true => None,
+            false => Some(x.as_slice::<T>().ok()?.iter().map(|v| v.to_integer()).collect()),
+        },
+        else None
+    )
 }
 
 impl Operator for TopK {
@@ -92,7 +104,7 @@ impl Operator for TopK {
         shape[at] = k;
         let count = Tensor::bounded(ElementType::I64, &shape)?;
         // 64-bit integers are compared as such.
-        let integers = x.integers();
+        let integers = exact(x);
         let numbers = if integers.is_some() { vec![] } else { x.to_f64() };
         let order = |a: usize, b: usize| match &integers {
             Some(v) => v[a].cmp(&v[b]),
@@ -208,6 +220,8 @@ mod tests {
         assert_eq!(run(&least, x.clone(), 0).unwrap().0.shape(), [0, 4]);
         assert!(run(&least, x.clone(), 3).is_err());
         assert!(run(&least, x, -1).is_err());
+        let largest = Tensor::vector(vec![u64::MAX - 1, u64::MAX]);
+        assert_eq!(run(&Definition::new("TopK"), largest, 1).unwrap().1.as_slice::<i64>().unwrap(), [1]);
         let large = Tensor::vector(vec![i64::MAX - 1, i64::MAX]);
         assert_eq!(run(&Definition::new("TopK"), large, 1).unwrap().1.as_slice::<i64>().unwrap(), [1]);
     }
