@@ -84,6 +84,8 @@ pub fn thousands(n: usize) -> String {
 /// Operations as people read them.
 pub fn operations(n: f64) -> String {
     match n {
+        // Of loops and branches nobody knows before they run.
+        n if !n.is_finite() => "known at run time only".to_owned(),
         n if n >= 1e9 => format!("{:.2} GFLOP", n / 1e9),
         n if n >= 1e6 => format!("{:.1} MFLOP", n / 1e6),
         n => format!("{:.0} kFLOP", n / 1e3),

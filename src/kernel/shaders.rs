@@ -49,7 +49,6 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/workgroup.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
-    "cast/small_float.wgsl",
     "elementwise/broadcast.wgsl",
     "elementwise/lookup.wgsl",
     "elementwise/unary.wgsl",

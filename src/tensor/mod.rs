@@ -13,7 +13,6 @@ pub use element::{Element, ElementType, Truth};
 pub use host::{Tensor, TensorError};
 pub use numbers::Number;
 pub(crate) use numbers::with_number;
-pub(crate) use small::Format;
 pub use small::{F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I4, PowerRounding, U4};
 pub(crate) use storage::Block;
 pub use view::TensorView;

@@ -4,19 +4,18 @@
 //! floating-point and microscaling specifications.
 
 /// A small floating-point format with a sign: how its bits are divided.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Format {
-    pub exponent_bits: u32,
-    pub mantissa_bits: u32,
-    pub bias: i32,
+struct Format {
+    exponent_bits: u32,
+    mantissa_bits: u32,
+    bias: i32,
     /// The code of the largest number.
-    pub largest: u8,
+    largest: u8,
     /// What a number beyond the largest becomes where it is not bounded: infinity, or NaN.
-    pub beyond: u8,
+    beyond: u8,
     /// The code of NaN.
-    pub nan: u8,
+    nan: u8,
     /// Whether the code that would be a negative zero is NaN.
-    pub one_zero: bool,
+    one_zero: bool,
 }
 
 /// `2^exponent`, for exponents of normal `f64` numbers.
@@ -82,8 +81,7 @@ macro_rules! small_floats {
         pub struct $name(pub u8);
 
         impl $name {
-            /// How its bits are divided.
-            pub(crate) const FORMAT: Format = $format;
+            const FORMAT: Format = $format;
 
             /// The number.
             pub fn to_f64(self) -> f64 {
@@ -128,8 +126,7 @@ small_floats! {
 pub struct F4E2M1(pub u8);
 
 impl F4E2M1 {
-    /// How its bits are divided.
-    pub(crate) const FORMAT: Format =
+    const FORMAT: Format =
         Format { exponent_bits: 2, mantissa_bits: 1, bias: 1, largest: 7, beyond: 7, nan: 8, one_zero: false };
 
     /// The number.

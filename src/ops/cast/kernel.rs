@@ -1,6 +1,6 @@
 //! How a GPU converts elements: by expressions between numbers, by tables of all results from and to small types.
 
-use super::{Cast, small};
+use super::Cast;
 use crate::graph::Request;
 use crate::kernel::{
     Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Storage, Want, units,
@@ -26,9 +26,6 @@ pub(super) fn of(cast: &Cast, request: &Request<'_>) -> Candidates {
             Layout::Linear => Ok(vec![view]),
             _ => Ok([vec![view], unary::typed(request, "v", 0, [0.0; 2])?].concat()),
         };
-    }
-    if small::takes(from, to) {
-        return small::candidates(request, from, to, cast.saturate, cast.rounding);
     }
     match expression(from, to) {
         Some(expression) => unary::typed(request, expression, 0, [0.0; 2]),

@@ -4,7 +4,6 @@
 //! does everything that becomes a 4-bit integer; to `bool`, everything but 0 is true. Texts are parsed and written.
 
 mod kernel;
-mod small;
 
 use std::sync::Arc;
 
@@ -195,6 +194,9 @@ fn written(x: &Tensor) -> Result<Tensor, EvaluateError> {
     };
     Ok(Tensor::from_strings(x.shape(), texts)?)
 }
+
+#[cfg(test)]
+mod small;
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{known_truth, merge, truth, unroll};
+use super::{known_truth, known_whole, merge, truth, unroll};
 use crate::graph::{
     Body, Context, Definition, DefinitionError, EvaluateError, Fact, Graph, Inputs, Operator, Reads, ShapeError, Value,
 };
@@ -59,8 +59,7 @@ impl Operator for If {
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
-        let facts = self.infer_partly(inputs, true)?.into_iter().collect::<Option<_>>();
-        facts.ok_or_else(|| ShapeError::new("what it gives is known at run time only"))
+        known_whole(self.infer_partly(inputs, true)?)
     }
 
     fn infer_partly(&self, inputs: &[Option<&Fact>], _: bool) -> Result<Vec<Option<Fact>>, ShapeError> {

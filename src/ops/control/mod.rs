@@ -26,6 +26,12 @@ fn merge(a: Option<&Fact>, b: Option<&Fact>) -> Option<Fact> {
     Some(Fact::new(a.element_type, dims.collect::<Vec<_>>()))
 }
 
+/// The facts, if all are known: an operator that may give values of unknown rank says what it can by `infer_partly`.
+fn known_whole(facts: Vec<Option<Fact>>) -> Result<Vec<Fact>, ShapeError> {
+    let facts = facts.into_iter().collect::<Option<_>>();
+    facts.ok_or_else(|| ShapeError::new("what it gives is known at run time only"))
+}
+
 /// A truth value in a tensor of one element.
 fn truth(tensor: &Tensor) -> Result<bool, EvaluateError> {
     match tensor.as_slice::<Truth>()? {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{collect, unroll};
+use super::{collect, known_whole, unroll};
 use crate::graph::{
     Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
 };
@@ -251,8 +251,7 @@ impl Operator for Scan {
     }
 
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
-        let facts = self.infer_partly(inputs, true)?.into_iter().collect::<Option<_>>();
-        facts.ok_or_else(|| ShapeError::new("what it gives is known at run time only"))
+        known_whole(self.infer_partly(inputs, true)?)
     }
 
     fn infer_partly(&self, inputs: &[Option<&Fact>], _: bool) -> Result<Vec<Option<Fact>>, ShapeError> {

@@ -79,10 +79,9 @@ pub(super) const fn range(t: ElementType) -> Option<(f32, f32)> {
     }
 }
 
-/// Whether a type is one of floats of 8 bits or less, as which numbers can be quantized.
-const fn is_small_float(t: ElementType) -> bool {
-    use ElementType::{F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ};
-    matches!(t, F8E4M3FN | F8E4M3FNUZ | F8E5M2 | F8E5M2FNUZ | F4E2M1)
+/// Whether a type is one of the small floats as which numbers can be quantized: not one of exponents alone.
+fn is_small_float(t: ElementType) -> bool {
+    t.is_small_float() && t != ElementType::F8E8M0
 }
 
 /// Refuses a scale, zero point or bias of another type than `t`.
@@ -362,7 +361,7 @@ impl Operator for Quantize {
 
     fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
         let to = self.result(inputs)?;
-        let small = |t: ElementType| is_small_float(t) || t == ElementType::F8E8M0;
+        let small = ElementType::is_small_float;
         if !small(to) && !inputs.iter().flatten().any(|fact| small(fact.element_type)) {
             return Ok(None);
         }
