@@ -11,6 +11,7 @@ mod infer;
 mod metadata;
 mod operator;
 mod parameters;
+mod request;
 mod stand_in;
 mod text;
 mod unsupported;
@@ -24,7 +25,8 @@ pub use body::Body;
 pub use dim::{Bindings, Dim, Expression};
 pub use fact::{Fact, ShapeError};
 pub use metadata::Metadata;
-pub use operator::{Context, EvaluateError, Inputs, Operand, Operator, Reads, Request};
+pub use operator::{Context, EvaluateError, Inputs, Operator, Reads};
+pub use request::{Operand, Request};
 pub use unsupported::Unsupported;
 pub use value::{Optional, Sequence, Value, ValueType};
 
