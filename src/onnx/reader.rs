@@ -7,34 +7,34 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::functions::{DEEPEST_CALL, Functions, attributes};
-use super::messages::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
+use super::functions::{Call, Functions};
+use super::messages::{GraphProto, NodeProto, ValueInfoProto};
 use super::ports::{self, Port};
 use super::scan::exceeds;
 use super::tensors::Tensors;
 use crate::error::LoadError;
-use crate::graph::{Body, Definition, Dim, Fact, Graph, Node, NodeError, Unsupported, ValueId};
+use crate::graph::{Body, Dim, Fact, Graph, Node, Unsupported, ValueId};
 
 /// The version of each domain's operator set.
 pub type Opsets = Arc<HashMap<String, i64>>;
 
 /// Reads the graphs of one file.
 pub struct Reader<'a> {
-    functions: &'a Functions,
+    pub(super) functions: &'a Functions,
     pub(super) tensors: Tensors<'a>,
     /// Nodes so far, those of functions counted for each call.
     nodes: u64,
     /// The graphs that are being read, the innermost at the end.
     graphs: Vec<Open>,
-    frames: Vec<Frame>,
+    pub(super) frames: Vec<Frame>,
     /// For names of values in calls.
     unique: usize,
 }
 
 /// A graph that is being read.
 #[derive(Default)]
-struct Open {
-    graph: Graph,
+pub(super) struct Open {
+    pub(super) graph: Graph,
     taken: HashSet<String>,
     /// What it reads of the frame around it, by name.
     captured: Vec<(String, ValueId)>,
@@ -43,11 +43,11 @@ struct Open {
 /// A scope of names.
 pub(super) struct Frame {
     /// What they stand for; `None` for an input that a call leaves out.
-    names: HashMap<String, Option<ValueId>>,
+    pub(super) names: HashMap<String, Option<ValueId>>,
     /// The graph that its nodes belong to, by its index in [`Reader::graphs`].
-    graph: usize,
-    opsets: Opsets,
-    call: Option<Call>,
+    pub(super) graph: usize,
+    pub(super) opsets: Opsets,
+    pub(super) call: Option<Call>,
 }
 
 impl Frame {
@@ -57,23 +57,13 @@ impl Frame {
     }
 }
 
-/// The call of a function.
-struct Call {
-    function: usize,
-    /// The name of the node that calls.
-    name: String,
-    attributes: HashMap<String, AttributeProto>,
-    /// Values of the caller that outputs still to be computed are, by the outputs' names.
-    results: HashMap<String, Vec<ValueId>>,
-}
-
 /// A graph out of an attribute, with what it reads of the frame around it.
 pub(super) struct Inner {
     graph: Graph,
     captured: Vec<(String, ValueId)>,
 }
 
-fn invalid<T>(message: String) -> Result<T, LoadError> {
+pub(super) fn invalid<T>(message: String) -> Result<T, LoadError> {
     Err(LoadError::Graph(message))
 }
 
@@ -206,7 +196,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The nodes of a graph or a function. They may stand in any order, so all values are defined before one is looked up.
-    fn nodes(&mut self, protos: Vec<NodeProto>) -> Result<(), LoadError> {
+    pub(super) fn nodes(&mut self, protos: Vec<NodeProto>) -> Result<(), LoadError> {
         let mut nodes = vec![];
         for proto in protos {
             self.nodes += 1;
@@ -242,90 +232,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(())
-    }
-
-    /// The nodes of a function in the place of the node that calls it.
-    fn call(
-        &mut self,
-        function: usize,
-        name: String,
-        proto: NodeProto,
-        outputs: Vec<Option<ValueId>>,
-    ) -> Result<(), LoadError> {
-        let called = self.functions.at(function);
-        let fail = |message: &str| {
-            let operator = proto.op_type.clone().unwrap_or_default();
-            Err(NodeError { node: name.clone(), operator, message: message.to_owned(), unsupported: None }.into())
-        };
-        let mut calls = self.frames.iter().filter_map(|frame| frame.call.as_ref());
-        if calls.any(|call| call.function == function) {
-            return fail("the function calls itself");
-        }
-        if self.frames.iter().filter(|frame| frame.call.is_some()).count() >= DEEPEST_CALL {
-            return fail("functions call each other too deep");
-        }
-        if proto.input.len() > called.input.len() || outputs.len() > called.output.len() {
-            return fail("it has more inputs or outputs than the function");
-        }
-        let mut given = vec![];
-        for attribute in &proto.attribute {
-            given.extend(self.referred(attribute.clone())?);
-        }
-        let mut names = HashMap::new();
-        for (i, formal) in called.input.iter().enumerate() {
-            let value = match proto.input.get(i).filter(|input| !input.is_empty()) {
-                Some(input) => match self.find(input) {
-                    Some(value) => value,
-                    None => return fail(&format!("it reads '{input}', which nothing defines")),
-                },
-                None => None,
-            };
-            if names.insert(formal.clone(), value).is_some() {
-                return fail("the function has two inputs of one name");
-            }
-        }
-        let mut results: HashMap<String, Vec<ValueId>> = HashMap::new();
-        for (formal, value) in called.output.iter().zip(&outputs) {
-            results.entry(formal.clone()).or_default().extend(value);
-        }
-        let mut opsets = (*self.frame().opsets).clone();
-        opsets.extend(called.opset_import.iter().map(|set| {
-            let domain = set.domain.clone().filter(|domain| domain != "ai.onnx").unwrap_or_default();
-            (domain, set.version.unwrap_or_default())
-        }));
-        let call = Call { function, name: name.clone(), attributes: attributes(called, given), results };
-        let graph = self.frame().graph;
-        self.frames.push(Frame { names, graph, opsets: Arc::new(opsets), call: Some(call) });
-        self.nodes(called.node.clone())?;
-        let results = self.frames.last_mut().and_then(|frame| frame.call.take()).map(|call| call.results);
-        // Outputs that are inputs, or are listed twice.
-        for (formal, values) in results.into_iter().flatten() {
-            for value in values {
-                let Some(from) = self.frame().names.get(&formal).copied() else {
-                    return fail(&format!("nothing in the function computes '{formal}'"));
-                };
-                let node_name = self.open().graph.value(value).name.clone();
-                let operator = crate::ops::operator(&Definition { inputs: 1, ..Definition::new("Identity") });
-                let operator = operator.map_err(|e| LoadError::Graph(e.to_string()))?;
-                self.push(Node { name: node_name, operator, inputs: vec![from], outputs: vec![Some(value)] });
-            }
-        }
-        self.frames.pop();
-        Ok(())
-    }
-
-    /// An attribute as it stands, or what the call of the function gives for it if it refers to one of the function's;
-    /// nothing if the call leaves that out.
-    pub(super) fn referred(&self, attribute: AttributeProto) -> Result<Option<AttributeProto>, LoadError> {
-        let Some(from) = attribute.ref_attr_name.as_ref().filter(|name| !name.is_empty()) else {
-            return Ok(Some(attribute));
-        };
-        match self.frames.iter().rev().find_map(|frame| frame.call.as_ref()) {
-            Some(call) => {
-                Ok(call.attributes.get(from).map(|given| AttributeProto { name: attribute.name, ..given.clone() }))
-            }
-            None => invalid(format!("an attribute refers to '{from}' of a function, but stands in no function")),
-        }
     }
 
     /// The value of a name in the current frame or those around it: `Some(None)` for one that a call leaves out.
@@ -384,7 +290,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn push(&mut self, node: Node) {
+    pub(super) fn push(&mut self, node: Node) {
         self.open().graph.nodes.push(node);
     }
 
@@ -394,7 +300,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The graph of the current frame.
-    fn open(&mut self) -> &mut Open {
+    pub(super) fn open(&mut self) -> &mut Open {
         let graph = self.frame().graph;
         &mut self.graphs[graph]
     }
