@@ -5,18 +5,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 mod language;
+mod net;
+mod pictures;
 mod quantized;
+mod rows;
 mod signal;
 
+use net::{Net, op};
+
 use super::{Backend, Device, DeviceOptions, Options, Tolerance, validate};
-use crate::graph::{
-    Context, Definition, EvaluateError, Fact, Graph, Inputs, NodeError, Operator, ShapeError, Value, ValueId,
-};
+use crate::graph::{Context, Definition, EvaluateError, Fact, Graph, Inputs, NodeError, Operator, ShapeError, Value};
 use crate::kernel::DeviceClass;
 use crate::model::Model;
 use crate::optimize::{REWRITES, Rewrites, optimize_watched};
 use crate::plan::{Schedule, Step};
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::Tensor;
 
 /// A fault to plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,228 +91,6 @@ impl Operator for OffByOne {
     }
 }
 
-/// Values between -1 and 1 without a pattern that a fault could hide behind.
-fn ramp(shape: &[usize]) -> Tensor {
-    let n: usize = shape.iter().product();
-    Tensor::new(shape.to_vec(), (0..n).map(|i| ((i * 37 + 11) % 101) as f32 / 50.5 - 1.0).collect()).unwrap()
-}
-
-struct Net {
-    graph: crate::GraphBuilder,
-    inputs: Vec<(&'static str, Tensor)>,
-    constants: usize,
-}
-
-impl Net {
-    fn new() -> Self {
-        Self { graph: Graph::builder(), inputs: vec![], constants: 0 }
-    }
-
-    fn input(&mut self, name: &'static str, shape: &[usize]) -> ValueId {
-        self.inputs.push((name, ramp(shape)));
-        self.graph.input(name, ElementType::F32, shape.to_vec())
-    }
-
-    fn constant(&mut self, tensor: Tensor) -> ValueId {
-        self.constants += 1;
-        self.graph.constant(&format!("c{}", self.constants), tensor)
-    }
-
-    fn weights(&mut self, shape: &[usize]) -> ValueId {
-        self.constant(ramp(shape))
-    }
-
-    fn node(&mut self, definition: Definition, inputs: &[ValueId]) -> ValueId {
-        self.graph.node(&definition, inputs).unwrap()
-    }
-
-    /// A pool that gives the places of its maxima too.
-    fn pool_with_places(&mut self, x: ValueId) {
-        let definition = Definition { outputs: 2, ..op("MaxPool").attribute("kernel_shape", [2, 2]) };
-        for value in self.graph.operator(crate::ops::operator(&definition).unwrap(), &[Some(x)], 2) {
-            self.output(value);
-        }
-    }
-
-    fn output(&mut self, value: ValueId) {
-        let name = format!("out{}", self.constants);
-        self.constants += 1;
-        self.graph.output(&name, value);
-    }
-
-    fn finish(self) -> (Model, Vec<(&'static str, Tensor)>) {
-        (Model::from_graph(self.graph.build().unwrap()), self.inputs)
-    }
-}
-
-fn op(name: &str) -> Definition {
-    Definition::new(name)
-}
-
-/// Convolutions and pools of every kind.
-fn pictures() -> (Model, Vec<(&'static str, Tensor)>) {
-    let mut net = Net::new();
-    let x = net.input("x", &[1, 3, 16, 16]);
-    let padded = |group: i64| op("Conv").attribute("pads", [1, 1, 1, 1]).attribute("group", group);
-    let (w, v, d) = (net.weights(&[16, 3, 3, 3]), net.weights(&[16, 16, 3, 3]), net.weights(&[16, 1, 3, 3]));
-    let (p, g, t) = (net.weights(&[24, 16, 1, 1]), net.weights(&[16, 8, 3, 3]), net.weights(&[16, 8, 2, 2]));
-    let a = net.node(padded(1), &[x, w]);
-    let a = net.node(padded(1), &[a, v]);
-    let deep = net.node(padded(16), &[a, d]);
-    let wide = net.node(op("Conv"), &[deep, p]);
-    let grouped = net.node(padded(2), &[deep, g]);
-    let up = net.node(op("ConvTranspose").attribute("strides", [2, 2]), &[grouped, t]);
-    let most = net.node(op("MaxPool").attribute("kernel_shape", [2, 2]).attribute("strides", [2, 2]), &[up]);
-    let dilated = op("Conv").attribute("pads", [2, 2, 2, 2]).attribute("dilations", [2, 2]);
-    let broad = net.node(dilated, &[deep, v]);
-    let mean = net.node(op("AveragePool").attribute("kernel_shape", [3, 3]).attribute("pads", [1, 1, 1, 1]), &[most]);
-    let all = net.node(op("GlobalAveragePool"), &[mean]);
-    let high = net.node(op("GlobalMaxPool"), &[wide]);
-    // With nothing around it that wants another layout than its own.
-    let (plane, e) = (net.input("plane", &[1, 3, 16, 16]), net.weights(&[3, 1, 3, 3]));
-    let flat = net.node(padded(3), &[plane, e]);
-    for value in [wide, broad, all, high, flat] {
-        net.output(value);
-    }
-    net.finish()
-}
-
-/// Kernels for what is rare: one dimension, channels that are no multiple of four, odd widths.
-fn odd_pictures() -> (Model, Vec<(&'static str, Tensor)>) {
-    let mut net = Net::new();
-    let x = net.input("x", &[1, 5, 7, 9]);
-    let s = net.input("s", &[1, 4, 30]);
-    let (w, v, l) = (net.weights(&[6, 5, 3, 3]), net.weights(&[6, 2, 3, 3]), net.weights(&[5, 4, 3]));
-    let a = net.node(op("Conv"), &[x, w]);
-    let b = net.node(op("Conv").attribute("group", 3i64), &[a, v]);
-    let line = net.node(op("Conv"), &[s, l]);
-    let line = net.node(op("MaxPool").attribute("kernel_shape", [3]), &[line]);
-    let mean = net.node(op("GlobalAveragePool"), &[a]);
-    let sizes = net.constant(Tensor::vector(vec![1f32, 1.0, 2.0, 2.0]));
-    let none = net.constant(Tensor::vector(Vec::<f32>::new()));
-    let near = op("Resize").attribute("mode", "nearest").attribute("coordinate_transformation_mode", "asymmetric");
-    let near = net.node(near.attribute("nearest_mode", "floor"), &[a, none, sizes]);
-    let smooth = net.node(op("Resize").attribute("mode", "linear"), &[b, none, sizes]);
-    for value in [line, mean, near, smooth] {
-        net.output(value);
-    }
-    net.finish()
-}
-
-/// Products of matrices of every size.
-fn products() -> (Model, Vec<(&'static str, Tensor)>) {
-    let mut net = Net::new();
-    let x = net.input("x", &[1, 64]);
-    let m = net.input("m", &[64, 64]);
-    let b = net.input("b", &[2, 5, 7]);
-    let c = net.input("c", &[2, 7, 3]);
-    let (w, v) = (net.weights(&[64, 32]), net.weights(&[64, 48]));
-    let row = net.node(op("MatMul"), &[x, w]);
-    let square = net.node(op("MatMul"), &[m, v]);
-    let large = net.node(op("MatMul"), &[m, m]);
-    let batch = net.node(op("MatMul"), &[b, c]);
-    let gemm = net.node(op("Gemm").attribute("transB", 1i64), &[m, m]);
-    for value in [row, square, large, batch, gemm] {
-        net.output(value);
-    }
-    net.finish()
-}
-
-/// Element-wise operators, shapes and reductions.
-fn elements() -> (Model, Vec<(&'static str, Tensor)>) {
-    let mut net = Net::new();
-    let x = net.input("x", &[2, 6, 5]);
-    let y = net.input("y", &[6, 1]);
-    let sum = net.node(op("Add"), &[x, y]);
-    let root = net.node(op("Softsign"), &[sum]);
-    let turned = net.node(op("Transpose").attribute("perm", [2, 0, 1]), &[root]);
-    let turned2 = net.node(op("Transpose").attribute("perm", [0, 2, 1]), &[root]);
-    let joined = net.node(op("Concat").attribute("axis", 2i64), &[x, sum]);
-    let whole = net.node(op("Concat").attribute("axis", 0i64), &[joined, joined]);
-    let one = net.constant(Tensor::vector(vec![1i64]));
-    let three = net.constant(Tensor::vector(vec![3i64]));
-    let part = net.node(op("Slice"), &[x, one, three, one]);
-    let pads = net.constant(Tensor::vector(vec![0i64, 1, 2, 0, 1, 0]));
-    let padded = net.node(op("Pad").attribute("mode", "reflect"), &[x, pads]);
-    for value in [turned, turned2, whole, part, padded] {
-        net.output(value);
-    }
-    net.finish()
-}
-
-/// What works along rows: softmax, reductions, normalizations, attention, fetching.
-fn rows() -> (Model, Vec<(&'static str, Tensor)>) {
-    let mut net = Net::new();
-    let x = net.input("x", &[6, 64]);
-    let odd = net.input("odd", &[3, 7, 5]);
-    let long = net.input("long", &[2, 3000]);
-    let q = net.input("q", &[1, 2, 8, 16]);
-    let cube = net.input("cube", &[1, 16, 8, 12]);
-    let solid = net.input("solid", &[1, 2, 5, 6, 7]);
-    let places = net.constant(Tensor::vector(vec![2i64, 0, 5, 2]));
-    let axis = net.constant(Tensor::vector(vec![1i64]));
-    let picks = net.input("picks", &[4]);
-    // Element type 6 is a 32-bit integer: indices that are known at run time only.
-    let picks = net.node(op("Cast").attribute("to", 6i64), &[picks]);
-    let (wide, narrow) = (net.weights(&[64]), net.weights(&[5]));
-    // 22 is a 4-bit integer, which becomes a float by a table.
-    let four = net.node(op("Cast").attribute("to", 22i64), &[odd]);
-    let outputs = [
-        net.node(op("Cast").attribute("to", 1i64), &[four]),
-        net.node(op("LayerNormalization"), &[x, wide]),
-        net.node(op("LayerNormalization"), &[odd, narrow]),
-        net.node(op("Softmax"), &[x]),
-        net.node(op("Softmax").attribute("axis", 1i64), &[odd]),
-        net.node(op("Softmax"), &[odd]),
-        net.node(op("LogSoftmax"), &[long]),
-        net.node(op("ReduceMean"), &[x, axis]),
-        net.node(op("ReduceMax"), &[long, axis]),
-        net.node(op("ReduceSumSquare"), &[odd, axis]),
-        net.node(op("ArgMax").attribute("axis", 1i64), &[x]),
-        net.node(op("Gather").attribute("axis", 0i64), &[x, places]),
-        net.node(op("Gather").attribute("axis", 0i64), &[odd, picks]),
-        net.node(op("Attention"), &[q, q, q]),
-        net.node(op("Transpose").attribute("perm", [0, 2, 3, 1]), &[cube]),
-        net.node(op("MaxPool").attribute("kernel_shape", [2, 2, 2]), &[solid]),
-    ];
-    for value in outputs {
-        net.output(value);
-    }
-    net.finish()
-}
-
-/// Normalizations across channels, norms of windows, places and regions.
-fn across() -> (Model, Vec<(&'static str, Tensor)>) {
-    let mut net = Net::new();
-    let x = net.input("x", &[2, 6, 5, 7]);
-    let theta = net.input("theta", &[2, 2, 3]);
-    let size = net.constant(Tensor::vector(vec![2i64, 6, 3, 4]));
-    let grid = net.node(op("AffineGrid"), &[theta, size]);
-    let (weights, moves) = (net.weights(&[4, 6, 2, 2]), net.input("moves", &[2, 8, 4, 6]));
-    let (blocks, picture) = (net.input("blocks", &[1, 8, 1]), net.constant(Tensor::vector(vec![2i64, 2])));
-    let lengths = net.constant(Tensor::vector(vec![2i64, 1, 0, 2, 1, 2]));
-    let (most, places) =
-        (net.input("most", &[1, 1, 2, 2]), net.constant(Tensor::new([1, 1, 2, 2], vec![5i64, 7, 8, 15]).unwrap()));
-    let regions = net.constant(Tensor::new([1, 5], vec![1f32, 0.0, 1.0, 4.0, 4.0]).unwrap());
-    let outputs = [
-        net.node(op("LRN").attribute("size", 3i64), &[x]),
-        net.node(op("MeanVarianceNormalization"), &[x]),
-        net.node(op("Hardmax").attribute("axis", 2i64), &[x]),
-        net.node(op("LpPool").attribute("kernel_shape", [2, 2]), &[x]),
-        net.node(op("GridSample"), &[x, grid]),
-        net.node(op("MaxRoiPool").attribute("pooled_shape", [2, 2]), &[x, regions]),
-        net.node(op("DeformConv"), &[x, weights, moves]),
-        net.node(op("Col2Im"), &[blocks, picture, picture]),
-        net.node(op("ReverseSequence"), &[x, lengths]),
-        net.node(op("MaxUnpool").attribute("kernel_shape", [2, 2]).attribute("strides", [2, 2]), &[most, places]),
-    ];
-    for value in outputs {
-        net.output(value);
-    }
-    net.pool_with_places(x);
-    net.finish()
-}
-
 fn device(class: DeviceClass) -> Option<Device> {
     let mut options = DeviceOptions::default();
     (options.backend, options.class) = (Backend::Gpu, Some(class));
@@ -349,12 +130,12 @@ fn a_fault_in_any_shader_is_found_and_named() {
             missing.retain(|path| !path.contains("/subgroup"));
         }
         for (model, inputs) in [
-            pictures(),
-            odd_pictures(),
-            products(),
-            elements(),
-            rows(),
-            across(),
+            pictures::pictures(),
+            pictures::odd_pictures(),
+            rows::products(),
+            rows::elements(),
+            rows::rows(),
+            pictures::across(),
             signal::indices(),
             signal::signals(),
             signal::draws(),

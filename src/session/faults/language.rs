@@ -1,6 +1,6 @@
 //! Nets of losses, recurrent layers, products by formulas and attention step by step.
 
-use super::{Net, op};
+use super::net::{Net, op};
 use crate::graph::ValueId;
 use crate::model::Model;
 use crate::ops::operator;

@@ -1,6 +1,6 @@
 //! Nets of quantization, integer products and small element types.
 
-use super::{Net, op};
+use super::net::{Net, op};
 use crate::graph::{Definition, ValueId};
 use crate::model::Model;
 use crate::ops::operator;

@@ -1,6 +1,6 @@
 //! Nets of indexing and signal processing.
 
-use super::{Net, op};
+use super::net::{Net, op};
 use crate::graph::ValueId;
 use crate::model::Model;
 use crate::tensor::Tensor;
