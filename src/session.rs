@@ -5,6 +5,7 @@ mod device;
 mod engine;
 #[cfg(test)]
 mod faults;
+mod inputs;
 #[cfg(feature = "gpu")]
 mod on_device;
 #[cfg(all(test, not(target_arch = "wasm32")))]

@@ -4,14 +4,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Engine;
-use super::binding::check_input;
 use super::engine::{Loaded, Planned};
 use super::request::Request;
 use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
-use crate::graph::{Optional, Value, ValueInfo, ValueType};
+use crate::graph::Value;
 use crate::tensor::{Tensor, TensorView};
 
 /// An input of a session's model.
@@ -27,7 +26,7 @@ const KEPT_RUNNERS: usize = 4;
 
 /// The memory of one run at a time. It is `Send`; several sessions of one [`Engine`] share weights and pipelines.
 pub struct Session {
-    engine: Engine,
+    pub(super) engine: Engine,
     /// What was set, kept to be given again to a run with other shapes.
     pub(super) inputs: Vec<Option<Value>>,
     /// Inputs that lie on the GPU: these come before those of the host.
@@ -95,55 +94,6 @@ impl Session {
             name: name.to_owned(),
             known: names().cloned().collect(),
         })
-    }
-
-    /// Gives an input its content; it is copied.
-    ///
-    /// # Errors
-    /// [`RunError::InputType`] or [`RunError::InputShape`] if it does not fit the model.
-    pub fn set(&mut self, input: InputId, tensor: TensorView<'_>) -> Result<(), RunError> {
-        let graph = self.engine.model().graph();
-        let (Some(slot), Some(&id)) = (self.inputs.get_mut(input.0), graph.inputs.get(input.0)) else {
-            return Err(RunError::State("the input is of another model".to_owned()));
-        };
-        let info = graph.value(id);
-        match &info.fact {
-            Some(fact) => check_input(&info.name, fact, self.engine.options(), &tensor)?,
-            None => return self.set_value(input, tensor.to_tensor().into()),
-        }
-        // A steady run copies into the memory that it has.
-        match slot {
-            Some(Value::Tensor(kept))
-                if kept.element_type() == tensor.element_type() && kept.shape() == tensor.shape() =>
-            {
-                kept.copy_from(&tensor);
-            }
-            _ => *slot = Some(tensor.to_tensor().into()),
-        }
-        #[cfg(feature = "gpu")]
-        self.on_device[input.0].take();
-        Ok(())
-    }
-
-    /// Gives an input its content, which may be a sequence or an optional value. Where the model takes an optional value, a
-    /// plain one is taken as one that is there.
-    ///
-    /// # Errors
-    /// [`RunError::InputKind`], [`RunError::InputType`] or [`RunError::InputShape`] if it does not fit the model.
-    pub fn set_value(&mut self, input: InputId, value: Value) -> Result<(), RunError> {
-        let graph = self.engine.model().graph();
-        let (Some(slot), Some(&id)) = (self.inputs.get_mut(input.0), graph.inputs.get(input.0)) else {
-            return Err(RunError::State("the input is of another model".to_owned()));
-        };
-        let info = graph.value(id);
-        let value = match (&info.fact, value) {
-            (Some(_), Value::Tensor(tensor)) => return self.set(input, tensor.view()),
-            (_, value) => fitting(info, value)?,
-        };
-        *slot = Some(value);
-        #[cfg(feature = "gpu")]
-        self.on_device[input.0].take();
-        Ok(())
     }
 
     /// Runs the model and waits for its outputs.
@@ -369,22 +319,6 @@ impl Session {
             Runner::Gpu(gpu) => Some(gpu),
             Runner::Cpu(_) => None,
         }
-    }
-}
-
-/// The value as an input takes it.
-fn fitting(info: &ValueInfo, value: Value) -> Result<Value, RunError> {
-    let found = value.value_type();
-    match &info.declared {
-        Some(ValueType::Optional(of)) if **of == found => {
-            Ok(Optional { of: found, value: Some(Box::new(value)) }.into())
-        }
-        Some(wanted) if *wanted == found => Ok(value),
-        wanted => Err(RunError::InputKind {
-            name: info.name.clone(),
-            wanted: wanted.as_ref().map_or_else(|| "a tensor".to_owned(), ToString::to_string),
-            found: found.to_string(),
-        }),
     }
 }
 
