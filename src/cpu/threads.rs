@@ -9,8 +9,6 @@ pub struct Threads {
     count: usize,
     #[cfg(not(target_arch = "wasm32"))]
     pool: Arc<OnceLock<Option<rayon::ThreadPool>>>,
-    #[cfg(target_arch = "wasm32")]
-    pool: Arc<OnceLock<()>>,
 }
 
 impl Threads {
