@@ -150,9 +150,8 @@ impl Fact {
         let tensor = self.constant.as_ref()?;
         match tensor.element_type() {
             ElementType::F32 => tensor.as_slice::<f32>().ok().map(<[f32]>::to_vec),
-            ElementType::F16 => tensor.as_slice::<half::f16>().ok().map(|v| v.iter().map(|n| n.to_f32()).collect()),
             #[expect(clippy::cast_possible_truncation, reason = "a parameter of a kernel is an f32")]
-            ElementType::F64 => tensor.as_slice::<f64>().ok().map(|v| v.iter().map(|&n| n as f32).collect()),
+            other if other.is_float() => Some(tensor.to_f64().into_iter().map(|n| n as f32).collect()),
             _ => None,
         }
     }
