@@ -82,12 +82,13 @@ fn span(dims: &[usize], reduced: &[bool]) -> Option<(usize, usize)> {
 fn specialized(reduce: &Reduce, request: &Request<'_>, shader: &'static str) -> Result<Kernel, String> {
     let member = reduce.member;
     let float = request.storage(0)?.is_float();
+    let element_type = request.input(0)?.fact.element_type;
     let (start, finish) = match (float, member.integer) {
         (true, _) => (member.start, member.finish),
-        (false, Some(integer)) => integer,
+        (false, Some((start, finish))) => (of_nothing(member.name, element_type).unwrap_or(start), finish),
         (false, None) => return Err("it reduces integers".to_owned()),
     };
-    let map = if request.input(0)?.fact.element_type == ElementType::Bool {
+    let map = if element_type == ElementType::Bool {
         "select(vec4<i32>(0), vec4<i32>(1), v != vec4<i32>(0))"
     } else {
         member.map
@@ -99,6 +100,23 @@ fn specialized(reduce: &Reduce, request: &Request<'_>, shader: &'static str) -> 
         .paste("JOIN", member.join)
         .paste("START", start)
         .paste("FINISH", finish))
+}
+
+/// The largest or smallest of no integers: the least or the largest of their type, where that is less than `i32` has.
+fn of_nothing(name: &str, element_type: ElementType) -> Option<&'static str> {
+    let (least, largest) = match element_type {
+        ElementType::I16 => ("-32768", "32767"),
+        ElementType::U16 => ("0", "65535"),
+        ElementType::I8 => ("-128", "127"),
+        ElementType::U8 => ("0", "255"),
+        ElementType::Bool => ("0", "1"),
+        _ => return None,
+    };
+    match name {
+        "ReduceMax" => Some(least),
+        "ReduceMin" => Some(largest),
+        _ => None,
+    }
 }
 
 fn lanes(reduce: &Reduce, request: &Request<'_>, groups: Groups, length: usize) -> Result<Dispatch, String> {
