@@ -35,7 +35,7 @@ fn element(e: u32) -> x_element {
 #endif
     if offset >= 0 && offset < i32(params.length) {
         let outer = e / (params.inner * params.size);
-        return x_element(get_update((outer * params.length + u32(offset)) * params.inner + e % params.inner));
+        return get_update((outer * params.length + u32(offset)) * params.inner + e % params.inner);
     }
     return get_x(e);
 }
@@ -54,5 +54,5 @@ fn main(
     for (var k = 0u; k < 4u; k++) {
         out[k] = element(min(u * 4u + k, params.elements - 1u));
     }
-    store_y(u, y_unit(out));
+    store_y(u, out);
 }

@@ -119,7 +119,7 @@ impl Operator for TensorScatter {
             .define("CIRCULAR", self.circular);
         let mut dispatch = Dispatch::of(kernel);
         for i in 0..2 {
-            dispatch = dispatch.bind(Binding::Input(i), request.storage(i)?);
+            dispatch = dispatch.bind(Binding::Input(i), request.any_storage(i)?);
         }
         if starts {
             dispatch = dispatch.bind(Binding::Input(2), request.index_storage(2)?);
@@ -127,7 +127,7 @@ impl Operator for TensorScatter {
         let units = count.div_ceil(4);
         let inner: usize = shape[at + 1..].iter().product();
         let dispatch = dispatch
-            .bind(Binding::Output(0), request.output_storage(0)?)
+            .bind(Binding::Output(0), request.any_output_storage(0)?)
             .param("units", units)
             .param("elements", count)
             .param("size", shape[at])
