@@ -76,12 +76,15 @@ impl Operator for Variadic {
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let element_type = request.input(0)?.fact.element_type;
         let float = element_type.is_float();
+        if self.mean && !float {
+            return Err("its kernel takes means of floating-point numbers only".to_owned());
+        }
         let pairs = is_wide(element_type);
         let operand = |i| if pairs { Operand::any(request, i) } else { Operand::input(request, i) };
         let operands = (0..request.inputs.len()).map(operand).collect::<Result<Vec<_>, _>>()?;
         let text = self.member.integer.filter(|_| !float).unwrap_or(self.member.wgsl);
         let function = match self.member.wide.filter(|_| pairs) {
-            Some(wide) if !self.mean => Expression::of_integers(wide, element_type, false),
+            Some(wide) => Expression::of_integers(wide, element_type, false),
             _ if pairs => return Err(format!("it has no kernel for {element_type}")),
             _ => text.into(),
         };
