@@ -294,7 +294,7 @@ fn tan4(x: vec4<f32>) -> vec4<f32> {
     return select(s, -c, (a.k & vec4<i32>(1)) == vec4<i32>(1)) / select(c, s, (a.k & vec4<i32>(1)) == vec4<i32>(1));
 }
 
-// a less the multiple of b next to it toward zero: the remainder with the sign of a. Exact while a / b is below 2^24.
+// a less the multiple of b next to it toward zero: the remainder with the sign of a. Exact where that multiple is a number.
 fn remainder4(a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
     let r = a - b * trunc(a / b);
     // A quotient rounded up to a whole number leaves a remainder on the other side.
