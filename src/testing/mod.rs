@@ -3,11 +3,14 @@
 mod adapter;
 mod compare;
 mod fuzz;
+mod properties;
+mod random;
 
 use std::collections::BTreeSet;
 
 pub use adapter::Adapter;
 pub use compare::Tolerance;
+use random::Random;
 
 use crate::graph::{Context, Fact, Inputs, Operand, Operator, Request, Value};
 use crate::kernel::{Candidate, DeviceClass, DeviceFacts, Layout, Storage};
@@ -179,40 +182,9 @@ fn check_stored(
     let input_storage = |(i, fact): (usize, &Option<Fact>)| Storage::of(fact.as_ref()?.element_type, stored.input(i));
     let input_storages: Vec<Option<Storage>> = facts.iter().enumerate().map(input_storage).collect();
 
-    let mut candidates: Vec<Candidate> = vec![];
-    let mut reasons = BTreeSet::new();
-    for device in devices(adapter) {
-        for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
-            let operands: Vec<Option<Operand<'_>>> = facts
-                .iter()
-                .zip(&input_storages)
-                .map(|(fact, &storage)| {
-                    fact.as_ref().map(|fact| Operand {
-                        fact,
-                        layout: layout.canonical(&fact.concrete().unwrap_or_default()),
-                        storage,
-                    })
-                })
-                .collect();
-            let request =
-                Request { inputs: &operands, outputs: &concrete, output_storages: &storages, device: &device };
-            match operator.candidates(&request) {
-                Ok(offered) => {
-                    for candidate in offered {
-                        if !candidates.contains(&candidate) {
-                            candidates.push(candidate);
-                        }
-                    }
-                }
-                Err(reason) => {
-                    reasons.insert(reason);
-                }
-            }
-        }
-    }
-    if candidates.is_empty() {
-        return Err(format!("{operator:?} has no candidate: {reasons:?}"));
-    }
+    let inputs_as_stored: Vec<_> = facts.iter().map(Option::as_ref).zip(input_storages.iter().copied()).collect();
+    let candidates = candidates(operator, &devices(adapter), &inputs_as_stored, (&concrete, &storages))
+        .map_err(|reasons| format!("{operator:?} has no candidate: {reasons:?}"))?;
     let mut runs = 0;
     for candidate in &candidates {
         // The planner writes over an input only what is stored alike.
@@ -234,6 +206,40 @@ fn check_stored(
         }
     }
     Ok(runs)
+}
+
+/// What an operator offers to these devices for inputs, as they are stored, in any layout; or why it offers nothing.
+fn candidates<'a>(
+    operator: &dyn Operator,
+    devices: &[DeviceFacts],
+    inputs: &[(Option<&'a Fact>, Option<Storage>)],
+    (outputs, output_storages): (&[Fact], &[Option<Storage>]),
+) -> Result<Vec<Candidate>, BTreeSet<String>> {
+    let mut candidates: Vec<Candidate> = vec![];
+    let mut reasons = BTreeSet::new();
+    for device in devices {
+        for layout in [Layout::Linear, Layout::Rows, Layout::Channels4] {
+            let operand = |&(fact, storage): &(Option<&'a Fact>, Option<Storage>)| {
+                let fact = fact?;
+                Some(Operand { fact, layout: layout.canonical(&fact.concrete().unwrap_or_default()), storage })
+            };
+            let operands: Vec<Option<Operand<'a>>> = inputs.iter().map(operand).collect();
+            let request = Request { inputs: &operands, outputs, output_storages, device };
+            match operator.candidates(&request) {
+                Ok(offered) => {
+                    for candidate in offered {
+                        if !candidates.contains(&candidate) {
+                            candidates.push(candidate);
+                        }
+                    }
+                }
+                Err(reason) => {
+                    reasons.insert(reason);
+                }
+            }
+        }
+    }
+    if candidates.is_empty() { Err(reasons) } else { Ok(candidates) }
 }
 
 /// What the reference gives.

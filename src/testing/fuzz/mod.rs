@@ -8,7 +8,7 @@ mod definitions;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use definitions::{Random, any_tensor, definition};
+use definitions::{any_tensor, definition};
 
 use crate::cpu::{CpuPlan, Threads};
 use crate::graph::{Context, Dim, EvaluateError, Fact, Graph, Inputs, Operand, Operator, Request, Value, ValueId};
@@ -18,6 +18,7 @@ use crate::optimize::{Rewrites, optimize};
 use crate::plan::{PlanOptions, plan};
 use crate::tensor::shape::elements;
 use crate::tensor::{ElementType, Tensor, TensorError};
+use crate::testing::Random;
 
 /// Cases of one run of the tests: a few seconds.
 const CASES: u64 = 20_000;
