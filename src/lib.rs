@@ -19,7 +19,7 @@
 //! ```
 //!
 //! In a loop, [`Session::set`], [`Session::run`] and [`Session::get`] allocate nothing; [`Session::run_async`]
-//! does not block. What comes before can be had one by one: [`Model::plan`] says, without touching the
+//! does not block, and [`Session::submit`] has several frames under way at once. What comes before can be had one by one: [`Model::plan`] says, without touching the
 //! GPU, what runs where and why and how much memory it takes; [`Plan::load`] uploads weights and makes pipelines; an
 //! [`Engine`] is shared by the sessions of several threads. [`validate`] compares a device with the references.
 //! An application that owns a wgpu device lends it with [`Device::from_wgpu`].
@@ -70,8 +70,8 @@ pub use plan::Placement;
 #[cfg(not(target_arch = "wasm32"))]
 pub use session::validate;
 pub use session::{
-    Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Plan, Precision, Profile, Session,
-    StepTime, Tolerance, Validation, validate_async,
+    Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Outputs, Pending, Plan, Precision,
+    Profile, Session, StepTime, Tolerance, Validation, validate_async,
 };
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 

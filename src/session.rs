@@ -11,6 +11,7 @@ mod on_device;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod opsets;
 mod options;
+mod pending;
 mod profile;
 mod request;
 mod run;
@@ -20,6 +21,7 @@ mod validate;
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::{Engine, Plan};
 pub use options::{Options, Precision};
+pub use pending::{Outputs, Pending};
 pub use profile::{Profile, StepTime};
 pub use run::{InputId, OutputId, Session};
 pub use tolerance::{Comparison, Tolerance};

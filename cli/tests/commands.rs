@@ -148,6 +148,16 @@ fn bench_has_the_figures_of_the_contract() {
 }
 
 #[test]
+fn bench_keeps_several_runs_under_way() {
+    for backend in if gpu() { &["cpu", "gpu"][..] } else { &["cpu"] } {
+        let result =
+            json(&run(&["bench", "digits", "--runs", "3", "--in-flight", "2", "--backend", backend, "--json"]));
+        assert_eq!(result["in_flight"], 2);
+        assert!(result["runs_per_second"].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
 fn inspect_tells_what_runs_where() {
     let result = json(&run(&["inspect", "digits", "--backend", "cpu", "--json"]));
     assert_eq!(result["parameters"], 93_322);

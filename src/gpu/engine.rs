@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::GpuDevice;
 use super::constants::Packed;
 use super::pipeline::Pipeline;
-use super::program::Program;
+use super::program::{Phase, Program};
 use crate::error::DeviceError;
 use crate::kernel::assemble::Access;
 use crate::plan::{Bound, Schedule, ScheduledDispatch, Step};
@@ -27,6 +27,8 @@ pub(super) struct Engine {
     pub pipelines: Vec<Arc<Pipeline>>,
     /// In the order of [`Schedule::constants`].
     pub constants: Vec<Arc<Packed>>,
+    /// By value: whether a host node reads it, or the application may.
+    pub wanted: Vec<bool>,
 }
 
 impl GpuEngine {
@@ -61,8 +63,16 @@ impl GpuEngine {
             _ => false,
         };
         let program = Program::new(&schedule, writes);
+        let mut wanted = vec![false; schedule.graph.values.len()];
+        let host_nodes = program.phases.iter().filter_map(|phase| match phase {
+            Phase::Host(node) => Some(schedule.graph.node(*node)),
+            Phase::Device(_) => None,
+        });
+        for value in host_nodes.flat_map(|node| node.inputs.iter().flatten()).chain(&schedule.graph.outputs) {
+            wanted[value.0] = true;
+        }
         let device = device.clone();
-        Ok(Self { inner: Arc::new(Engine { device, schedule, program, pipelines, constants }) })
+        Ok(Self { inner: Arc::new(Engine { device, schedule, program, pipelines, constants, wanted }) })
     }
 
     /// The device.

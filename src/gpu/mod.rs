@@ -30,7 +30,7 @@ pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Co
 pub use device::GpuDevice;
 pub use engine::GpuEngine;
 pub use profile::{Profile, Timing};
-pub use session::GpuSession;
+pub use session::{GpuPending, GpuSession};
 pub use tensor::GpuTensor;
 
 /// The crate of the application's own devices, buffers and textures.

@@ -80,10 +80,12 @@ impl GpuSession {
                 }
             }
             // The staging buffers take the way of an ordinary run.
-            let submission = device.guarded("a watched run", || self.send(index, device.encoder())).await?;
-            self.launched(index, submission);
+            let submission =
+                device.guarded("a watched run", || self.frame.send(engine.inner(), index, device.encoder())).await?;
+            self.frame.launched(index, submission);
             self.collect(wait).await?;
         }
+        self.frame.complete = true;
         Ok(())
     }
 }

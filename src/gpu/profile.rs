@@ -98,6 +98,7 @@ impl GpuSession {
                 }
             }
         }
+        self.frame.complete = true;
         Ok(profile)
     }
 
@@ -145,12 +146,12 @@ impl GpuSession {
                     encoder.resolve_query_set(set, 0..set.count(), &stamps.resolved, (i * QUERIES * 8) as u64);
                 }
                 encoder.copy_buffer_to_buffer(&stamps.resolved, 0, &stamps.staging.buffer, 0, bytes);
-                let submission = self.send(index, encoder);
+                let submission = self.frame.send(engine.inner(), index, encoder);
                 stamps.staging.map();
                 (submission, stamps)
             })
             .await?;
-        self.launched(index, submission.clone());
+        self.frame.launched(index, submission.clone());
         device.settle(&stamps.staging, &submission, wait).await?;
         let view = stamps.staging.read(0..(count * 16) as u64)?;
         let period = f64::from(device.queue().get_timestamp_period());
@@ -194,8 +195,9 @@ impl GpuSession {
                 times.push(start.elapsed());
             }
         }
-        let submission = device.guarded("a profiled run", || self.send(index, device.encoder())).await?;
-        self.launched(index, submission);
+        let submission =
+            device.guarded("a profiled run", || self.frame.send(engine.inner(), index, device.encoder())).await?;
+        self.frame.launched(index, submission);
         Ok(times)
     }
 }

@@ -186,9 +186,7 @@ impl Session {
     /// [`RunError::State`] before the first run, and if it is no tensor.
     pub fn get(&self, output: OutputId) -> Result<&Tensor, RunError> {
         let value = self.get_value(output)?;
-        value.as_tensor().ok_or_else(|| {
-            RunError::State(format!("the output is no tensor but {}: get it as a value", value.value_type()))
-        })
+        value.as_tensor().ok_or_else(|| no_tensor(value))
     }
 
     /// An output of the last run, whatever it is.
@@ -320,6 +318,11 @@ impl Session {
             Runner::Cpu(_) => None,
         }
     }
+}
+
+/// Somebody asked for a tensor.
+pub(super) fn no_tensor(value: &Value) -> RunError {
+    RunError::State(format!("the output is no tensor but {}: get it as a value", value.value_type()))
 }
 
 impl fmt::Debug for Session {

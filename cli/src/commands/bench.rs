@@ -1,9 +1,10 @@
 //! `rimlight bench`: how fast a model runs.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rimlight::{InputId, OutputId, Session};
+use rimlight::{InputId, OutputId, Pending, Session};
 
 use super::{print, print_json};
 use crate::failure::Outcome;
@@ -17,7 +18,7 @@ use crate::output::{self, rounded_ms};
     long_about = "Measure a model: loading, the first result, a steady run, memory.\n\n\
         A run includes handing the inputs over and reading the outputs back. The cold start is measured first, in this \
         process: from opening the file to the first result.",
-    after_help = "Examples:\n  rimlight bench model.onnx --runs 100\n  rimlight bench model.onnx --backend gpu --profile"
+    after_help = "Examples:\n  rimlight bench model.onnx --runs 100\n  rimlight bench model.onnx --backend gpu --profile\n  rimlight bench model.onnx --in-flight 3"
 )]
 pub struct Bench {
     /// An ONNX file, or a model that is known by name
@@ -28,6 +29,9 @@ pub struct Bench {
     /// Runs that are measured
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     runs: u64,
+    /// Also keep so many runs under way at once, and tell how many end in a second
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
+    in_flight: u64,
     /// Add the time of each operator
     #[arg(long)]
     profile: bool,
@@ -72,9 +76,13 @@ impl Bench {
         let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
         let (measured, mut session) = measure(&setup, self.warmup, usize::try_from(self.runs).unwrap_or(usize::MAX))?;
         let profile = if self.profile { profile(&mut session)? } else { vec![] };
-        let figures = json(&setup, &measured);
+        let mut figures = json(&setup, &measured);
+        if self.in_flight > 1 {
+            let rate = throughput(&mut session, &setup, self.in_flight as usize, self.runs)?;
+            figures["in_flight"] = self.in_flight.into();
+            figures["runs_per_second"] = ((rate * 100.0).round() / 100.0).into();
+        }
         if self.json {
-            let mut figures = figures;
             if self.profile {
                 figures["profile"] = profile
                     .iter()
@@ -155,6 +163,45 @@ fn once(session: &mut Session, setup: &Setup, (inputs, outputs): &Ids) -> Outcom
         std::hint::black_box(session.get(*id)?.bytes().first());
     }
     Ok(())
+}
+
+/// Runs that end in a second where so many are under way at once: the inputs of one are written and the outputs of another
+/// are read while the device computes.
+fn throughput(session: &mut Session, setup: &Setup, in_flight: usize, runs: u64) -> Outcome<f64> {
+    let (inputs, outputs) = ids(&setup.model, session)?;
+    let mut under_way = VecDeque::with_capacity(in_flight);
+    let finish = |pending: Option<Pending>| -> Outcome {
+        let Some(pending) = pending else { return Ok(()) };
+        let done = pending.wait()?;
+        for id in &outputs {
+            std::hint::black_box(done.get(*id)?.bytes().first());
+        }
+        Ok(())
+    };
+    let progress = output::progress(runs, "running several at once", false);
+    let mut start = Instant::now();
+    // The first runs make what later ones use again.
+    let warmup = in_flight as u64 * 2;
+    for i in 0..warmup + runs {
+        let most = if i == warmup { 0 } else { in_flight - 1 };
+        while under_way.len() > most {
+            finish(under_way.pop_front())?;
+        }
+        if i == warmup {
+            start = Instant::now();
+        }
+        for (id, (_, tensor)) in inputs.iter().zip(&setup.inputs.tensors) {
+            session.set(*id, tensor.view())?;
+        }
+        under_way.push_back(session.submit()?);
+        progress.inc(u64::from(i >= warmup));
+    }
+    while !under_way.is_empty() {
+        finish(under_way.pop_front())?;
+    }
+    let rate = runs as f64 / start.elapsed().as_secs_f64();
+    progress.finish_and_clear();
+    Ok(rate)
 }
 
 fn json(setup: &Setup, measured: &Measured) -> serde_json::Value {

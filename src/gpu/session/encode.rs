@@ -48,7 +48,7 @@ impl GpuSession {
 
     pub(in crate::gpu) fn encode_copy(&self, index: usize, op: Op, encoder: &mut wgpu::CommandEncoder) {
         let inner = self.engine.inner();
-        let (segment, crossing): (&Segment, _) = (&inner.program.segments[index], &self.crossings[index]);
+        let (segment, crossing): (&Segment, _) = (&inner.program.segments[index], &self.frame.crossings[index]);
         match op {
             Op::Dispatch(_) => {}
             Op::Upload(i) => {

@@ -1,6 +1,7 @@
 //! The inputs of a session: checked, and brought to the memory from which the device takes them.
 
-use super::{Crossing, GpuSession, Source};
+use super::frame::Crossing;
+use super::{GpuSession, Source};
 use crate::error::RunError;
 use crate::gpu::engine::Engine;
 use crate::gpu::program::Transfer;
@@ -9,7 +10,8 @@ use crate::graph::{Value, ValueId};
 use crate::tensor::{ElementType, Tensor, TensorView};
 
 impl GpuSession {
-    /// Gives an input from the host's memory. It stays given for all runs, until it is given again.
+    /// Gives an input from the host's memory. It stays given for all runs, until it is given again or a run with it is
+    /// [submitted](GpuSession::submit).
     ///
     /// # Errors
     /// If the value is no input, its type or shape are others, or an integer does not fit the storage.
@@ -26,13 +28,13 @@ impl GpuSession {
         }
         self.reclaim()?;
         let inner = self.engine.inner();
-        for (segment, crossing) in inner.program.segments.iter().zip(&self.crossings) {
+        for (segment, crossing) in inner.program.segments.iter().zip(&self.frame.crossings) {
             for transfer in segment.uploads.iter().filter(|t| t.value == input) {
                 write(inner, crossing, transfer, element_type, view.bytes())?;
             }
         }
-        if self.wanted[input.0] {
-            let held = &mut self.values[input.0];
+        if self.engine.inner().wanted[input.0] {
+            let held = &mut self.frame.values[input.0];
             if !matches!(held, Some(Value::Tensor(tensor)) if tensor.shape() == shape) {
                 *held = Some(Tensor::zeros(element_type, shape)?.into());
             }
@@ -61,7 +63,7 @@ impl GpuSession {
             return Err(RunError::InputKind { name: info.name.clone(), wanted, found: found.to_string() });
         }
         self.reclaim()?;
-        self.values[input.0] = Some(value.clone());
+        self.frame.values[input.0] = Some(value.clone());
         self.sources.insert(input, Source::Host);
         Ok(())
     }
@@ -88,7 +90,7 @@ impl GpuSession {
         if !tensor.device().is_same(self.engine.device()) {
             return Err(RunError::State(format!("input '{}' lies on another device", name())));
         }
-        if self.wanted[input.0] {
+        if self.engine.inner().wanted[input.0] {
             return Err(RunError::State(format!("input '{}' is read by the host: give it from there", name())));
         }
         if !tensor.buffer().usage().contains(wgpu::BufferUsages::COPY_SRC) {
@@ -136,9 +138,9 @@ impl GpuSession {
         for transfer in &inner.program.segments[index].uploads {
             // Inputs were written when they were given.
             if !self.sources.contains_key(&transfer.value)
-                && let Some(Value::Tensor(tensor)) = &self.values[transfer.value.0]
+                && let Some(Value::Tensor(tensor)) = &self.frame.values[transfer.value.0]
             {
-                write(inner, &self.crossings[index], transfer, tensor.element_type(), tensor.bytes())?;
+                write(inner, &self.frame.crossings[index], transfer, tensor.element_type(), tensor.bytes())?;
             }
         }
         Ok(())

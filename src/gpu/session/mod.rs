@@ -1,7 +1,9 @@
 //! One use of an engine: its inputs, its runs, its outputs.
 
 mod encode;
+mod frame;
 mod inputs;
+mod pending;
 mod results;
 
 use std::collections::HashMap;
@@ -12,15 +14,16 @@ use std::time::Duration;
 use super::bind::Memory;
 use super::engine::Engine;
 use super::program::Phase;
-#[cfg(target_arch = "wasm32")]
-use super::wait::Mapping;
 use super::wait::{Staging, Wait};
 use super::{GpuEngine, GpuTensor};
 use crate::error::RunError;
-use crate::graph::{Value, ValueId};
+use crate::graph::ValueId;
 use crate::kernel::Storage;
 use crate::plan::SlotId;
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::ElementType;
+use frame::Frame;
+pub use pending::GpuPending;
+use pending::Spare;
 
 /// Where an input's elements come from.
 #[derive(Debug, Clone, Default)]
@@ -34,29 +37,18 @@ enum Source {
     Device(GpuTensor),
 }
 
-/// Memory that values cross in, for one segment.
-#[derive(Debug)]
-pub(super) struct Crossing {
-    upload: Option<Staging>,
-    pub download: Option<Staging>,
-}
-
 /// One use of an engine, with memory of its own. A run allocates nothing.
 pub struct GpuSession {
     engine: GpuEngine,
     pub(super) memory: Memory,
-    pub(super) crossings: Vec<Crossing>,
+    /// The run to come, or the last one.
+    pub(super) frame: Frame,
+    /// Frames of earlier runs, which others may take.
+    spare: Spare,
     /// By value: where inputs come from. Constants that the schedule uploads are on the device from the start.
     sources: HashMap<ValueId, Source>,
-    /// By value: what the host has.
-    values: Vec<Option<Value>>,
-    /// By value: whether a host node reads it, or the application may.
-    wanted: Vec<bool>,
     /// Outputs that stay on the device, and where.
     pub(super) kept: HashMap<ValueId, GpuTensor>,
-    /// Segments that were submitted and not read back yet.
-    launched: Vec<usize>,
-    submission: Option<wgpu::SubmissionIndex>,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) timeout: Duration,
 }
@@ -80,29 +72,7 @@ impl GpuSession {
         let device = &inner.device;
         let graph = &inner.schedule.graph;
         let memory = Memory::new(inner).await?;
-        let crossings = device
-            .guarded("memory for reading and writing", || {
-                let segments = inner.program.segments.iter();
-                segments
-                    .map(|segment| Crossing {
-                        upload: (segment.upload_bytes > 0).then(|| Staging::upload(device, segment.upload_bytes)),
-                        download: (segment.download_bytes > 0)
-                            .then(|| Staging::download(device, segment.download_bytes)),
-                    })
-                    .collect()
-            })
-            .await?;
-        let mut values: Vec<Option<Value>> = graph.values.iter().map(|_| None).collect();
-        let mut wanted = vec![false; values.len()];
-        let host_nodes = inner.program.phases.iter().filter_map(|phase| match phase {
-            Phase::Host(node) => Some(graph.node(*node)),
-            Phase::Device(_) => None,
-        });
-        let read = host_nodes.flat_map(|node| node.inputs.iter().flatten());
-        for value in read.chain(&graph.outputs) {
-            wanted[value.0] = true;
-            values[value.0] = graph.constant(*value).cloned().map(Value::Tensor);
-        }
+        let frame = Frame::new(inner).await?;
         let mut sources = HashMap::new();
         for transfer in inner.program.segments.iter().flat_map(|s| &s.uploads) {
             if let Some(constant) = graph.constant(transfer.value) {
@@ -113,23 +83,13 @@ impl GpuSession {
         // An input that the plan takes for a constant is given already.
         let open = graph.inputs.iter().filter(|&&input| graph.constant(input).is_none());
         sources.extend(open.map(|&input| (input, Source::Missing)));
-        // What is read back is made before the first run too.
-        for transfer in inner.program.segments.iter().flat_map(|s| &s.downloads) {
-            if wanted[transfer.value.0] && values[transfer.value.0].is_none() {
-                let tensor = Tensor::zeros(inner.element_type(transfer.value), inner.shape(transfer.slot))?;
-                values[transfer.value.0] = Some(tensor.into());
-            }
-        }
         Ok(Self {
             engine: engine.clone(),
             memory,
-            launched: Vec::with_capacity(inner.program.segments.len()),
-            crossings,
+            frame,
+            spare: Spare::default(),
             sources,
-            values,
-            wanted,
             kept: HashMap::new(),
-            submission: None,
             #[cfg(not(target_arch = "wasm32"))]
             timeout: Duration::from_secs(30),
         })
@@ -149,9 +109,9 @@ impl GpuSession {
     /// Takes the upload buffers back from an earlier run, so that inputs can be written.
     fn reclaim(&mut self) -> Result<(), RunError> {
         #[cfg(not(target_arch = "wasm32"))]
-        return super::wait::now(self.settle_all(Wait::Block(self.timeout)));
+        return super::wait::now(self.frame.reclaim(self.engine.inner(), Wait::Block(self.timeout)));
         #[cfg(target_arch = "wasm32")]
-        return match self.crossings.iter().flat_map(|c| &c.upload).all(|s| s.signal.get() == Mapping::Mapped) {
+        return match !self.frame.is_under_way() && self.frame.is_settled() {
             true => Ok(()),
             false => Err(RunError::State("the session is still running: await it before giving inputs".to_owned())),
         };
@@ -175,44 +135,11 @@ impl GpuSession {
         self.drive(Wait::Async).await
     }
 
-    /// Hands a run to the device without waiting for its end: [`GpuSession::finish`] does. Where host nodes stand
-    /// between, it waits for what these read.
-    ///
-    /// # Errors
-    /// As [`GpuSession::run`].
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn submit(&mut self) -> Result<(), RunError> {
-        super::wait::now(self.start(Wait::Block(self.timeout)))
-    }
-
-    /// [`GpuSession::submit`], for callers that must not block.
-    ///
-    /// # Errors
-    /// As [`GpuSession::run`].
-    pub async fn submit_async(&mut self) -> Result<(), RunError> {
-        self.start(Wait::Async).await
-    }
-
-    /// Waits for a run that was submitted.
-    ///
-    /// # Errors
-    /// If the device fails or takes too long.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn finish(&mut self) -> Result<(), RunError> {
-        super::wait::now(self.collect(Wait::Block(self.timeout)))
-    }
-
-    /// [`GpuSession::finish`], for callers that must not block.
-    ///
-    /// # Errors
-    /// If the device fails.
-    pub async fn finish_async(&mut self) -> Result<(), RunError> {
-        self.collect(Wait::Async).await
-    }
-
     async fn drive(&mut self, wait: Wait) -> Result<(), RunError> {
         self.start(wait).await?;
-        self.collect(wait).await
+        self.collect(wait).await?;
+        self.frame.complete = true;
+        Ok(())
     }
 
     /// Submits all segments, running the host nodes between them.
@@ -234,23 +161,13 @@ impl GpuSession {
     /// What precedes every run: the one before is over, and all inputs are there.
     pub(super) async fn prepare(&mut self, wait: Wait) -> Result<(), RunError> {
         self.engine.device().check()?;
-        self.settle_all(wait).await?;
+        self.frame.reclaim(self.engine.inner(), wait).await?;
+        self.frame.begin(self.kept.keys().copied());
         let graph = &self.engine.schedule().graph;
         match graph.inputs.iter().find(|&input| matches!(self.sources.get(input), Some(Source::Missing))) {
             None => Ok(()),
             Some(missing) => Err(RunError::MissingInput(graph.value(*missing).name.clone())),
         }
-    }
-
-    /// Ends whatever is under way.
-    async fn settle_all(&mut self, wait: Wait) -> Result<(), RunError> {
-        self.collect(wait).await?;
-        if let Some(submission) = &self.submission {
-            for staging in self.crossings.iter().flat_map(|c| &c.upload) {
-                self.engine.device().settle(staging, submission, wait).await?;
-            }
-        }
-        Ok(())
     }
 
     pub(super) async fn launch(&mut self, index: usize) -> Result<(), RunError> {
@@ -260,40 +177,16 @@ impl GpuSession {
             .guarded("a run", || {
                 let mut encoder = device.encoder();
                 self.encode_segment(index, &mut encoder);
-                self.send(index, encoder)
+                self.frame.send(self.engine.inner(), index, encoder)
             })
             .await?;
-        self.launched(index, submission);
+        self.frame.launched(index, submission);
         Ok(())
-    }
-
-    /// Notes that a segment is under way.
-    pub(super) fn launched(&mut self, index: usize, submission: wgpu::SubmissionIndex) {
-        self.submission = Some(submission);
-        self.launched.push(index);
     }
 
     /// Gives a segment's upload buffer to the device before it is submitted bit by bit.
     pub(super) fn unmap_upload(&self, index: usize) {
-        self.crossings[index].upload.iter().for_each(Staging::unmap);
-    }
-
-    /// Submits what was encoded of a segment, and asks for its staging buffers back.
-    pub(super) fn send(&self, index: usize, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
-        let crossing = &self.crossings[index];
-        crossing.upload.iter().for_each(Staging::unmap);
-        let submission = self.engine.device().queue().submit([encoder.finish()]);
-        crossing.upload.iter().for_each(Staging::map);
-        if self.reads_back(index) {
-            crossing.download.iter().for_each(Staging::map);
-        }
-        submission
-    }
-
-    /// Whether the host reads anything of a segment.
-    fn reads_back(&self, index: usize) -> bool {
-        let downloads = &self.engine.inner().program.segments[index].downloads;
-        downloads.iter().any(|t| t.size > 0 && !self.kept.contains_key(&t.value))
+        self.frame.crossings[index].upload.iter().for_each(Staging::unmap);
     }
 }
 

@@ -21,30 +21,29 @@ fn a_wait_has_its_bound() {
         let mut session = session(&device, &[4], false);
         let (x, y, _) = ids(&session);
         session.set(x, &TensorView::new([4], &[-1f32, 0.0, 2.0, 3.0]).unwrap()).unwrap();
-        session.submit().unwrap();
+        let mut pending = session.submit().unwrap();
         let held = Arc::new(Signal::default());
         held.set(Mapping::Pending);
-        let download = session.crossings[0].download.as_mut().unwrap();
-        let answer = std::mem::replace(&mut download.signal, Arc::clone(&held));
+        let answer = pending.hold_back(Arc::clone(&held));
         for bound in [Duration::ZERO, Duration::from_millis(20)] {
-            session.set_timeout(bound);
+            pending.set_timeout(bound);
             let start = std::time::Instant::now();
-            let outcome = session.finish();
+            let outcome = pending.wait();
             assert!(matches!(outcome, Err(RunError::Device(DeviceError::Timeout(b))) if b == bound), "{outcome:?}");
             assert!(start.elapsed() >= bound);
-            assert!(session.get(y).is_err());
+            assert!(pending.value(y).is_err());
         }
         // The work went on, and the next call has its result.
         while answer.get() == Mapping::Pending {
             device.poll(wgpu::PollType::Poll).unwrap();
         }
         held.set(answer.get());
-        session.set_timeout(Duration::MAX);
-        session.finish().unwrap();
+        pending.set_timeout(Duration::MAX);
+        pending.wait().unwrap();
         if device.info().backend != "noop" {
-            close(session.get(y).unwrap(), &[0.0, 0.0, 2.0, 3.0], 0.0);
+            close(pending.value(y).unwrap().as_tensor().unwrap(), &[0.0, 0.0, 2.0, 3.0], 0.0);
         }
-        session.run().unwrap();
+        assert!(matches!(session.run(), Err(RunError::MissingInput(_))));
     }
 }
 
@@ -110,4 +109,82 @@ fn sessions_run_on_several_threads() {
             });
         }
     });
+}
+
+#[test]
+fn runs_under_way_keep_their_outputs_apart() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    for host in [false, true] {
+        let n = 257;
+        let mut session = session(&device, &[n], host);
+        let (x, y, z) = ids(&session);
+        let input = |i: u8| ramp(n, f32::from(i) - 30.0);
+        let check = |pending: &super::super::GpuPending, i: u8| {
+            let (relu, sigmoid) = expected(&input(i), host);
+            close(pending.value(y).unwrap().as_tensor().unwrap(), &relu, 0.0);
+            close(pending.value(z).unwrap().as_tensor().unwrap(), &sigmoid, 1e-6);
+        };
+        let mut under_way = std::collections::VecDeque::new();
+        for i in 0..40u8 {
+            session.set(x, &TensorView::new([n], &input(i)).unwrap()).unwrap();
+            under_way.push_back((i, session.submit().unwrap()));
+            assert!(session.get(y).is_err(), "there is no whole run to take outputs from");
+            if under_way.len() == 3 {
+                let (i, mut pending) = under_way.pop_front().unwrap();
+                if i % 2 == 0 {
+                    pending.wait().unwrap()
+                } else {
+                    pollster::block_on(pending.wait_async()).unwrap()
+                }
+                assert!(pending.is_ready());
+                check(&pending, i);
+            }
+            // One that nobody waits for.
+            if i % 5 == 0 {
+                session.set(x, &TensorView::new([n], &input(99)).unwrap()).unwrap();
+                drop(session.submit().unwrap());
+            }
+        }
+        for (i, mut pending) in under_way {
+            pending.wait().unwrap();
+            check(&pending, i);
+        }
+        // An ordinary run among them.
+        session.set(x, &TensorView::new([n], &input(7)).unwrap()).unwrap();
+        session.run().unwrap();
+        close(session.get(y).unwrap(), &expected(&input(7), host).0, 0.0);
+    }
+}
+
+#[test]
+fn runs_under_way_take_the_memory_of_those_that_are_over() {
+    let Some(device) = GpuDevice::for_this_test() else { return };
+    let mut session = session(&device, &[64], false);
+    let (x, ..) = ids(&session);
+    let mut under_way = std::collections::VecDeque::new();
+    let mut made = vec![];
+    for i in 0..12u8 {
+        session.set(x, &TensorView::new([64], &ramp(64, f32::from(i))).unwrap()).unwrap();
+        under_way.push_back(session.submit().unwrap());
+        if under_way.len() == 3 {
+            under_way.pop_front().unwrap().wait().unwrap();
+        }
+        made.push(device.creations());
+    }
+    assert!(made[4..].iter().all(|n| *n == made[4]), "{made:?}");
+}
+
+#[test]
+fn who_holds_too_many_runs_is_told() {
+    let device = GpuDevice::noop();
+    let mut session = session(&device, &[4], false);
+    let (x, ..) = ids(&session);
+    let mut submit = || {
+        session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
+        session.submit()
+    };
+    let mut held: Vec<_> = (0..8).map(|_| submit().unwrap()).collect();
+    assert!(matches!(submit(), Err(RunError::State(_))));
+    held.pop();
+    submit().unwrap();
 }

@@ -48,6 +48,37 @@ fn a_session_follows_the_shapes_of_its_inputs_on_both_backends() {
 }
 
 #[test]
+fn runs_under_way_may_have_other_shapes_and_end_anywhere() {
+    let Some(gpu) = gpu() else { return };
+    let model = model();
+    for device in [gpu, Device::cpu()] {
+        let mut reference = model.session(&Device::cpu()).unwrap();
+        let mut session = model.session(&device).unwrap();
+        let (x, z) = (session.input("x").unwrap(), session.output("z").unwrap());
+        let runs: Vec<_> = [(1, 4), (1, 4), (2, 7), (1, 1), (2, 7), (1, 4)]
+            .into_iter()
+            .enumerate()
+            .map(|(i, (n, h))| {
+                let values = (0..n * h * 27).map(|k| ((k + i) % 13) as f32 - 6.0).collect();
+                let input = Tensor::new([n, 3, h, 9], values).unwrap();
+                session.set(x, input.view()).unwrap();
+                let pending = session.submit().unwrap();
+                assert!(session.get(z).is_err());
+                (input, pending)
+            })
+            .collect();
+        drop(session);
+        for (input, pending) in runs {
+            let outputs = std::thread::spawn(move || pending.wait().unwrap()).join().unwrap();
+            let expected = reference.run_with([("x", input.view())]).unwrap();
+            let tolerance = crate::Tolerance { rtol: 1e-5, atol: 1e-6, floor: 0.0, amplified: 0.0 };
+            let compared = tolerance.compare("z", outputs.get(z).unwrap(), &expected[1].1);
+            assert!(compared.passed, "{compared:?}");
+        }
+    }
+}
+
+#[test]
 fn shapes_that_a_run_computes_are_followed_on_the_host() {
     let Some(gpu) = gpu() else { return };
     let mut graph = Graph::builder();
