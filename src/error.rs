@@ -112,6 +112,19 @@ pub enum PlanError {
         /// Bytes that the device binds.
         limit: u64,
     },
+    /// Even the plan that takes least is above [`Options::memory_limit`](crate::Options::memory_limit).
+    #[error(
+        "the model takes {needed} bytes on the device ({constants} of them weights), more than the limit of {limit}; \
+         give smaller inputs, store values in 16 bits (`--precision f16`), or raise the limit (`--memory-limit`)"
+    )]
+    Memory {
+        /// Bytes of values and packed weights.
+        needed: u64,
+        /// Bytes that were allowed.
+        limit: u64,
+        /// Bytes of the weights alone.
+        constants: u64,
+    },
     /// A shader that the caller put in the place of Rimlight's own cannot be used.
     #[error(transparent)]
     Shader(#[from] ShaderError),

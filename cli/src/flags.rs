@@ -66,6 +66,9 @@ pub struct PlanFlags {
     /// Any node that would run on the host is an error (and there must be a GPU)
     #[arg(long)]
     pub require_gpu: bool,
+    /// Megabytes of GPU memory that values and weights may take: the plan keeps to it, or is refused with the number
+    #[arg(long, value_name = "MB")]
+    pub memory_limit: Option<u64>,
     /// Leave out a rewrite of the graph, by its name
     #[arg(long, value_name = "REWRITE")]
     pub without: Vec<String>,
@@ -217,6 +220,10 @@ impl PlanFlags {
         let placement = if self.require_gpu { Placement::GpuOnly } else { Placement::Auto };
         let options = Options::new().placement(placement);
         let options = self.without.iter().fold(options, |options, rewrite| options.without(rewrite));
+        let options = match self.memory_limit {
+            Some(megabytes) => options.memory_limit(megabytes.saturating_mul(1_000_000)),
+            None => options,
+        };
         Ok(match &self.shaders {
             Some(folder) => options.shaders(Shaders::from_folder(folder).map_err(PlanError::from)?),
             None => options,

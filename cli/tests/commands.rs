@@ -148,6 +148,19 @@ fn bench_has_the_figures_of_the_contract() {
 }
 
 #[test]
+fn a_memory_limit_is_kept_or_refused() {
+    let refused = run(&["run", "digits", "--memory-limit", "100", "--backend", "cpu"]);
+    assert_eq!(code(&refused), 2);
+    if gpu() {
+        let limited = |megabytes| run(&["inspect", "digits", "--memory-limit", megabytes, "--backend", "gpu"]);
+        assert_eq!(code(&limited("100")), 0);
+        let refused = limited("0");
+        assert_eq!(code(&refused), 2);
+        assert!(message(&refused).contains("more than the limit of 0"), "{}", message(&refused));
+    }
+}
+
+#[test]
 fn bench_keeps_several_runs_under_way() {
     for backend in if gpu() { &["cpu", "gpu"][..] } else { &["cpu"] } {
         let result =

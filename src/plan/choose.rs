@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
 use super::precision::Precision;
 use super::schedule::{NodePlace, Place};
-use super::{Placement, PlanOptions};
+use super::{Aim, Placement, PlanOptions};
 use crate::error::PlanError;
 use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Reads, Request, ValueId};
 use crate::kernel::{
@@ -28,6 +28,7 @@ struct Chooser<'a> {
     graph: &'a Graph,
     device: &'a DeviceFacts,
     options: &'a PlanOptions,
+    aim: Aim,
     draft: Draft,
     /// For each stage, where it stands: the place of a node, and before (0), at (1) or after (2) it.
     order: Vec<(usize, u8)>,
@@ -44,11 +45,13 @@ pub fn choose(
     graph: &Graph,
     device: &DeviceFacts,
     options: &PlanOptions,
+    aim: Aim,
 ) -> Result<(Draft, Vec<NodePlace>), PlanError> {
     let mut chooser = Chooser {
         graph,
         device,
         options,
+        aim,
         draft: Draft::default(),
         order: vec![],
         on_device: HashMap::new(),
@@ -151,7 +154,7 @@ impl Chooser<'_> {
         let candidates = node.operator.candidates(&request)?;
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
         let mut refused = None;
-        let mut best: Option<(f64, Candidate)> = None;
+        let mut best: Option<((u64, f64), Candidate)> = None;
         for candidate in candidates {
             if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
                 refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
@@ -177,13 +180,30 @@ impl Chooser<'_> {
                     Want::Nothing => None,
                 })
                 .sum();
-            let cost = candidate.cost + dispatches + conversions;
-            if best.as_ref().is_none_or(|(c, _)| cost < *c) {
+            let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
+            let cost = (bytes, candidate.cost + dispatches + conversions);
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
                 best = Some((cost, candidate));
             }
         }
         best.map(|(_, candidate)| candidate)
             .ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))
+    }
+
+    /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.
+    fn bytes_beside(&self, node: &Node, candidate: &Candidate) -> u64 {
+        let scratch = candidate.scratch.iter().map(|(units, storage)| units.saturating_mul(storage.unit_bytes()));
+        let packed = candidate.dispatches.iter().flat_map(|d| &d.bindings).map(|binding| match binding {
+            Binding::Constant(constant) => constant.units.saturating_mul(constant.storage.unit_bytes()),
+            _ => 0,
+        });
+        let laid_out = node.inputs.iter().zip(&candidate.inputs).map(|(id, want)| {
+            let constant = id.and_then(|id| self.graph.constant(id));
+            let (Some(tensor), Want::In(layout)) = (constant, want) else { return 0 };
+            let storage = Storage::of(tensor.element_type(), self.options.half).map_or(16, Storage::unit_bytes);
+            units(tensor.shape(), *layout).unwrap_or(u64::MAX).saturating_mul(storage)
+        });
+        scratch.chain(packed).chain(laid_out).fold(0, u64::saturating_add)
     }
 
     fn run(&mut self, id: NodeId, candidate: Candidate, facts: &[Fact]) -> Result<(), PlanError> {

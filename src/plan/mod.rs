@@ -48,6 +48,9 @@ pub struct PlanOptions {
     pub in_place_concat: bool,
     /// What the kernels are made of.
     pub shaders: Shaders,
+    /// Bytes that values and packed constants may take on the device. Where the fastest kernels take more, those that take
+    /// least are chosen.
+    pub memory_limit: Option<u64>,
 }
 
 impl Default for PlanOptions {
@@ -58,6 +61,7 @@ impl Default for PlanOptions {
             in_place: true,
             in_place_concat: true,
             shaders: Shaders::default(),
+            memory_limit: None,
         }
     }
 }
@@ -66,10 +70,32 @@ impl Default for PlanOptions {
 ///
 /// # Errors
 /// [`PlanError::TooLarge`] if a tensor cannot be bound; [`PlanError::HostNodes`] if a node would run on the host and
-/// [`Placement::GpuOnly`] was asked for; [`PlanError::Node`] if a node cannot be right under these shapes;
+/// [`Placement::GpuOnly`] was asked for; [`PlanError::Memory`] if there is a limit that it cannot keep; [`PlanError::Node`] if a node cannot be right under these shapes;
 /// [`PlanError::Shader`] if a kernel is made of a shader of the caller's own that is not right.
 pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Schedule, PlanError> {
-    let (draft, places) = choose::choose(&graph, device, options)?;
+    let Some(limit) = options.memory_limit else { return plan_for(Aim::Speed, graph, device, options) };
+    let fast = plan_for(Aim::Speed, graph.clone(), device, options)?;
+    if fast.summary.device_bytes() <= limit {
+        return Ok(fast);
+    }
+    let small = plan_for(Aim::Memory, graph, device, options)?;
+    match small.summary.device_bytes().min(fast.summary.device_bytes()) {
+        needed if needed > limit => Err(PlanError::Memory { needed, limit, constants: small.summary.constant_bytes }),
+        _ => Ok(small),
+    }
+}
+
+/// What is chosen for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Aim {
+    /// The least time.
+    Speed,
+    /// The least memory beside the values themselves: scratch, and constants as they are packed.
+    Memory,
+}
+
+fn plan_for(aim: Aim, graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Schedule, PlanError> {
+    let (draft, places) = choose::choose(&graph, device, options, aim)?;
     if options.placement == Placement::GpuOnly {
         let host: Vec<String> = places
             .iter()
@@ -87,4 +113,66 @@ pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result
     }
     let sharing = share::share(&draft, options.in_place, options.in_place_concat);
     emit::emit(graph, &draft, &sharing, places, device, &options.shaders, options.half)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::graph::{Context, Definition, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value};
+    use crate::kernel::{Candidates, Storage};
+    use crate::tensor::ElementType;
+
+    /// Relu, and a quicker Relu that takes a mebibyte beside.
+    #[derive(Debug)]
+    struct Twofold(Arc<dyn Operator>);
+
+    impl Operator for Twofold {
+        fn name(&self) -> &str {
+            "Twofold"
+        }
+
+        fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
+            self.0.infer(inputs)
+        }
+
+        fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+            self.0.evaluate(context, inputs)
+        }
+
+        fn candidates(&self, request: &Request<'_>) -> Candidates {
+            let mut candidates = self.0.candidates(request)?;
+            let mut quick = candidates[0].clone();
+            (quick.name, quick.cost, quick.scratch) = ("quick", quick.cost / 2.0, vec![(1 << 16, Storage::F32)]);
+            candidates.push(quick);
+            Ok(candidates)
+        }
+    }
+
+    fn planned(memory_limit: Option<u64>) -> Result<Schedule, PlanError> {
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [1000usize]);
+        let relu = crate::ops::operator(&Definition::new("Relu")).unwrap();
+        let y = graph.operator(Arc::new(Twofold(relu)), &[Some(x)], 1)[0];
+        graph.output("y", y);
+        let options = PlanOptions { memory_limit, ..PlanOptions::default() };
+        plan(graph.build().unwrap(), &DeviceFacts::lavapipe(), &options)
+    }
+
+    #[test]
+    fn a_memory_limit_is_kept_or_refused_with_the_number() {
+        let quick = planned(None).unwrap();
+        assert_eq!(quick.places[0].place, Place::Gpu("quick"));
+        let taken = quick.summary.device_bytes();
+        assert!(taken > 1 << 20);
+        assert_eq!(planned(Some(taken)).unwrap().places, quick.places);
+        let small = planned(Some(taken - 1)).unwrap();
+        assert_ne!(small.places, quick.places);
+        let least = small.summary.device_bytes();
+        assert!(least < 1 << 14, "{least}");
+        assert!(planned(Some(least)).is_ok());
+        let Err(PlanError::Memory { needed, limit, constants }) = planned(Some(least - 1)) else { panic!("refused") };
+        assert_eq!((needed, limit, constants), (least, least - 1, 0));
+    }
 }

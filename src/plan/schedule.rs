@@ -127,6 +127,13 @@ pub struct Summary {
     pub work: f64,
 }
 
+impl Summary {
+    /// Bytes that the first session takes on the device: values and packed constants. Further ones share the constants.
+    pub const fn device_bytes(&self) -> u64 {
+        self.activation_bytes.saturating_add(self.constant_bytes)
+    }
+}
+
 /// A plan: what one run of a graph does on a device.
 #[derive(Debug, Clone)]
 pub struct Schedule {

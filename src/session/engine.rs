@@ -165,6 +165,7 @@ impl Engine {
         let lenient = inner.device.is_lenient()
             && inner.options.placement == Placement::Auto
             && inner.options.precision == Precision::F32
+            && inner.options.memory_limit.is_none()
             && inner.options.shaders.are_built_in();
         match inner.device.facts() {
             Some(facts) => {
@@ -172,6 +173,7 @@ impl Engine {
                     placement: inner.options.placement,
                     half: inner.options.precision == Precision::F16,
                     shaders: inner.options.shaders.clone(),
+                    memory_limit: inner.options.memory_limit,
                     ..PlanOptions::default()
                 };
                 let spare = lenient.then(|| graph.clone());
@@ -192,6 +194,9 @@ impl Engine {
             }
             None if inner.options.precision == Precision::F16 => {
                 Err(PlanError::Options("16-bit storage is for GPUs; the CPU computes in 32 bits".to_owned()))
+            }
+            None if inner.options.memory_limit.is_some() => {
+                Err(PlanError::Options("a memory limit is kept on GPUs only, and the device is the CPU".to_owned()))
             }
             None if !inner.options.shaders.are_built_in() => {
                 Err(PlanError::Options("shaders were replaced, but the device is the CPU, which runs none".to_owned()))

@@ -32,6 +32,7 @@ pub struct Options {
     pub(crate) without: Vec<String>,
     pub(crate) shaders: Shaders,
     pub(crate) seed: u64,
+    pub(crate) memory_limit: Option<u64>,
     /// A fault to plant, for the tests which show that it is found.
     #[cfg(test)]
     pub(crate) fault: Option<super::faults::Fault>,
@@ -85,6 +86,15 @@ impl Options {
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
+        self
+    }
+
+    /// Bytes of GPU memory that values and weights may take. A plan keeps to it, with slower kernels where the fastest ones
+    /// take more, or is refused with the number ([`PlanError::Memory`](crate::PlanError::Memory)). It is for each set of
+    /// input shapes, whose plans share the weights. The CPU backend keeps no such limit, and refuses it.
+    #[must_use]
+    pub const fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
         self
     }
 
