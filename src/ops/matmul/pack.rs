@@ -1,6 +1,6 @@
 //! Constant operands in the order in which the kernels read them.
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::kernel::{Binding, Constant, Packing, Storage};
 use crate::tensor::{Element, ElementType, Tensor};
@@ -47,10 +47,12 @@ fn by_type(
     parameters: &[usize],
     f32: fn(&[f32], &[usize]) -> Vec<f32>,
     f16: fn(&[f16], &[usize]) -> Vec<f16>,
+    bf16: fn(&[bf16], &[usize]) -> Vec<bf16>,
 ) -> Tensor {
     match tensor.element_type() {
         ElementType::F32 => Tensor::vector(f32(tensor.as_slice().unwrap_or_default(), parameters)),
         ElementType::F16 => Tensor::vector(f16(tensor.as_slice().unwrap_or_default(), parameters)),
+        ElementType::BF16 => Tensor::vector(bf16(tensor.as_slice().unwrap_or_default(), parameters)),
         _ => tensor.clone(),
     }
 }
@@ -73,7 +75,7 @@ fn panels(tensor: &Tensor, parameters: &[usize]) -> Tensor {
         }
         out
     }
-    by_type(tensor, parameters, pack, pack)
+    by_type(tensor, parameters, pack, pack, pack)
 }
 
 fn repeated(tensor: &Tensor, parameters: &[usize]) -> Tensor {
@@ -88,5 +90,5 @@ fn repeated(tensor: &Tensor, parameters: &[usize]) -> Tensor {
         }
         out
     }
-    by_type(tensor, parameters, pack, pack)
+    by_type(tensor, parameters, pack, pack, pack)
 }

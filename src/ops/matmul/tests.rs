@@ -120,6 +120,23 @@ fn integers_agree_exactly() {
 }
 
 #[test]
+fn constants_of_every_type_are_packed() {
+    // Whole numbers: every type holds their products.
+    for t in [ElementType::F32, ElementType::F16, ElementType::BF16] {
+        let whole = |shape: &[usize], n: usize| {
+            let numbers = (0..shape.iter().product()).map(|i: usize| (i * n % 5) as f64 - 2.0).collect();
+            Tensor::from_f64(t, shape, numbers).unwrap()
+        };
+        for turned in [0i64, 1] {
+            let gemm = operator(&Definition::new("Gemm").attribute("transB", turned)).unwrap();
+            let b = if turned == 1 { whole(&[8, 3], 3) } else { whole(&[3, 8], 3) };
+            let c = Input::Constant(whole(&[2, 1], 1));
+            check(&*gemm, &[Input::Run(whole(&[2, 3], 2)), Input::Constant(b), c], Tolerance::EXACT);
+        }
+    }
+}
+
+#[test]
 fn every_activation_can_be_fused() {
     for activation in [
         Activation::Relu,
