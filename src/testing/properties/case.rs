@@ -15,12 +15,14 @@ use crate::{Model, Options};
 pub struct Case {
     definition: Definition,
     inputs: Vec<Input>,
+    /// How many of the inputs, the last, the bodies of the node read of what lies around it.
+    captured: usize,
     tolerance: Tolerance,
 }
 
 impl Case {
     pub fn new(definition: Definition) -> Self {
-        Self { definition, inputs: vec![], tolerance: Tolerance::EXACT }
+        Self { definition, inputs: vec![], captured: 0, tolerance: Tolerance::EXACT }
     }
 
     pub fn attribute(mut self, name: &str, value: impl Into<Attribute>) -> Self {
@@ -69,13 +71,19 @@ impl Case {
         self.input(Input::Missing)
     }
 
+    /// What the bodies of the node read of the graph around it, behind all inputs.
+    pub fn captured(mut self, tensor: Tensor) -> Self {
+        self.captured += 1;
+        self.run(tensor)
+    }
+
     pub fn within(mut self, tolerance: Tolerance) -> Self {
         self.tolerance = tolerance;
         self
     }
 
     fn operator(&self) -> Result<Arc<dyn Operator>, String> {
-        let definition = Definition { inputs: self.inputs.len(), ..self.definition.clone() };
+        let definition = Definition { inputs: self.inputs.len() - self.captured, ..self.definition.clone() };
         check_arity(&definition).map_err(|e| e.to_string())?;
         let made = operator(&definition).map_err(|e| e.to_string())?;
         // As shapes are bound, random operators are given what they draw by.
@@ -167,7 +175,14 @@ impl Case {
 impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Definition { op_type, opset, attributes, outputs, .. } = &self.definition;
-        write!(f, "{op_type} of operator set {opset} with {attributes:?}, {outputs} outputs, of")?;
+        write!(f, "{op_type} of operator set {opset} with ")?;
+        for (name, attribute) in attributes {
+            match attribute {
+                Attribute::Graph(body) => write!(f, "{name} of {} nodes, ", body.nodes())?,
+                other => write!(f, "{name} {other:?}, ")?,
+            }
+        }
+        write!(f, "{outputs} outputs, of")?;
         for input in &self.inputs {
             match input {
                 Input::Missing => write!(f, " -")?,
