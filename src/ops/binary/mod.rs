@@ -27,6 +27,8 @@ pub struct Binary {
 /// Where the second operand's dimensions lie along the first's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Alignment {
+    /// Nowhere else: both have one shape (before operator set 7, where nothing asks for broadcasting).
+    Same,
     /// At the end.
     Last,
     /// From this axis of the first operand on.
@@ -48,6 +50,7 @@ pub(super) fn make(definition: &Definition) -> Result<Arc<dyn Operator>, Definit
     let member = member(definition)?;
     let alignment = match (definition.opset, member.name) {
         (..7, "PRelu") => Alignment::Channels,
+        (..7, _) if !definition.flag("broadcast", false)? => Alignment::Same,
         (..7, _) => definition.int("axis")?.map_or(Alignment::Last, Alignment::At),
         _ => Alignment::Last,
     };
@@ -65,7 +68,7 @@ impl Binary {
     /// The second operand's shape with ones at its end, so that broadcasting lays it where it belongs.
     pub(crate) fn aligned<T: Clone>(&self, rank: usize, mut b: Vec<T>, one: T) -> Result<Vec<T>, ShapeError> {
         let begin = match self.alignment {
-            Alignment::Last => return Ok(b),
+            Alignment::Same | Alignment::Last => return Ok(b),
             Alignment::Channels if rank > 1 && b.len() == 1 => 1,
             Alignment::Channels => return Ok(b),
             Alignment::At(axis) => shape::axis(axis, rank.max(1))
@@ -76,6 +79,15 @@ impl Binary {
         }
         b.resize(rank - begin, one);
         Ok(b)
+    }
+
+    /// Refuses what differs where nothing asks for broadcasting.
+    fn check(&self, a: &[Dim], b: &[Dim]) -> Result<(), ShapeError> {
+        let fits = |(a, b): (&Dim, &Dim)| a.size().zip(b.size()).is_none_or(|(a, b)| a == b);
+        if self.alignment != Alignment::Same || (a.len() == b.len() && a.iter().zip(b).all(fits)) {
+            return Ok(());
+        }
+        Err(ShapeError::new("its operands differ in shape, and it does not broadcast: attribute 'broadcast' is 0"))
     }
 }
 
@@ -89,6 +101,7 @@ impl Operator for Binary {
         if !self.member.takes.allows(a.element_type, b.element_type) {
             return Err(ShapeError::new(format!("it does not take {} and {}", a.element_type, b.element_type)));
         }
+        self.check(&a.shape, &b.shape)?;
         let aligned = self.aligned(a.rank(), b.shape.clone(), Dim::Known(1))?;
         let mut y = Fact::new(a.element_type, broadcast::shape(&[&a.shape, &aligned])?);
         if self.member.test {
@@ -107,6 +120,8 @@ impl Operator for Binary {
             let message = format!("it does not take {} and {}", a.element_type(), b.element_type());
             return Err(ShapeError::new(message).into());
         }
+        let dims = |tensor: &Tensor| tensor.shape().iter().map(|&n| Dim::from(n)).collect::<Vec<_>>();
+        self.check(&dims(a), &dims(b))?;
         let aligned = self.aligned(a.rank(), b.shape().to_vec(), 1)?;
         let to = broadcast::sizes(&[a.shape(), &aligned])?;
         Ok(vec![(self.member.evaluate)((a, a.shape()), (b, &aligned), &to)?.into()])

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::graph::{Attribute, Definition, Fact, Graph, Node};
+use crate::graph::{Attribute, Context, Definition, Dim, Fact, Graph, Inputs, Node};
 use crate::session::{Backend, Device, DeviceOptions};
 use crate::tensor::{ElementType, Tensor};
 use crate::{Model, Tolerance, ops};
@@ -126,9 +126,7 @@ fn tensor(text: &str) -> Option<Tensor> {
     let (name, shape) = words.next()?.split_once('[').unwrap();
     let shape = shape.trim_end_matches(']').split(',').filter(|d| !d.is_empty());
     let shape: Vec<usize> = shape.map(|d| d.parse().unwrap()).collect();
-    let types =
-        [ElementType::F32, ElementType::I64, ElementType::I32, ElementType::U8, ElementType::I8, ElementType::Bool];
-    let element_type = types.into_iter().find(|t| t.name() == name).unwrap_or_else(|| panic!("{text}"));
+    let element_type = ElementType::ALL.into_iter().find(|t| t.name() == name).unwrap_or_else(|| panic!("{text}"));
     Some(Tensor::from_f64(element_type, shape, words.map(|v| v.parse().unwrap()).collect()).unwrap())
 }
 
@@ -199,6 +197,17 @@ fn every_form_is_computed_in_a_gpu_session() {
     let options = DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() };
     let Ok(gpu) = Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")) else { return };
     check_all(&gpu);
+}
+
+#[test]
+fn shapes_that_differ_are_refused_where_nothing_broadcasts() {
+    let line = "Add 6 |  | f32[2,2] 1 2 3 4; f32[2] 1 2 | f32[2,2] 2 4 4 6";
+    assert!(case(line).model().unwrap_err().contains("broadcast"));
+    let symbols = [Dim::symbol("n"), Dim::symbol("m")].map(|dim| Fact::new(ElementType::F32, [dim]));
+    let operator = ops::operator(&case(line).definition).unwrap();
+    assert!(operator.infer(&symbols.each_ref().map(Some)).is_ok());
+    let values = [vec![1f32], vec![1.0, 2.0]].map(|v| crate::graph::Value::from(Tensor::vector(v)));
+    assert!(operator.evaluate(&mut Context::default(), Inputs(&values.each_ref().map(Some))).is_err());
 }
 
 #[test]
