@@ -59,7 +59,8 @@ impl Operator for Range {
     fn infer(&self, inputs: &[Option<&Fact>]) -> Result<Vec<Fact>, ShapeError> {
         let facts = [Fact::at(inputs, 0)?, Fact::at(inputs, 1)?, Fact::at(inputs, 2)?];
         let element_type = facts[0].element_type;
-        let counts = element_type.is_float() || matches!(element_type, ElementType::I64 | ElementType::I32);
+        let counts =
+            element_type.is_float() || matches!(element_type, ElementType::I64 | ElementType::I32 | ElementType::I16);
         if !counts || facts.iter().any(|fact| fact.element_type != element_type) {
             return Err(ShapeError::new("its inputs should be three numbers of one type"));
         }
@@ -91,6 +92,8 @@ impl Operator for Range {
             return Ok(vec![match element_type {
                 #[expect(clippy::cast_possible_truncation, reason = "between start and limit, which are i32")]
                 ElementType::I32 => Tensor::vector(elements.map(|v| v as i32).collect()).into(),
+                #[expect(clippy::cast_possible_truncation, reason = "between start and limit, which are i16")]
+                ElementType::I16 => Tensor::vector(elements.map(|v| v as i16).collect()).into(),
                 _ => Tensor::vector(elements.collect::<Vec<i64>>()).into(),
             }]);
         }
@@ -164,6 +167,8 @@ mod tests {
         use crate::testing::{Input, Tolerance, check};
         for [start, limit, delta] in [[0i32, 7, 1], [5, -6, -3], [3, 3, 1], [-1, 100, 9]] {
             check(&Range, &[start, limit, delta].map(|v| Input::Constant(Tensor::scalar(v))), Tolerance::EXACT);
+            let short = [start, limit, delta].map(|v| Input::Constant(Tensor::scalar(v as i16)));
+            check(&Range, &short, Tolerance::EXACT);
             let floats = [start, limit, delta].map(|v| Input::Constant(Tensor::scalar(v as f32 * 0.3)));
             check(&Range, &floats, Tolerance { absolute: 4e-6, relative: 2e-7 });
         }
