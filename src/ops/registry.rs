@@ -241,6 +241,7 @@ const REGISTRY: &[Entry] = &[
     ("com.microsoft", "FusedGemm", 1, 2..=3, 1, microsoft::product::make),
     ("com.microsoft", "FusedMatMul", 1, 2..=2, 1, microsoft::product::make),
     ("com.microsoft", "Gelu", 1, 1..=1, 1, microsoft::activation::make),
+    ("com.microsoft", "GatherBlockQuantized", 1, 3..=4, 1, quantize::gather),
     ("com.microsoft", "GroupQueryAttention", 1, 7..=14, 4, microsoft::group_query::make),
     ("com.microsoft", "MultiHeadAttention", 1, 1..=10, 4, microsoft::attention::make),
     ("com.microsoft", "QuantizeLinear", 1, 2..=3, 1, quantize::linear),

@@ -7,6 +7,7 @@
 //! | [`convolution`] | ConvInteger, QLinearConv |
 //! | [`product`] | MatMulInteger, QLinearMatMul, QGemm, MatMulIntegerToFloat |
 //! | [`blocks`] | MatMulNBits |
+//! | [`gather`] | GatherBlockQuantized |
 //! | [`around`] | DynamicQuantizeMatMul, and QLinear… of operators on floats |
 //! | [`table`], [`finish`] | none: how kernels get scales, zero points and biases, and what they make of sums |
 
@@ -15,6 +16,7 @@ mod blocks;
 mod convolution;
 mod dynamic;
 mod finish;
+mod gather;
 mod linear;
 mod product;
 mod table;
@@ -25,6 +27,7 @@ pub(super) use around::{dynamic_product, make as around};
 pub(super) use blocks::make as blocks;
 pub(super) use convolution::make as convolution;
 pub(super) use dynamic::make as dynamic;
+pub(super) use gather::make as gather;
 pub(crate) use linear::Quantize;
 pub(super) use linear::make as linear;
 pub(super) use product::make as product;

@@ -95,7 +95,12 @@ fn agrees_on_the_gpu(operator: &dyn Operator, inputs: Vec<Input>, tolerance: Tol
         for (id, value) in node.outputs.iter().zip(outputs) {
             values[id.unwrap().0] = value.into_tensor();
         }
-        let inputs: Vec<_> = given.into_iter().map(|t| t.map_or(Input::Missing, Input::Run)).collect();
+        let constant = |id: &Option<crate::graph::ValueId>| id.is_some_and(|id| parts.constant(id).is_some());
+        let inputs = node.inputs.iter().zip(given).map(|(id, t)| match t {
+            Some(t) if constant(id) => Input::Constant(t),
+            other => other.map_or(Input::Missing, Input::Run),
+        });
+        let inputs = inputs.collect();
         agrees_on_the_gpu(&*node.operator, inputs, tolerance);
     }
     for (id, expected) in parts.outputs.iter().zip(evaluated) {
