@@ -1,6 +1,7 @@
 //! Flags that commands share: the model, the device, how it is planned, what goes in.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use rimlight::kernel::{DeviceClass, Shaders};
@@ -150,6 +151,8 @@ pub struct Setup {
     pub model: Model,
     /// The device.
     pub device: Device,
+    /// How long it took to make.
+    pub device_time: Duration,
     /// The options, the precision being the one that was settled on.
     pub options: Options,
     /// The precision.
@@ -168,7 +171,9 @@ impl Setup {
         let mut inputs = Inputs::gather(&model, known.as_ref(), input, &plan.dim)?;
         let options = inputs.options(plan)?;
         let flags = device;
+        let start = Instant::now();
         let mut device = flags.device(plan.require_gpu)?;
+        let device_time = start.elapsed();
         // A model that does not fit the GPU goes to the CPU where no GPU was asked for: that is the device to be named.
         if device.is_gpu()
             && plan.precision != PrecisionFlag::F16
@@ -183,7 +188,7 @@ impl Setup {
             PrecisionFlag::Auto => settle(&model, &device, &options, &inputs)?,
         };
         let options = options.precision(precision);
-        Ok(Self { name: name.to_owned(), known, model, device, options, precision, inputs })
+        Ok(Self { name: name.to_owned(), known, model, device, device_time, options, precision, inputs })
     }
 
     /// The device's kind, for JSON.

@@ -141,8 +141,12 @@ fn bench_has_the_figures_of_the_contract() {
         "gpu_memory_mb",
         "dispatches",
         "pipelines",
+        "device_ms",
+        "cpu_ms",
+        "runs_ms",
     ];
     assert_eq!(keys, contract);
+    assert_eq!(result["runs_ms"].as_array().unwrap().len(), 3);
     assert!(result["min_ms"].as_f64().unwrap() > 0.0);
     assert!(result["cold_start_ms"].as_f64().unwrap() >= result["load_ms"].as_f64().unwrap());
 }

@@ -32,6 +32,9 @@ pub struct Bench {
     /// Also keep so many runs under way at once, and tell how many end in a second
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=8))]
     in_flight: u64,
+    /// Stop measuring after this many seconds, three runs at the earliest
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<Duration>,
     /// Add the time of each operator
     #[arg(long)]
     profile: bool,
@@ -46,12 +49,19 @@ pub struct Bench {
     device: DeviceFlags,
 }
 
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| format!("'{text}' is no number of seconds"))
+}
+
 /// What was measured.
 pub struct Measured {
     load: Duration,
     cold_start: Duration,
     /// The runs, the fastest first.
     runs: Vec<Duration>,
+    /// The time of all processors for a run, on average, where the system tells.
+    cpu: Option<Duration>,
     dispatches: usize,
     pipelines: usize,
     gpu_bytes: u64,
@@ -74,7 +84,9 @@ impl Measured {
 impl Bench {
     pub fn run(&self) -> Outcome {
         let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
-        let (measured, mut session) = measure(&setup, self.warmup, usize::try_from(self.runs).unwrap_or(usize::MAX))?;
+        let runs = usize::try_from(self.runs).unwrap_or(usize::MAX);
+        let limit = self.seconds.unwrap_or(Duration::MAX);
+        let (measured, mut session) = measure(&setup, self.warmup, runs, limit)?;
         let profile = if self.profile { profile(&mut session)? } else { vec![] };
         let mut figures = json(&setup, &measured);
         if self.in_flight > 1 {
@@ -83,6 +95,7 @@ impl Bench {
             figures["runs_per_second"] = ((rate * 100.0).round() / 100.0).into();
         }
         if self.json {
+            figures["runs_ms"] = measured.runs.iter().copied().map(rounded_ms).collect();
             if self.profile {
                 figures["profile"] = profile
                     .iter()
@@ -113,8 +126,8 @@ impl Bench {
     }
 }
 
-/// Measures a setup. The model is opened once more, so that the cold start is one.
-pub fn measure(setup: &Setup, warmup: usize, runs: usize) -> Outcome<(Measured, Session)> {
+/// Measures a setup, for about this long at most. The model is opened once more, so that the cold start is one.
+pub fn measure(setup: &Setup, warmup: usize, runs: usize, limit: Duration) -> Outcome<(Measured, Session)> {
     let progress = output::progress((warmup + runs) as u64, "running", false);
     let start = Instant::now();
     let (model, _) = known::open(&setup.name)?;
@@ -123,15 +136,23 @@ pub fn measure(setup: &Setup, warmup: usize, runs: usize) -> Outcome<(Measured, 
     let ids = ids(&setup.model, &session)?;
     once(&mut session, setup, &ids)?;
     let cold_start = start.elapsed();
-    let mut times = Vec::with_capacity(runs);
-    for i in 0..warmup + runs {
-        let start = Instant::now();
-        once(&mut session, setup, &ids)?;
-        if i >= warmup {
-            times.push(start.elapsed());
+    let start = Instant::now();
+    for _ in 0..warmup {
+        if start.elapsed() > limit / 3 {
+            break;
         }
+        once(&mut session, setup, &ids)?;
         progress.inc(1);
     }
+    let mut times = Vec::with_capacity(runs.min(1 << 20));
+    let (begin, processors) = (Instant::now(), processor_time());
+    while times.len() < runs && (times.len() < 3 || begin.elapsed() < limit) {
+        let start = Instant::now();
+        once(&mut session, setup, &ids)?;
+        times.push(start.elapsed());
+        progress.inc(1);
+    }
+    let cpu = processors.zip(processor_time()).map(|(before, after)| (after - before) / times.len().max(1) as u32);
     progress.finish_and_clear();
     times.sort();
     let summary = session.schedule().map(|schedule| schedule.summary).unwrap_or_default();
@@ -139,6 +160,7 @@ pub fn measure(setup: &Setup, warmup: usize, runs: usize) -> Outcome<(Measured, 
         load,
         cold_start,
         runs: times,
+        cpu,
         dispatches: summary.dispatches,
         pipelines: summary.pipelines,
         gpu_bytes: summary.activation_bytes + summary.constant_bytes,
@@ -220,7 +242,21 @@ fn json(setup: &Setup, measured: &Measured) -> serde_json::Value {
         "gpu_memory_mb": megabytes(measured.gpu_bytes),
         "dispatches": measured.dispatches,
         "pipelines": measured.pipelines,
+        "device_ms": rounded_ms(setup.device_time),
+        "cpu_ms": measured.cpu.map(rounded_ms),
     })
+}
+
+/// The time that all threads of the process have had on processors.
+#[cfg(unix)]
+fn processor_time() -> Option<Duration> {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime)).ok()
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+fn processor_time() -> Option<Duration> {
+    None
 }
 
 /// The most memory that the process has had, in bytes, where the system tells.
