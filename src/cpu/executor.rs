@@ -11,7 +11,7 @@ use super::kernel::{self, Job, Kernel};
 use super::memory::Memory;
 use super::{Scratch, Threads};
 use crate::error::RunError;
-use crate::graph::{Context, Fact, Graph, Inputs, Node, NodeError, NodeId, Value, ValueId};
+use crate::graph::{Context, Graph, Inputs, Node, NodeError, NodeId, Value, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
 /// A node with the way it is run.
@@ -19,8 +19,8 @@ use crate::tensor::{ElementType, Tensor};
 struct Step {
     /// The kernel; the operator's own reference where there is none.
     kernel: Option<Box<dyn Kernel>>,
-    /// The output's type and shape, where a kernel writes it.
-    output: Option<(ElementType, Vec<usize>)>,
+    /// The outputs' types and shapes, where a kernel writes them.
+    outputs: Vec<Option<(ElementType, Vec<usize>)>>,
     /// Values that no later node reads.
     last: Vec<ValueId>,
     /// The place of an input in whose memory the output may be written.
@@ -48,7 +48,7 @@ impl CpuPlan {
         }
         let constant = |id: ValueId| graph.constant(id).is_some();
         let steps = graph.nodes.iter().map(|node| {
-            let (kernel, output) = kernel_of(&graph, node).unzip();
+            let (kernel, outputs) = kernel_of(&graph, node).unzip();
             let mut last = vec![];
             for &id in node.inputs.iter().flatten() {
                 remaining[id.0] -= 1;
@@ -68,7 +68,7 @@ impl CpuPlan {
             let kernel: Option<Box<dyn Kernel>> = kernel;
             let in_place = kernel.as_ref().and_then(|k| k.in_place().iter().copied().find(dies));
             let folded = node.outputs.iter().flatten().all(|&id| constant(id));
-            Step { kernel, output, last, in_place, folded }
+            Step { kernel, outputs: outputs.unwrap_or_default(), last, in_place, folded }
         });
         let steps = steps.collect();
         let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).cloned().map(Value::Tensor));
@@ -97,19 +97,24 @@ impl CpuPlan {
     }
 }
 
-/// A kernel, and the type and shape of the output that it writes.
-type Planned = (Box<dyn Kernel>, (ElementType, Vec<usize>));
+/// A kernel, and the types and shapes of the outputs that it writes.
+type Planned = (Box<dyn Kernel>, Vec<Option<(ElementType, Vec<usize>)>>);
 
 fn kernel_of(graph: &Graph, node: &Node) -> Option<Planned> {
     let inputs = graph.input_facts(node)?;
-    let [Some(output), rest @ ..] = &node.outputs[..] else { return None };
-    if rest.iter().any(Option::is_some) {
-        return None;
+    let (mut facts, mut outputs) = (vec![], vec![]);
+    for output in &node.outputs {
+        let fact = match output {
+            Some(id) => Some(graph.fact(*id)?),
+            None => None,
+        };
+        facts.push(fact);
+        outputs.push(match fact {
+            Some(fact) => Some((fact.element_type, fact.concrete()?)),
+            None => None,
+        });
     }
-    let output: &Fact = graph.fact(*output)?;
-    let shape = output.concrete()?;
-    let kernel = kernel::kernel(&*node.operator, &inputs, output)?;
-    Some((kernel, (output.element_type, shape)))
+    Some((kernel::kernel(&*node.operator, &inputs, &facts)?, outputs))
 }
 
 /// The time that one node took.
@@ -121,6 +126,10 @@ pub struct NodeTime {
     pub has_kernel: bool,
     /// Its time.
     pub time: Duration,
+}
+
+fn values<V: Clone + Into<Value>>(inputs: &[Option<V>]) -> Vec<Option<Value>> {
+    inputs.iter().map(|value| value.clone().map(Into::into)).collect()
 }
 
 /// A run of a plan, again and again: the values' memory is kept between runs.
@@ -139,7 +148,9 @@ impl CpuSession {
     /// # Errors
     /// [`RunError::Node`] with the first node that cannot be computed, also where that is because an input is missing.
     pub fn run<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) -> Result<(), RunError> {
-        self.run_steps(inputs, &mut |_, _| ())
+        let inputs = values(inputs);
+        let threads = self.plan.threads.clone();
+        threads.inside(|| self.run_steps(inputs, &mut |_, _| ()))
     }
 
     /// Runs the graph and takes the time of every node.
@@ -148,15 +159,18 @@ impl CpuSession {
     /// As [`CpuSession::run`].
     pub fn profile<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) -> Result<Vec<NodeTime>, RunError> {
         let plan = Arc::clone(&self.plan);
-        let mut times = Vec::with_capacity(plan.steps.len());
-        let mut start = Instant::now();
-        self.run_steps(inputs, &mut |index, _| {
-            let now = Instant::now();
-            let has_kernel = plan.steps[index].kernel.is_some();
-            times.push(NodeTime { node: NodeId(index), has_kernel, time: now - start });
-            start = now;
-        })?;
-        Ok(times)
+        let inputs = values(inputs);
+        plan.threads.clone().inside(|| {
+            let mut times = Vec::with_capacity(plan.steps.len());
+            let mut start = Instant::now();
+            self.run_steps(inputs, &mut |index, _| {
+                let now = Instant::now();
+                let has_kernel = plan.steps[index].kernel.is_some();
+                times.push(NodeTime { node: NodeId(index), has_kernel, time: now - start });
+                start = now;
+            })?;
+            Ok(times)
+        })
     }
 
     /// Runs the graph and shows every value that is computed.
@@ -169,7 +183,7 @@ impl CpuSession {
         observe: &mut dyn FnMut(ValueId, Tensor),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
-        self.run_steps(inputs, &mut |index, values| {
+        self.run_steps(values(inputs), &mut |index, values| {
             for &output in plan.graph.nodes[index].outputs.iter().flatten() {
                 if let Some(Value::Tensor(tensor)) = &values[output.0] {
                     observe(output, tensor.clone());
@@ -179,9 +193,9 @@ impl CpuSession {
     }
 
     /// Runs the graph; after each node `done` gets its index and the values that there are.
-    fn run_steps<V: Clone + Into<Value>>(
+    fn run_steps(
         &mut self,
-        inputs: &[Option<V>],
+        inputs: Vec<Option<Value>>,
         done: &mut dyn FnMut(usize, &[Option<Value>]),
     ) -> Result<(), RunError> {
         let plan = Arc::clone(&self.plan);
@@ -190,7 +204,7 @@ impl CpuSession {
             self.memory.reclaim(tensor);
         }
         for (&id, value) in plan.graph.inputs.iter().zip(inputs) {
-            self.values[id.0] = value.clone().map(Into::into);
+            self.values[id.0] = value;
         }
         for (index, (node, step)) in plan.graph.nodes.iter().zip(&plan.steps).enumerate() {
             if !step.folded {
@@ -232,18 +246,29 @@ impl CpuSession {
                 None => None,
             });
         }
-        let results = if let (Some(kernel), Some((element_type, shape))) = (&step.kernel, &step.output) {
+        if let (Some(kernel), [Some(first), more @ ..]) = (&step.kernel, &step.outputs[..]) {
+            let memory = &mut self.memory;
+            let mut tensor = |(element_type, shape): &(ElementType, Vec<usize>)| {
+                memory.tensor(*element_type, shape).map_err(|e| NodeError::new(node, e))
+            };
             let mut y = match taken {
                 Some(Value::Tensor(tensor)) => tensor,
-                _ => self.memory.tensor(*element_type, shape).map_err(|e| NodeError::new(node, e))?,
+                _ => tensor(first)?,
             };
-            let job = Job { inputs: Inputs(&inputs), y: &mut y, threads: &plan.threads, scratch: &self.scratch };
+            let mut more =
+                more.iter().map(|m| m.as_ref().map(&mut tensor).transpose()).collect::<Result<Vec<_>, _>>()?;
+            let (threads, scratch) = (&plan.threads, &self.scratch);
+            let job = Job { inputs: Inputs(&inputs), y: &mut y, more: &mut more, threads, scratch };
             kernel.run(job).map_err(|e| NodeError::new(node, e))?;
-            vec![y.into()]
-        } else {
-            let results = node.operator.compute(&mut Context::default(), Inputs(&inputs));
-            results.map_err(|e| NodeError::new(node, e))?
-        };
+            for (output, value) in node.outputs.iter().zip([Some(y)].into_iter().chain(more)) {
+                if let (Some(id), Some(value)) = (*output, value) {
+                    self.values[id.0] = Some(value.into());
+                }
+            }
+            return Ok(());
+        }
+        let results = node.operator.compute(&mut Context::default(), Inputs(&inputs));
+        let results = results.map_err(|e| NodeError::new(node, e))?;
         if node.outputs.iter().skip(results.len()).any(Option::is_some) {
             return Err(NodeError::new(node, format!("it gave {} outputs of {}", results.len(), node.outputs.len())));
         }

@@ -3,19 +3,22 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, moves, normalize, quantize, reduce, resize,
-    softmax, stencil,
+    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, moves, normalize, quantize, recurrent,
+    reduce, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::conv::Conv;
 use crate::ops::conv_transpose::ConvTranspose;
+use crate::ops::gather::Gather;
 use crate::ops::matmul::{Gemm, MatMul};
 use crate::ops::norm::group::Group;
 use crate::ops::norm::layer::Layer;
 use crate::ops::norm::softmax::Softmax;
 use crate::ops::pool::Pool;
+use crate::ops::recurrent::Recurrent;
 use crate::ops::reduce::Reduce;
 use crate::ops::resize::Resize;
+use crate::ops::split::Split;
 use crate::tensor::{ElementType, Tensor};
 
 /// One run of a kernel.
@@ -24,6 +27,8 @@ pub(super) struct Job<'a> {
     pub inputs: Inputs<'a>,
     /// Where the output goes. It holds the input that it was taken from, or anything.
     pub y: &'a mut Tensor,
+    /// The outputs after the first, those that somebody reads.
+    pub more: &'a mut [Option<Tensor>],
     /// The threads to use.
     pub threads: &'a Threads,
     /// Memory for the while.
@@ -32,7 +37,7 @@ pub(super) struct Job<'a> {
 
 /// A fast way to run one node, its shapes known and its weights packed.
 pub(super) trait Kernel: Debug + Send + Sync {
-    /// Writes the output.
+    /// Writes the outputs.
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError>;
 
     /// The inputs in whose memory the output may be written.
@@ -42,9 +47,21 @@ pub(super) trait Kernel: Debug + Send + Sync {
 }
 
 /// The kernel of an operator under these inputs, or `None` where its reference must do.
-pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
+pub(super) fn kernel(
+    operator: &dyn Operator,
+    inputs: &[Option<&Fact>],
+    outputs: &[Option<&Fact>],
+) -> Option<Box<dyn Kernel>> {
+    let (output, more) = outputs.split_first()?;
+    let output = (*output)?;
     if output.concrete()?.contains(&0) {
         return None;
+    }
+    if let Some(layer) = operator.downcast::<Recurrent>() {
+        return recurrent::kernel(layer, inputs);
+    }
+    if more.iter().any(Option::is_some) {
+        return split::kernel(operator.downcast::<Split>()?, inputs, outputs);
     }
     if let Some(kernel) = quantize::kernel(operator, inputs, output) {
         return Some(kernel);
@@ -84,6 +101,9 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
     }
     if let Some(group) = operator.downcast::<Group>() {
         return normalize::group(group, inputs);
+    }
+    if let Some(gather) = operator.downcast::<Gather>() {
+        return split::gather(gather, inputs);
     }
     functions::kernel(operator, inputs, output)
         .or_else(|| arithmetic::kernel(operator, inputs, output))

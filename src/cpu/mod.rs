@@ -14,11 +14,13 @@ mod moves;
 mod normalize;
 mod product;
 mod quantize;
+mod recurrent;
 mod reduce;
 pub mod reference;
 mod resize;
 mod simd;
 mod softmax;
+mod split;
 mod stencil;
 mod tasks;
 #[cfg(test)]

@@ -40,6 +40,21 @@ impl Threads {
             })
             .as_ref()
     }
+
+    /// Does work on one of the threads: what it shares out among them needs no hand-over of its own then.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn inside<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match self.pool() {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
+    /// Does work.
+    #[cfg(target_arch = "wasm32")]
+    pub fn inside<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
 }
 
 impl fmt::Debug for Threads {

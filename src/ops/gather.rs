@@ -27,14 +27,18 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 ///
 /// # Errors
 /// With the first that is out of range.
-pub(super) fn from_front(indices: &[i64], size: usize) -> Result<Vec<i64>, ShapeError> {
+pub(crate) fn from_front(indices: &[i64], size: usize) -> Result<Vec<i64>, ShapeError> {
     let place = |&i: &i64| axis(i, size).map(|i| i as i64);
     let wrong = |i: &i64| ShapeError::new(format!("index {i} is out of range for {size} elements"));
     indices.iter().map(|i| place(i).ok_or_else(|| wrong(i))).collect()
 }
 
 impl Gather {
-    fn axis(&self, rank: usize) -> Result<usize, ShapeError> {
+    /// The axis, counted from the front.
+    ///
+    /// # Errors
+    /// If there is no such axis.
+    pub(crate) fn axis(&self, rank: usize) -> Result<usize, ShapeError> {
         axis(self.axis, rank)
             .ok_or_else(|| ShapeError::new(format!("axis {} is out of range for {rank} dimensions", self.axis)))
     }

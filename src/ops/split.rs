@@ -29,7 +29,11 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 }
 
 impl Split {
-    fn axis(&self, rank: usize) -> Result<usize, ShapeError> {
+    /// The axis, counted from the front.
+    ///
+    /// # Errors
+    /// If there is no such axis.
+    pub(crate) fn axis(&self, rank: usize) -> Result<usize, ShapeError> {
         axis(self.axis, rank).ok_or_else(|| ShapeError::new(format!("axis {} is out of range", self.axis)))
     }
 

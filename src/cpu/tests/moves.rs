@@ -47,4 +47,30 @@ proptest! {
             .attribute("mode", if crd { "CRD" } else { "DCR" });
         check(operator(&definition).unwrap(), &[Input::Run(tensor(&shape, 1))], Tolerance::EXACT)?;
     }
+
+    #[test]
+    fn parts_of_a_dimension_agree(dims in prop::collection::vec(1usize..7, 1..4), axis in 0usize..4, sizes in prop::collection::vec(0usize..5, 2..4)) {
+        let at = axis % dims.len();
+        let mut dims = dims;
+        dims[at] = sizes.iter().sum::<usize>() + 1;
+        let mut definition = Definition { opset: 13, ..Definition::new("Split") }.attribute("axis", at as i64);
+        definition.outputs = sizes.len() + 1;
+        let sizes = [1].into_iter().chain(sizes).map(|n| n as i64).collect::<Vec<_>>();
+        let inputs = [Input::Run(tensor(&dims, 1)), Input::Constant(Tensor::vector(sizes))];
+        check_outputs(operator(&definition).unwrap(), &inputs, definition.outputs, Tolerance::EXACT)?;
+    }
+
+    #[test]
+    fn gathered_parts_agree(
+        dims in prop::collection::vec(1usize..6, 1..4), axis in 0usize..4, picks in prop::collection::vec(any::<prop::sample::Index>(), 1..6),
+        words: bool, constant: bool,
+    ) {
+        let at = axis % dims.len();
+        // Of either sign, and in range with the other as well.
+        let reach = dims[at] as i64 - 1;
+        let picks: Vec<i64> = picks.iter().map(|i| i.index(2 * dims[at] - 1) as i64 - reach).collect();
+        let indices = if words { Tensor::vector(picks.iter().map(|&i| i as i32).collect()) } else { Tensor::vector(picks) };
+        let operator = operator(&Definition::new("Gather").attribute("axis", at as i64)).unwrap();
+        check(operator, &[Input::Run(tensor(&dims, 1)), kept(constant, indices)], Tolerance::EXACT)?;
+    }
 }

@@ -6,7 +6,7 @@ mod kernel;
 
 use std::sync::Arc;
 
-use self::activation::Activations;
+use self::activation::{Activations, Function};
 use self::cell::{Cell, Weights};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
@@ -100,24 +100,48 @@ pub(super) fn make(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError>
 
 /// The sizes of one run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sizes {
-    steps: usize,
-    batch: usize,
-    input: usize,
-    hidden: usize,
+pub struct Sizes {
+    /// Elements of a sequence.
+    pub steps: usize,
+    /// Sequences.
+    pub batch: usize,
+    /// Numbers that an element of a sequence has.
+    pub input: usize,
+    /// Numbers of a state.
+    pub hidden: usize,
 }
 
 impl Recurrent {
-    fn directions(&self) -> usize {
+    /// How many directions there are.
+    pub(crate) fn directions(&self) -> usize {
         self.activations.len()
     }
 
-    /// The position of element `[step, batch]` of X, and of Y for a direction, in rows.
-    fn row(&self, s: Sizes, step: usize, batch: usize) -> usize {
+    /// Whether a direction goes from the last element to the first.
+    pub(crate) fn is_reverse(&self, direction: usize) -> bool {
+        self.direction == Direction::Reverse || direction == 1
+    }
+
+    /// The sizes, if this is an LSTM with the usual functions, all of whose sequences have the same length, without
+    /// peepholes and bounds.
+    pub(crate) fn plain_lstm(&self, inputs: &[Option<&Fact>]) -> Option<Sizes> {
+        let usual = Activations([Function::Sigmoid, Function::Tanh, Function::Tanh]);
+        let plain = self.kind == Kind::Lstm && self.clip.is_none() && !self.input_forget;
+        let given = |i: usize| inputs.get(i).copied().flatten().is_some();
+        if !plain || self.activations.iter().any(|own| *own != usual) || given(4) || given(7) {
+            return None;
+        }
+        let shapes: Vec<_> = inputs.iter().map(|fact| fact.and_then(Fact::concrete)).collect();
+        self.sizes(&shapes.iter().map(Option::as_deref).collect::<Vec<_>>()).ok()
+    }
+
+    /// The position of element `[step, batch]` of X, in rows.
+    pub(crate) fn row(&self, s: Sizes, step: usize, batch: usize) -> usize {
         if self.batch_first { batch * s.steps + step } else { step * s.batch + batch }
     }
 
-    fn row_of_y(&self, s: Sizes, step: usize, batch: usize, direction: usize) -> usize {
+    /// The position of element `[step, batch]` of Y for a direction, in rows.
+    pub(crate) fn row_of_y(&self, s: Sizes, step: usize, batch: usize, direction: usize) -> usize {
         if self.batch_first {
             (batch * s.steps + step) * self.directions() + direction
         } else {
@@ -126,7 +150,7 @@ impl Recurrent {
     }
 
     /// The row of a state `[directions, batch, hidden]`, or `[batch, directions, hidden]`.
-    fn row_of_state(&self, s: Sizes, batch: usize, direction: usize) -> usize {
+    pub(crate) fn row_of_state(&self, s: Sizes, batch: usize, direction: usize) -> usize {
         if self.batch_first { batch * self.directions() + direction } else { direction * s.batch + batch }
     }
 
@@ -175,7 +199,7 @@ impl Recurrent {
 
     /// Runs one direction and writes its part of the outputs.
     fn run(&self, s: Sizes, weights: &Weights, direction: usize, lengths: &[usize], x: &[f64], out: &mut Outputs) {
-        let reverse = self.direction == Direction::Reverse || direction == 1;
+        let reverse = self.is_reverse(direction);
         let mut cell = Cell::new(s.hidden, self.kind.gates());
         for (batch, &length) in lengths.iter().enumerate() {
             let state = self.row_of_state(s, batch, direction) * s.hidden;
