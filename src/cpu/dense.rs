@@ -67,7 +67,7 @@ fn pack_b(product: &Product, tile: Tile, b: &[f32], out: &mut [f32]) {
     if product.transpose_b {
         tile.pack_b(k, n, out, |kk, j| b[j * k + kk]);
     } else {
-        tile.pack_b(k, n, out, |kk, j| b[kk * n + j]);
+        tile.pack_rows(k, n, out, b);
     }
 }
 

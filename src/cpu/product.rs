@@ -2,11 +2,11 @@
 //!
 //! A is packed in blocks of as many rows as a tile has, `[block][k][rows]`, B in panels of as many columns,
 //! `[panel][k][columns]` (the last panel may be half as wide). A tile of the result stays in registers while it walks
-//! along all of k; scale, bias, addend and activation are applied before it is stored.
+//! along a part of k; scale, bias, addend and activation are applied with the last.
 
 use pulp::Simd;
 
-use super::simd::{activate, load, store};
+use super::simd::{activate_slice, load, store};
 use crate::graph::Activation;
 
 /// The shape of a tile.
@@ -64,9 +64,20 @@ impl Tile {
         }
     }
 
-    /// Packs B, whose row kk from column j on is `row(kk, j)` (only its first elements are taken), or whose element
-    /// is that of another place where B is transposed.
+    /// Packs B, whose element (kk, j) is `at(kk, j)`.
     pub fn pack_b(self, k: usize, n: usize, out: &mut [f32], at: impl Fn(usize, usize) -> f32) {
+        self.each_row_of_b(k, n, out, |kk, first, row| {
+            row.iter_mut().enumerate().for_each(|(j, out)| *out = at(kk, first + j));
+        });
+    }
+
+    /// Packs B as it lies in memory, row after row.
+    pub fn pack_rows(self, k: usize, n: usize, out: &mut [f32], b: &[f32]) {
+        self.each_row_of_b(k, n, out, |kk, first, row| row.copy_from_slice(&b[kk * n + first..][..row.len()]));
+    }
+
+    /// Calls `fill` for every row of a panel with its index, its first column and what of it there is; zeros follow it.
+    fn each_row_of_b(self, k: usize, n: usize, out: &mut [f32], fill: impl Fn(usize, usize, &mut [f32])) {
         let mut rest = &mut out[..self.packed_b(k, n)];
         let mut first = 0;
         while first < n {
@@ -74,9 +85,8 @@ impl Tile {
             let width = self.width(columns);
             let (panel, after) = rest.split_at_mut(width * k);
             for (kk, row) in panel.chunks_exact_mut(width).enumerate() {
-                for (j, out) in row.iter_mut().enumerate() {
-                    *out = if j < columns { at(kk, first + j) } else { 0.0 };
-                }
+                fill(kk, first, &mut row[..columns]);
+                row[columns..].fill(0.0);
             }
             rest = after;
             first += columns;
@@ -119,6 +129,10 @@ pub(super) fn multiply<S: Simd>(simd: S, tile: Tile, k: usize, a: &[f32], b: &[f
     }
 }
 
+/// Steps along k that are taken together at most: so much of a block of A and of a panel of B stays in the first-level
+/// cache, and what A has of all steps is read once for all columns.
+pub(super) const DEPTH: usize = 384;
+
 #[inline(always)]
 fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -130,18 +144,26 @@ fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let m = output.rows.len();
     let n = output.rows.first().map_or(0, |row| row.len());
-    for block in 0..m.div_ceil(ROWS) {
-        let a = &a[block * ROWS * k..][..ROWS * k];
-        for panel in 0..n.div_ceil(tile.columns()) {
-            let first = panel * tile.columns();
-            let columns = (n - first).min(tile.columns());
-            let b = &b[first * k..][..tile.width(columns) * k];
-            if columns <= S::F32_LANES {
-                let sums = sums::<S, ROWS, 1>(simd, a, b);
-                finish(simd, &sums, block * ROWS, first, columns, output);
-            } else {
-                let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
-                finish(simd, &sums, block * ROWS, first, columns, output);
+    let parts = if ROWS == 1 { 1 } else { k.div_ceil(DEPTH).max(1) };
+    let step = k.div_ceil(parts).max(1);
+    for part in 0..parts {
+        let from = (part * step).min(k);
+        let depth = (k - from).min(step);
+        for block in 0..m.div_ceil(ROWS) {
+            let a = &a[(block * k + from) * ROWS..][..depth * ROWS];
+            for panel in 0..n.div_ceil(tile.columns()) {
+                let first = panel * tile.columns();
+                let columns = (n - first).min(tile.columns());
+                let width = tile.width(columns);
+                let b = &b[first * k + from * width..][..depth * width];
+                let place = Place { row: block * ROWS, first, columns, begins: part == 0, ends: part + 1 == parts };
+                if columns <= S::F32_LANES {
+                    let sums = sums::<S, ROWS, 1>(simd, a, b);
+                    finish(simd, &sums, place, output);
+                } else {
+                    let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
+                    finish(simd, &sums, place, output);
+                }
             }
         }
     }
@@ -164,39 +186,61 @@ fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, a: &[f32], b:
     sums
 }
 
-/// Completes the sums of a tile and stores what of it lies inside the result.
+/// Where a tile lies in the result, and which part of its sums it has.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    first: usize,
+    columns: usize,
+    /// Nothing was summed before; nothing comes after.
+    begins: bool,
+    ends: bool,
+}
+
+/// Adds the sums of a tile to what lies inside the result, and completes them with the last part.
 #[inline(always)]
 fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     sums: &[[S::f32s; VECTORS]; ROWS],
-    first_row: usize,
-    first: usize,
-    columns: usize,
+    place: Place,
     output: &mut Output<'_, '_>,
 ) {
+    let Place { row: first_row, first, columns, begins, ends } = place;
+    // Bounds cost two instructions; other functions get a loop of their own, so that the tile's is short.
+    let (low, high, function) = match output.activation {
+        Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY, None),
+        Activation::Relu => (0.0, f32::INFINITY, None),
+        Activation::Clip(low, high) => (low, high, None),
+        other => (f32::NEG_INFINITY, f32::INFINITY, Some(other)),
+    };
+    let (low, high, scale) = (simd.splat_f32s(low), simd.splat_f32s(high), simd.splat_f32s(output.scale));
     for (i, sums) in sums.iter().enumerate() {
         let row = first_row + i;
         let Some(out) = output.rows.get_mut(row) else { return };
+        let out = &mut out[first..first + columns];
         let bias = simd.splat_f32s(output.bias.map_or(0.0, |bias| bias[row]));
-        let scale = simd.splat_f32s(output.scale);
-        for (j, &sum) in sums.iter().enumerate() {
-            let at = first + j * S::F32_LANES;
-            let width = (columns - (j * S::F32_LANES).min(columns)).min(S::F32_LANES);
-            if width == 0 {
-                break;
+        for (j, out) in out.chunks_mut(S::F32_LANES).enumerate() {
+            let Some(&sum) = sums.get(j) else { break };
+            let mut v = if begins { sum } else { simd.add_f32s(sum, load(simd, out)) };
+            if ends {
+                v = simd.mul_add_e_f32s(v, scale, bias);
+                if let Some(addend) = &output.addend {
+                    let at = first + j * S::F32_LANES;
+                    let from = addend.offset + row * addend.row + at * addend.column;
+                    let c = if addend.column == 0 {
+                        simd.splat_f32s(addend.values[from])
+                    } else {
+                        load(simd, &addend.values[from..from + out.len()])
+                    };
+                    v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
+                }
+                // The second operand of `min` and `max` is what a NaN leaves.
+                v = simd.min_f32s(high, simd.max_f32s(low, v));
             }
-            let mut v = simd.mul_add_e_f32s(sum, scale, bias);
-            if let Some(addend) = &output.addend {
-                let from = addend.offset + row * addend.row + at * addend.column;
-                let c = if addend.column == 0 {
-                    simd.splat_f32s(addend.values[from])
-                } else {
-                    load(simd, &addend.values[from..from + width])
-                };
-                v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
-            }
-            v = activate(simd, v, output.activation);
-            store(simd, &mut out[at..at + width], v);
+            store(simd, out, v);
+        }
+        if let Some(function) = function.filter(|_| ends) {
+            activate_slice(simd, out, function);
         }
     }
 }
