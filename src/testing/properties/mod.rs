@@ -16,6 +16,7 @@ mod microsoft;
 mod moves;
 mod quantized;
 mod reductions;
+mod requantized;
 mod signal;
 
 use std::collections::{BTreeSet, HashSet};
@@ -98,6 +99,7 @@ fn entries() -> Vec<Entry> {
         moves::entries(),
         quantized::entries(),
         reductions::entries(),
+        requantized::entries(),
         signal::entries(),
     ];
     families.into_iter().flatten().collect()
@@ -180,6 +182,11 @@ fn reductions_agree() {
 #[test]
 fn quantized_numbers_agree() {
     check(quantized::entries());
+}
+
+#[test]
+fn operators_between_quantizations_agree() {
+    check(requantized::entries());
 }
 
 #[test]
