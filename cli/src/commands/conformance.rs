@@ -16,7 +16,7 @@ use crate::output;
 #[command(
     long_about = "Run ONNX backend tests: folders with `model.onnx` and `test_data_set_*/input_*.pb, output_*.pb`, one or \
         a tree of them.\n\nAn element may differ by atol + rtol times the expected one, as in the standard's own runner. \
-        Tests share one device and run several at a time. On a GPU it is counted how many of them had nodes on the host.\n\n\
+        Tests share one device and run several at a time, on OpenGL one. On a GPU it is counted how many of them had nodes on the host.\n\n\
         Exit status 1 if a test fails; a model that is refused when it is loaded is unsupported, not a failure.",
     after_help = "Example: rimlight conformance onnx/backend/test/data/node --backend gpu"
 )]
