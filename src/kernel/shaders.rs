@@ -46,6 +46,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/subgroup.wgsl",
     "conv/transpose.wgsl",
     "conv/window.wgsl",
+    "conv/winograd_input.wgsl",
+    "conv/winograd_output.wgsl",
     "conv/workgroup.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",

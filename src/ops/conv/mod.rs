@@ -21,6 +21,7 @@ mod register;
 mod subgroup;
 #[cfg(test)]
 mod tests;
+mod winograd;
 mod workgroup;
 
 pub(super) use direct::axis_params;
@@ -151,6 +152,7 @@ impl Operator for Conv {
         candidates.extend(depthwise::candidates(&problem));
         candidates.extend(register::candidate(&problem));
         candidates.extend(workgroup::candidate(&problem));
+        candidates.extend(winograd::candidate(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());

@@ -210,12 +210,30 @@ fn what_is_written_out_agrees_with_the_reference() {
 }
 
 #[test]
+fn winograds_tiles_agree_with_the_reference() {
+    // Tiles that reach beyond the plane, several samples, channels that are no multiple of four, any padding; with 64
+    // channels other devices than software adapters have it too.
+    for (x, outputs, pads) in [
+        ([2, 18, 9, 14], 21, [1, 1, 1, 1]),
+        ([1, 66, 11, 8], 70, [0, 0, 0, 0]),
+        ([2, 64, 13, 13], 64, [1, 1, 1, 1]),
+        ([1, 17, 3, 5], 16, [2, 3, 1, 2]),
+    ] {
+        let mut case = plain(x, outputs, 3, 1, 1);
+        case.conv.window.pads = pads.to_vec();
+        case.try_check().unwrap();
+    }
+}
+
+#[test]
 fn every_variant_is_valid_wgsl() {
     let mut kernels = std::collections::BTreeSet::new();
     let software = |lanes| DeviceFacts { subgroup_size: Some(lanes), ..DeviceFacts::lavapipe() };
     let mut devices: Vec<_> = DeviceClass::ALL.map(DeviceFacts::floor).to_vec();
     devices.extend([software(4), software(8), software(16)]);
-    for (outputs, inputs, groups) in [(64, 5, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)] {
+    for (outputs, inputs, groups) in
+        [(64, 5, 1), (64, 66, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)]
+    {
         for (kernel, stride, size) in [(1, 1, 46), (3, 1, 46), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 2, 9), (7, 3, 9)] {
             let case = plain([1, inputs, size, size], outputs, kernel, stride, groups);
             for residual in [false, true] {
@@ -245,6 +263,11 @@ fn every_variant_is_valid_wgsl() {
                 }
             }
         }
+    }
+    for shader in ["conv/winograd_input.wgsl", "conv/winograd_output.wgsl"] {
+        let planar = |kernel: &&crate::kernel::Kernel| kernel.defines.contains(&("CHANNELS4", 0));
+        let (rows, channels): (Vec<_>, Vec<_>) = kernels.iter().filter(|k| k.shader == shader).partition(planar);
+        assert!(!rows.is_empty() && !channels.is_empty(), "{shader} is offered in both layouts");
     }
     for kernel in kernels {
         let text = crate::kernel::assemble::assemble(&kernel).unwrap().wgsl;

@@ -1,13 +1,11 @@
 //! The ways to multiply matrices on a GPU. Which one wins on which device: the measurements in `docs/devices.md`.
 
 use super::pack::{bind_b, bind_c};
+use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, rate, sizes};
 use super::{Epilogue, Product};
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Candidates, DeviceClass, Dispatch, Kernel, Layout, Storage, Want};
+use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::broadcast_strides;
-
-/// Rows of A up to which the kernels for few rows are offered.
-const FEW_ROWS: usize = 8;
 
 /// What all of them need to know.
 struct Plan<'a> {
@@ -55,10 +53,7 @@ pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Ep
     }
     let mut offered = vec![plan.generic()?];
     if plan.y.is_float() {
-        offered.extend(plan.vector());
-        offered.extend(plan.register());
-        offered.extend(plan.workgroup());
-        offered.extend(plan.subgroup());
+        offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.tiled(tiles)));
     }
     Ok(offered)
 }
@@ -70,11 +65,6 @@ fn rows(shape: &[usize]) -> Layout {
 }
 
 impl Plan<'_> {
-    /// The factor by which a kernel that reaches `software` (or `other`) GFLOP/s is slower than the cost's 10.
-    fn rate(&self, software: f64, other: f64) -> f64 {
-        10.0 / if self.request.device.class == DeviceClass::Software { software } else { other }
-    }
-
     fn addend(&self, dense: bool) -> Option<Result<Addend, String>> {
         let c = self.request.optional(2)?;
         Some(self.addend_of(c.fact, dense))
@@ -116,31 +106,6 @@ impl Plan<'_> {
         let shape = fact.concrete()?;
         // A vector as a column would have to be spread to rows of one element.
         (!self.product.transpose_b && shape.len() >= 2).then(|| (Want::In(rows(&shape)), Binding::Input(1), lanes, n4))
-    }
-
-    fn batch(&self, dispatch: Dispatch, a_matrix: usize, b_matrix: usize) -> Dispatch {
-        let mut axes = [super::product::BatchAxis { size: 1, a: 0, b: 0 }; 3];
-        let batch = &self.product.batch;
-        axes[3 - batch.len()..].copy_from_slice(batch);
-        dispatch
-            .param("batch_1", axes[1].size)
-            .param("batch_2", axes[2].size)
-            .param("a_step_0", axes[0].a * a_matrix)
-            .param("a_step_1", axes[1].a * a_matrix)
-            .param("a_step_2", axes[2].a * a_matrix)
-            .param("b_step_0", axes[0].b * b_matrix)
-            .param("b_step_1", axes[1].b * b_matrix)
-            .param("b_step_2", axes[2].b * b_matrix)
-    }
-
-    fn epilogue(&self, dispatch: Dispatch) -> Dispatch {
-        let (activation, alpha, beta) = self.epilogue.activation.parameters();
-        dispatch
-            .param("alpha", self.epilogue.alpha)
-            .param("beta", self.epilogue.beta)
-            .param("activation", activation)
-            .param("activation_alpha", alpha)
-            .param("activation_beta", beta)
     }
 
     /// Bytes of the operands and the result, for costs.
@@ -186,38 +151,27 @@ impl Plan<'_> {
         if let Some(c) = &c {
             dispatch = dispatch.param("c_row", c.row).param("c_column", c.column);
         }
-        dispatch = self.batch(dispatch, p.m * p.k, p.k * p.n);
+        dispatch = batch(dispatch, p, p.m * p.k, p.k * p.n);
         if self.y.is_float() {
-            dispatch = self.epilogue(dispatch);
+            dispatch.kernel = dispatch.kernel.define(SWITCHED.0, SWITCHED.1);
+            dispatch = epilogue(dispatch, self.epilogue);
         }
         let dispatch = dispatch.linear(results.div_ceil(4) as u64, 64, self.request.device);
         let linear = Want::In(Layout::Linear);
         Ok(Candidate::new("generic", self.wants(linear, linear, c.as_ref()), vec![Layout::Linear])
             .dispatch(dispatch)
-            .cost(p.work() * self.rate(1.0, 4.0), self.bytes()))
+            .cost(p.work() * rate(self.request.device, 1.0, 4.0), self.bytes()))
     }
 
-    /// A kernel over rows of whole units: `grid` workgroups, `padded` operations with what lies beyond the matrix.
-    fn tiled(
-        &self,
-        name: &'static str,
-        kernel: Kernel,
-        lanes: Option<usize>,
-        grid: [usize; 3],
-        rate: f64,
-        padded: f64,
-    ) -> Option<Candidate> {
+    /// A kernel over rows of whole units.
+    fn tiled(&self, tiles: Tiles) -> Option<Candidate> {
+        let Tiles { name, kernel, lanes, grid, operations } = tiles;
         let p = self.product;
         let (n4, k4) = (p.n.div_ceil(4), p.k.div_ceil(4));
         let a_shape = self.request.shape(0).ok()?;
         let y_shape = self.request.output_shape(0).ok()?;
         // The result of a vector as a column is a row of its own, not rows of one element.
         if p.transpose_a || y_shape.last() != Some(&p.n) {
-            return None;
-        }
-        let device = self.request.device;
-        let limit = device.max_workgroups as usize;
-        if grid.iter().any(|&g| g > limit) {
             return None;
         }
         let (b_want, b, b_panel, b_step) = self.operand_b(lanes.unwrap_or(n4))?;
@@ -227,84 +181,19 @@ impl Plan<'_> {
         if let Some(c) = &c {
             dispatch = dispatch.bind(c.binding.clone(), c.storage);
         }
-        dispatch = dispatch.bind(Binding::Output(0), self.y).param("m", p.m).param("k", p.k).param("n4", n4);
-        if lanes.is_some() {
-            dispatch = dispatch.param("b_panel", b_panel).param("b_step", b_step);
-        }
-        dispatch = self.epilogue(dispatch);
+        dispatch = dispatch.bind(Binding::Output(0), self.y);
+        dispatch = epilogue(sizes(dispatch, p, lanes.map(|_| [b_panel, b_step])), self.epilogue);
         if let Some(c) = &c {
             dispatch = dispatch.param("c_pitch", c.row);
         }
         // A packed B is padded to whole panels.
         let b_units = if b_want == Want::Nothing { n4.next_multiple_of(lanes.unwrap_or(n4)) } else { n4 };
-        let dispatch = self.batch(dispatch, p.m * k4, p.k * b_units);
-        let [x, y, z] = grid.map(|g| u32::try_from(g).unwrap_or(u32::MAX));
+        let dispatch = batch(dispatch, p, p.m * k4, p.k * b_units);
         let wants = self.wants(Want::In(rows(&a_shape)), b_want, c.as_ref());
         Some(
             Candidate::new(name, wants, vec![rows(&y_shape)])
-                .dispatch(dispatch.workgroups(x, y, z))
-                .cost(padded * rate, self.bytes()),
+                .dispatch(dispatch.workgroups(grid[0], grid[1], grid[2]))
+                .cost(operations, self.bytes()),
         )
-    }
-
-    /// Operations when rows and units of columns are rounded up to whole tiles.
-    fn padded(&self, tile_rows: usize, tile_units: usize) -> f64 {
-        let p = self.product;
-        let (rows, units) = (p.m.div_ceil(tile_rows) * tile_rows, p.n.div_ceil(4).div_ceil(tile_units) * tile_units);
-        8.0 * self.batches as f64 * rows as f64 * units as f64 * p.k as f64
-    }
-
-    /// Eight units of columns per workgroup, k in slices: for few rows.
-    fn vector(&self) -> Option<Candidate> {
-        let p = self.product;
-        if p.m > FEW_ROWS {
-            return None;
-        }
-        let rows = if p.m == 1 { 1 } else { 4 };
-        let grid = [p.n.div_ceil(4).div_ceil(8), p.m.div_ceil(rows), self.batches];
-        let kernel = Kernel::of("matmul/vector.wgsl").define("ROWS", rows as i64);
-        // Bound by reading b, of which each unit serves all rows.
-        self.tiled("vector", kernel, None, grid, self.rate(4.0 * rows as f64, 200.0), self.padded(rows, 8))
-    }
-
-    /// Rows of one unit of columns in registers, nothing shared.
-    fn register(&self) -> Option<Candidate> {
-        let p = self.product;
-        let rows = if p.m > 4 { 8 } else { 4 };
-        let grid = [p.n.div_ceil(4).div_ceil(8), p.m.div_ceil(rows * 8), self.batches];
-        let kernel = Kernel::of("matmul/register.wgsl").define("ROWS", rows as i64);
-        // Eight by eight invocations run, however few of them there is something to do for.
-        self.tiled("register", kernel, None, grid, self.rate(20.0, 200.0), self.padded(rows * 8, 8))
-    }
-
-    /// Tiles in workgroup memory.
-    fn workgroup(&self) -> Option<Candidate> {
-        let p = self.product;
-        let device = self.request.device;
-        // Mali and Adreno have none of their own: it is ordinary memory there.
-        let fits = device.workgroup_memory >= 8 << 10
-            && matches!(device.class, DeviceClass::Nvidia | DeviceClass::Amd | DeviceClass::Intel | DeviceClass::Apple);
-        if !fits || p.m <= FEW_ROWS {
-            return None;
-        }
-        let grid = [p.n.div_ceil(64), p.m.div_ceil(64), self.batches];
-        let kernel = Kernel::of("matmul/workgroup.wgsl");
-        self.tiled("workgroup", kernel, None, grid, self.rate(10.0, 600.0), self.padded(64, 16))
-    }
-
-    /// One subgroup per workgroup, A handed round by broadcasts: for software adapters.
-    fn subgroup(&self) -> Option<Candidate> {
-        let p = self.product;
-        let device = self.request.device;
-        let lanes = device.subgroup_size.filter(|_| device.class == DeviceClass::Software)?;
-        // The tile is written out row by row: beyond these sizes a compiler takes seconds.
-        if !(4..=16).contains(&lanes) || p.m < FEW_ROWS {
-            return None;
-        }
-        let lanes = lanes as usize;
-        let groups = if p.m > 2 * lanes { 32 / lanes } else { 16 / lanes }.max(1);
-        let grid = [p.n.div_ceil(4 * lanes), p.m.div_ceil(groups * lanes), self.batches];
-        let kernel = Kernel::of("matmul/subgroup.wgsl").define("LANES", lanes as i64).define("GROUPS", groups as i64);
-        self.tiled("subgroup", kernel, Some(lanes), grid, self.rate(60.0, 60.0), self.padded(groups * lanes, lanes))
     }
 }

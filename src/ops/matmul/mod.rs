@@ -10,12 +10,15 @@ mod product;
 mod reference;
 #[cfg(test)]
 mod tests;
+mod tiles;
 
 use std::sync::Arc;
 
 pub(crate) use gemm::Gemm;
 pub(super) use gemm::gemm;
-pub(crate) use product::Product;
+pub(super) use pack::in_panels;
+pub(crate) use product::{BatchAxis, Product};
+pub(super) use tiles::{Tiles, families};
 
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
@@ -36,9 +39,12 @@ pub(crate) struct Epilogue {
 }
 
 impl Epilogue {
+    /// Nothing happens.
+    pub const PLAIN: Self = Self { alpha: 1.0, beta: 1.0, activation: Activation::Identity };
+
     /// Whether the product and C are only added.
     fn is_plain(&self) -> bool {
-        self.alpha == 1.0 && self.beta == 1.0 && self.activation == Activation::Identity
+        *self == Self::PLAIN
     }
 }
 

@@ -58,24 +58,26 @@ fn by_type(
 }
 
 fn panels(tensor: &Tensor, parameters: &[usize]) -> Tensor {
-    fn pack<T: Element + Default>(b: &[T], parameters: &[usize]) -> Vec<T> {
-        let &[matrices, k, n, transposed, lanes] = parameters else { return vec![] };
-        let width = lanes * 4;
-        let panels = n.div_ceil(width);
-        let mut out = vec![T::default(); matrices * panels * k * width];
-        for (i, panel) in out.chunks_exact_mut(k * width).enumerate() {
-            let (matrix, first) = (&b[i / panels * k * n..][..k * n], i % panels * width);
-            let columns = width.min(n - first);
-            for (kk, row) in panel.chunks_exact_mut(width).enumerate() {
-                for (j, out) in row[..columns].iter_mut().enumerate() {
-                    let column = first + j;
-                    *out = matrix[if transposed == 0 { kk * n + column } else { column * k + kk }];
-                }
+    by_type(tensor, parameters, in_panels, in_panels, in_panels)
+}
+
+/// B in panels, see [`PANELS`].
+pub(in crate::ops) fn in_panels<T: Element + Default>(b: &[T], parameters: &[usize]) -> Vec<T> {
+    let &[matrices, k, n, transposed, lanes] = parameters else { return vec![] };
+    let width = lanes * 4;
+    let panels = n.div_ceil(width);
+    let mut out = vec![T::default(); matrices * panels * k * width];
+    for (i, panel) in out.chunks_exact_mut(k * width).enumerate() {
+        let (matrix, first) = (&b[i / panels * k * n..][..k * n], i % panels * width);
+        let columns = width.min(n - first);
+        for (kk, row) in panel.chunks_exact_mut(width).enumerate() {
+            for (j, out) in row[..columns].iter_mut().enumerate() {
+                let column = first + j;
+                *out = matrix[if transposed == 0 { kk * n + column } else { column * k + kk }];
             }
         }
-        out
     }
-    by_type(tensor, parameters, pack, pack, pack)
+    out
 }
 
 fn repeated(tensor: &Tensor, parameters: &[usize]) -> Tensor {

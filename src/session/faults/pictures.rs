@@ -10,6 +10,8 @@ pub(super) fn pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     let x = net.input("x", &[1, 3, 16, 16]);
     let padded = |group: i64| op("Conv").attribute("pads", [1, 1, 1, 1]).attribute("group", group);
     let (w, v, d) = (net.weights(&[16, 3, 3, 3]), net.weights(&[16, 16, 3, 3]), net.weights(&[16, 1, 3, 3]));
+    let (many, square) = (net.input("many", &[1, 64, 16, 16]), net.weights(&[64, 64, 3, 3]));
+    let tiled = net.node(padded(1), &[many, square]);
     let (p, g, t) = (net.weights(&[24, 16, 1, 1]), net.weights(&[16, 8, 3, 3]), net.weights(&[16, 8, 2, 2]));
     let a = net.node(padded(1), &[x, w]);
     let a = net.node(padded(1), &[a, v]);
@@ -26,7 +28,7 @@ pub(super) fn pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     // With nothing around it that wants another layout than its own.
     let (plane, e) = (net.input("plane", &[1, 3, 16, 16]), net.weights(&[3, 1, 3, 3]));
     let flat = net.node(padded(3), &[plane, e]);
-    for value in [wide, broad, all, high, flat] {
+    for value in [wide, broad, all, high, flat, tiled] {
         net.output(value);
     }
     net.finish()

@@ -1,0 +1,101 @@
+// v[f, t, c] = (Bᵀ d B)[f]: what Winograd's F(4×4, 3×3) makes of the 6×6 pixels d that tile t of 4×4 pixels of y sees in
+// channel c of x, f = 6 · row + column. Its points are 0, ±√½, ±√2 and ∞: beside 0, ±1, ±2 and ∞, whose factors are
+// larger, they lose less to rounding.
+//
+// Layout  x: rows padded to whole units, or, with CHANNELS4, channels in groups of four. v: for each of the 36 points a
+//         matrix with a row for each tile (of all samples), its channels padded to whole units.
+// Work    one invocation makes one unit of each point: four channels of a tile. Neighbours take neighbouring channels.
+
+#import common/index
+#if CHANNELS4
+#read x
+#else
+#read x elements
+#endif
+#write v
+#param invocations: u32 // tiles · quads
+#param inputs: u32      // channels of x
+#param tiles_y: u32     // of a sample
+#param tiles_x: u32
+#param input_y: u32
+#param input_x: u32
+#param before_y: u32
+#param before_x: u32
+
+// Bᵀ times a column.
+fn points(d: array<vec4<f32>, 6>) -> array<vec4<f32>, 6> {
+    let even_a = d[4] - 2.0 * d[2];
+    let odd_a = 0.70710678 * d[3] - 1.41421356 * d[1];
+    let even_b = d[4] - 0.5 * d[2];
+    let odd_b = 1.41421356 * d[3] - 0.70710678 * d[1];
+    return array<vec4<f32>, 6>(
+        d[0] - 2.5 * d[2] + d[4],
+        even_a + odd_a,
+        even_a - odd_a,
+        even_b + odd_b,
+        even_b - odd_b,
+        d[1] - 2.5 * d[3] + d[5],
+    );
+}
+
+@compute @workgroup_size(WORKGROUP)
+fn main(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let index = linear_index(workgroup, workgroups, local, WORKGROUP);
+    if index >= params.invocations {
+        return;
+    }
+    let quads = (params.inputs + 3u) / 4u;
+    let quad = index % quads;
+    let tile = index / quads;
+    let n = tile / (params.tiles_y * params.tiles_x);
+    // Where the tile's window begins; before the plane it wraps around and so lies beyond it.
+    let top = tile / params.tiles_x % params.tiles_y * 4u - params.before_y;
+    let left = tile % params.tiles_x * 4u - params.before_x;
+#for r in 6
+    let in_row{r} = top + {r}u < params.input_y;
+    let row{r} = select(0u, top + {r}u, in_row{r});
+#endfor
+#if CHANNELS4
+    let first = (n * quads + quad) * params.input_y;
+#else
+    // Beyond the last channel nobody reads.
+    let row_length = (params.input_x + 3u) / 4u * 4u;
+#for q in 4
+    let first{q} = (n * params.inputs + min(quad * 4u + {q}u, params.inputs - 1u)) * params.input_y;
+#endfor
+#endif
+    // The points along y of each column.
+#for c in 6
+    let in{c} = left + {c}u < params.input_x;
+    let at{c} = select(0u, left + {c}u, in{c});
+    var column{c}: array<vec4<f32>, 6>;
+#for r in 6
+    {
+#if CHANNELS4
+        let pixel = load_x((first + row{r}) * params.input_x + at{c});
+#else
+        let pixel = vec4<f32>(
+            get_x((first0 + row{r}) * row_length + at{c}), get_x((first1 + row{r}) * row_length + at{c}),
+            get_x((first2 + row{r}) * row_length + at{c}), get_x((first3 + row{r}) * row_length + at{c}),
+        );
+#endif
+        column{c}[{r}] = select(vec4<f32>(0.0), pixel, in_row{r} && in{c});
+    }
+#endfor
+    let along{c} = points(column{c});
+#endfor
+#for r in 6
+    {
+        let v = points(array<vec4<f32>, 6>(
+            along0[{r}], along1[{r}], along2[{r}], along3[{r}], along4[{r}], along5[{r}],
+        ));
+#for c in 6
+        store_v({r}u * 6u * params.invocations + {c}u * params.invocations + index, v[{c}]);
+#endfor
+    }
+#endfor
+}

@@ -1,0 +1,149 @@
+//! The kernels over rows of whole units: how each cuts a product into tiles, and the parameters that all of them take.
+
+use super::{Epilogue, Product};
+use crate::kernel::{Binding, DeviceClass, DeviceFacts, Dispatch, Kernel, Storage};
+
+/// Rows of A up to which the kernel for few rows is offered, and from which the one that shares them.
+const FEW_ROWS: usize = 8;
+/// The define of kernels that take the activation as a parameter.
+pub(super) const SWITCHED: (&str, i64) = ("SWITCHED", 1);
+
+/// A kernel for a product, and the tiles that it cuts it into.
+#[derive(Debug)]
+pub(in crate::ops) struct Tiles {
+    /// The family's name.
+    pub name: &'static str,
+    pub(super) kernel: Kernel,
+    /// Units of columns of one of B's panels; `None` where B lies in rows.
+    pub(super) lanes: Option<usize>,
+    pub(super) grid: [u32; 3],
+    /// Its time as operations of a device that does 10 GFLOP/s, with those beyond the matrix.
+    pub operations: f64,
+}
+
+/// The factor by which a kernel that reaches `software` (or `other`) GFLOP/s is slower than the cost's 10.
+pub(super) fn rate(device: &DeviceFacts, software: f64, other: f64) -> f64 {
+    10.0 / if device.class == DeviceClass::Software { software } else { other }
+}
+
+/// The families that a device has for a product.
+pub(in crate::ops) fn families(product: &Product, device: &DeviceFacts) -> Vec<Tiles> {
+    [vector(product, device), register(product, device), workgroup(product, device), subgroup(product, device)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// The tiles of so many rows and units of columns, unless there are too many for a dispatch.
+fn tiles(
+    (name, kernel): (&'static str, Kernel),
+    product: &Product,
+    device: &DeviceFacts,
+    lanes: Option<usize>,
+    [rows, units]: [usize; 2],
+    rate: f64,
+) -> Option<Tiles> {
+    let (across, down) = (product.n.div_ceil(4).div_ceil(units), product.m.div_ceil(rows));
+    let batches = product.batches()?;
+    let operations = 8.0 * batches as f64 * (down * rows) as f64 * (across * units) as f64 * product.k as f64 * rate;
+    let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= device.max_workgroups);
+    Some(Tiles { name, kernel, lanes, grid: [fits(across)?, fits(down)?, fits(batches)?], operations })
+}
+
+/// Eight units of columns per workgroup, k in slices: for few rows.
+fn vector(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+    if p.m > FEW_ROWS {
+        return None;
+    }
+    let rows = if p.m == 1 { 1 } else { 4 };
+    let kernel = Kernel::of("matmul/vector.wgsl").define("ROWS", rows as i64).define(SWITCHED.0, SWITCHED.1);
+    // Bound by reading b, of which each unit serves all rows.
+    tiles(("vector", kernel), p, device, None, [rows, 8], rate(device, 4.0 * rows as f64, 200.0))
+}
+
+/// Rows of one unit of columns in registers, nothing shared.
+fn register(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+    let rows = if p.m > 4 { 8 } else { 4 };
+    let kernel = Kernel::of("matmul/register.wgsl").define("ROWS", rows as i64);
+    // Eight by eight invocations run, however few of them there is something to do for.
+    tiles(("register", kernel), p, device, None, [rows * 8, 8], rate(device, 20.0, 200.0))
+}
+
+/// Tiles in workgroup memory.
+fn workgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+    // Mali and Adreno have none of their own: it is ordinary memory there.
+    let fits = device.workgroup_memory >= 8 << 10
+        && matches!(device.class, DeviceClass::Nvidia | DeviceClass::Amd | DeviceClass::Intel | DeviceClass::Apple);
+    if !fits || p.m <= FEW_ROWS {
+        return None;
+    }
+    let kernel = Kernel::of("matmul/workgroup.wgsl");
+    tiles(("workgroup", kernel), p, device, None, [64, 16], rate(device, 10.0, 600.0))
+}
+
+/// One subgroup per workgroup, A handed round by broadcasts: for software adapters.
+fn subgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+    let lanes = device.subgroup_size.filter(|_| device.class == DeviceClass::Software)?;
+    // The tile is written out row by row: beyond these sizes a compiler takes seconds.
+    if !(4..=16).contains(&lanes) || p.m < FEW_ROWS {
+        return None;
+    }
+    let lanes = lanes as usize;
+    let groups = if p.m > 2 * lanes { 32 / lanes } else { 16 / lanes }.max(1);
+    let kernel = Kernel::of("matmul/subgroup.wgsl").define("LANES", lanes as i64).define("GROUPS", groups as i64);
+    tiles(("subgroup", kernel), p, device, Some(lanes), [groups * lanes, lanes], rate(device, 60.0, 60.0))
+}
+
+impl Tiles {
+    /// Units of columns of one of B's panels, where B is packed: one panel as wide as B makes it rows.
+    pub fn panel(&self, product: &Product) -> usize {
+        self.lanes.unwrap_or(product.n.div_ceil(4))
+    }
+
+    /// The dispatch for dense operands: A and Y in rows of whole units, B packed in panels.
+    pub fn dispatch(&self, p: &Product, operands: [(Binding, Storage); 3]) -> Dispatch {
+        let [a, b, y] = operands;
+        let panel = self.panel(p);
+        let dispatch = Dispatch::of(self.kernel.clone().define("BIAS", 0)).bind(a.0, a.1).bind(b.0, b.1).bind(y.0, y.1);
+        let dispatch = epilogue(sizes(dispatch, p, self.lanes.map(|lanes| [p.k * lanes, lanes])), &Epilogue::PLAIN);
+        let columns = p.n.div_ceil(4).next_multiple_of(panel);
+        batch(dispatch, p, p.m * p.k.div_ceil(4), p.k * columns).workgroups(self.grid[0], self.grid[1], self.grid[2])
+    }
+}
+
+/// Sets the sizes, and B's steps from panel to panel and from row to row where it lies in panels.
+pub(super) fn sizes(dispatch: Dispatch, p: &Product, panels: Option<[usize; 2]>) -> Dispatch {
+    let dispatch = dispatch.param("m", p.m).param("k", p.k).param("n4", p.n.div_ceil(4));
+    match panels {
+        Some([panel, step]) => dispatch.param("b_panel", panel).param("b_step", step),
+        None => dispatch,
+    }
+}
+
+/// Sets the steps of a batch, from the size of a matrix of A and of one of B.
+pub(super) fn batch(dispatch: Dispatch, product: &Product, a_matrix: usize, b_matrix: usize) -> Dispatch {
+    let mut axes = [super::product::BatchAxis { size: 1, a: 0, b: 0 }; 3];
+    let batch = &product.batch;
+    axes[3 - batch.len()..].copy_from_slice(batch);
+    dispatch
+        .param("batch_1", axes[1].size)
+        .param("batch_2", axes[2].size)
+        .param("a_step_0", axes[0].a * a_matrix)
+        .param("a_step_1", axes[1].a * a_matrix)
+        .param("a_step_2", axes[2].a * a_matrix)
+        .param("b_step_0", axes[0].b * b_matrix)
+        .param("b_step_1", axes[1].b * b_matrix)
+        .param("b_step_2", axes[2].b * b_matrix)
+}
+
+/// Sets what happens to a product. The activation is a parameter of kernels that switch, and part of the others' pipelines.
+pub(super) fn epilogue(dispatch: Dispatch, epilogue: &Epilogue) -> Dispatch {
+    let (activation, alpha, beta) = epilogue.activation.parameters();
+    let mut dispatch = dispatch.param("alpha", epilogue.alpha).param("beta", epilogue.beta);
+    if dispatch.kernel.defines.contains(&SWITCHED) {
+        dispatch = dispatch.param("activation", activation);
+    } else {
+        dispatch.kernel = dispatch.kernel.define("ACTIVATION", activation);
+    }
+    dispatch.param("activation_alpha", alpha).param("activation_beta", beta)
+}
