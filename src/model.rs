@@ -77,6 +77,11 @@ impl Model {
         self.0.graph.inputs.iter().map(|&id| self.port(id))
     }
 
+    /// The inputs whose content decides how operators run (axes, sizes, `k`): plans are made for it.
+    pub fn parameters(&self) -> impl Iterator<Item = Port<'_>> {
+        self.0.graph.parameter_inputs().into_iter().map(|id| self.port(id))
+    }
+
     /// What a run gives, in the file's order.
     pub fn outputs(&self) -> impl ExactSizeIterator<Item = Port<'_>> {
         self.0.graph.outputs.iter().map(|&id| self.port(id))

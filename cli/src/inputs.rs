@@ -22,6 +22,8 @@ pub struct Inputs {
     pub tensors: Vec<(String, Tensor)>,
     /// What was decided without being asked: random contents, open dimensions taken as 1.
     pub notes: Vec<String>,
+    /// The names of those with random contents.
+    made: Vec<String>,
     dims: Vec<(String, usize)>,
 }
 
@@ -98,7 +100,7 @@ impl Inputs {
         if !made.is_empty() {
             notes.push(format!("random input for {} (seed {})", made.join(", "), flags.seed));
         }
-        Ok(Self { tensors, notes, dims: dims.to_vec() })
+        Ok(Self { tensors, notes, made, dims: dims.to_vec() })
     }
 
     /// The options: the flags', with every input's shape.
@@ -108,6 +110,11 @@ impl Inputs {
     pub fn options(&self, flags: &PlanFlags) -> Outcome<Options> {
         let options = self.dims.iter().fold(flags.options()?, |options, (name, size)| options.dim(name, *size));
         Ok(self.tensors.iter().fold(options, |options, (name, tensor)| options.shape(name, tensor.shape())))
+    }
+
+    /// Names and contents of those that came from files, borrowed.
+    pub fn given(&self) -> Vec<(&str, &Tensor)> {
+        self.borrowed().into_iter().filter(|(name, _)| !self.made.iter().any(|made| made == name)).collect()
     }
 
     /// Names and contents, borrowed.

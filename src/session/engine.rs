@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::binding::{concrete, shapes_from_options};
+use super::binding::{check_input, concrete, shapes_from_options};
 use super::request::Request;
 use super::{Device, Options, Precision, Session};
 use crate::cpu::CpuPlan;
@@ -16,6 +16,7 @@ use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
 use crate::plan::{Placement, PlanOptions, Schedule};
+use crate::tensor::Tensor;
 
 /// Plans that are kept for shapes that may come again.
 const KEPT_PLANS: usize = 16;
@@ -224,16 +225,39 @@ impl Engine {
 }
 
 impl Model {
-    /// Plans the model for a device: no work is done there yet. Inputs that parameterise operators are taken as not known;
-    /// runs make plans for their content.
+    /// Plans the model for a device: no work is done there yet. Inputs that parameterise operators are taken as not known
+    /// ([`Model::plan_for`] takes them); runs make plans for their content.
     ///
     /// # Errors
     /// [`PlanError::Unbound`] if a dimension is not known (sessions can be made without: see [`Model::session`]);
     /// [`PlanError::HostNodes`] if a node would run on the host although the options forbid it.
     pub fn plan(&self, device: &Device, options: &Options) -> Result<Plan, PlanError> {
-        let engine = Engine::new(self, device, options)?;
-        let shapes = shapes_from_options(self.graph(), options)?;
-        let request = Request::new(shapes, engine.parameters(), |_| None);
+        self.plan_for(device, options, &[])
+    }
+
+    /// [`Model::plan`] as a run with these inputs has it, by their names: for their shapes, and for the content of those
+    /// that parameterise operators ([`Model::parameters`]). The others need not be given.
+    ///
+    /// # Errors
+    /// As [`Model::plan`]; [`PlanError::Options`] if an input is not there or does not fit.
+    pub fn plan_for(&self, device: &Device, options: &Options, inputs: &[(&str, &Tensor)]) -> Result<Plan, PlanError> {
+        let graph = self.graph();
+        let mut options = options.clone();
+        for (name, tensor) in inputs {
+            options = options.shape(*name, tensor.shape());
+        }
+        let engine = Engine::new(self, device, &options)?;
+        let mut given = vec![None; graph.inputs.len()];
+        for (place, &id) in given.iter_mut().zip(&graph.inputs) {
+            let info = graph.value(id);
+            *place = inputs.iter().find(|(name, _)| *name == info.name).map(|(_, tensor)| *tensor);
+            if let (Some(tensor), Some(fact)) = (*place, &info.fact) {
+                let fits = check_input(&info.name, fact, &options, &tensor.view());
+                fits.map_err(|e| PlanError::Options(e.to_string()))?;
+            }
+        }
+        let shapes = shapes_from_options(graph, &options)?;
+        let request = Request::new(shapes, engine.parameters(), |i| given[i]);
         let planned = engine.planned(request)?;
         Ok(Plan { engine, planned })
     }

@@ -49,6 +49,7 @@ fn after_help() -> String {
     }
     format!(
         "Rewrites, for --without:\n{table}\nExamples:\n  rimlight inspect model.onnx\n  \
+         rimlight inspect model.onnx --input k=k.npy\n  \
          rimlight inspect model.onnx --backend gpu --device-class mali --svg memory.svg"
     )
 }
@@ -65,7 +66,7 @@ impl Inspect {
                     _ => rimlight::Precision::F32,
                 };
                 let options = inputs.options(&self.plan)?.precision(precision);
-                Ok((model.plan(&device, &options)?, inputs.notes))
+                Ok((model.plan_for(&device, &options, &inputs.given())?, inputs))
             }
             Err(failure) => Err(failure),
         };
@@ -89,8 +90,9 @@ impl Inspect {
         print(&summary(&self.model, &model))?;
         match &plan {
             Err(failure) => print(&format!("\nno plan yet: {failure}\n")),
-            Ok((plan, notes)) => {
-                print(&planned(plan, &device, notes))?;
+            Ok((plan, inputs)) => {
+                print(&planned(plan, &device, &inputs.notes))?;
+                print(&open(&model, plan, inputs))?;
                 match plan.schedule() {
                     Some(schedule) if self.steps => print(&format!("\n{schedule}")),
                     _ => Ok(()),
@@ -208,6 +210,23 @@ pub fn planned(plan: &Plan, device: &Device, notes: &[String]) -> String {
     text.push_str(&table.to_string());
     text.push_str(&places(schedule));
     text
+}
+
+/// What the plan does not know yet and a run will, where nodes run on the host.
+fn open(model: &Model, plan: &Plan, inputs: &Inputs) -> String {
+    let given = inputs.given();
+    let names = model.parameters().map(|port| port.name).filter(|name| given.iter().all(|(other, _)| other != name));
+    let names: Vec<&str> = names.collect();
+    let hosts = plan.schedule().is_some_and(|schedule| schedule.summary.host_nodes > 0);
+    if names.is_empty() || !hosts {
+        return String::new();
+    }
+    let inputs: Vec<String> = names.iter().map(|name| format!("--input {name}=FILE")).collect();
+    format!(
+        "\nA run makes a plan for the content of {}, with which more may run on the GPU: {} shows that one.\n",
+        names.join(", "),
+        inputs.join(" ")
+    )
 }
 
 /// The values that a plan of 16 bits stores in 32, in the order in which they come up, and their bytes.

@@ -29,7 +29,7 @@ impl Try {
     pub fn run(&self) -> Outcome {
         let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
         print(&inspect::summary(&setup.name, &setup.model))?;
-        let plan = setup.model.plan(&setup.device, &setup.options)?;
+        let plan = setup.model.plan_for(&setup.device, &setup.options, &setup.inputs.borrowed())?;
         print(&inspect::planned(&plan, &setup.device, &setup.inputs.notes))?;
         if !setup.device.is_gpu() {
             print(&format!("  {}\n", setup.device.choice().replace('\n', "\n  ")))?;

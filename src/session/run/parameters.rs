@@ -50,6 +50,22 @@ fn only_what_parameterises_is_a_parameter() {
 }
 
 #[test]
+fn a_plan_can_be_made_for_their_content() {
+    let Some(gpu) = gpu() else { return };
+    let (model, options) = (model(), Options::new());
+    let hosts = |plan: crate::Plan| plan.schedule().unwrap().summary.host_nodes;
+    assert!(hosts(model.plan(&gpu, &options).unwrap()) > 0);
+    let [end, rows] = [4i64, 2].map(|n| Tensor::vector(vec![n]));
+    let plan = |inputs: &[(&str, &Tensor)]| model.plan_for(&gpu, &options, inputs);
+    assert_eq!(hosts(plan(&[("end", &end), ("rows", &rows)]).unwrap()), 0);
+    let names: Vec<_> = model.parameters().map(|port| port.name).collect();
+    assert_eq!(names, ["end", "rows"]);
+    let wrong = Tensor::vector(vec![4i32]);
+    assert!(plan(&[("end", &wrong)]).unwrap_err().to_string().contains("end"));
+    assert!(plan(&[("ends", &end)]).unwrap_err().to_string().contains("ends"));
+}
+
+#[test]
 fn what_is_computed_of_large_or_shapeless_inputs_is_none() {
     let mut graph = Graph::builder();
     let x = graph.input("x", ElementType::F32, [3, 70]);
