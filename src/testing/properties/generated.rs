@@ -23,8 +23,12 @@ fn range(d: &mut Draw) -> Case {
 
 fn uniform(d: &mut Draw) -> Case {
     let (shape, low) = (d.shape(0..=4), d.number(-4.0, 0.0));
-    let case = d.case().attribute("low", low).attribute("high", low + d.number(0.5, 4.0));
-    let case = if d.flip() { case.attribute("seed", d.number(0.0, 99.0)) } else { case };
+    let case = if d.flip() { d.case().attribute("seed", d.number(0.0, 99.0)) } else { d.case() };
+    if d.flip() {
+        // From 0 to 1 they are the bits that were drawn.
+        return sized(d, case, shape);
+    }
+    let case = case.attribute("low", low).attribute("high", low + d.number(0.5, 4.0));
     // A product and a sum of the same bits, each rounded, or one of them.
     sized(d, case, shape).within(near(d, Tolerance::relative(1e-6)))
 }
