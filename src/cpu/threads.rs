@@ -1,6 +1,7 @@
 //! The threads of a device: a pool of its own, never the application's global one.
 
 use std::fmt;
+#[cfg(not(target_arch = "wasm32"))]
 use std::sync::{Arc, OnceLock};
 
 /// A number of threads, and their pool once it is needed. Clones share the pool.
@@ -16,7 +17,11 @@ impl Threads {
     pub fn new(count: Option<usize>) -> Self {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = if cfg!(target_arch = "wasm32") { 1 } else { count.unwrap_or_else(cores).clamp(1, 1024) };
-        Self { count, pool: Arc::default() }
+        Self {
+            count,
+            #[cfg(not(target_arch = "wasm32"))]
+            pool: Arc::default(),
+        }
     }
 
     /// How many there are.

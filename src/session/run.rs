@@ -11,7 +11,9 @@ use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
 use crate::graph::Value;
-use crate::tensor::{Tensor, TensorView};
+use crate::tensor::Tensor;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::tensor::TensorView;
 
 /// An input of a session's model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
