@@ -10,7 +10,8 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::tensor::shape::axis;
-use crate::tensor::{Number, Tensor, with_number};
+use crate::tensor::wide::written;
+use crate::tensor::{Tensor, Wide};
 
 /// Running sums or products along an axis (input 1).
 #[derive(Debug, Clone, PartialEq)]
@@ -33,33 +34,27 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 
 impl Cumulative {
     /// The running results. Those of floats are kept in `f64`; integers keep their low bits.
-    fn running<T: Number>(&self, x: &Tensor, at: usize) -> Result<Tensor, EvaluateError> {
+    fn running<V: Wide>(&self, x: &Tensor, at: usize, start: V, join: fn(V, V) -> V) -> Result<Tensor, EvaluateError> {
         let (n, inner) = (x.shape()[at], x.shape()[at + 1..].iter().product::<usize>());
-        let mut out = x.as_slice::<T>()?.to_vec();
-        if out.is_empty() {
+        if x.is_empty() {
             return Ok(x.clone());
         }
-        for line in out.chunks_mut(n * inner) {
+        let (from, mut y) = (x.numbers()?, written(x.element_type(), x.shape())?);
+        let mut lines = vec![V::default(); n * inner];
+        for line in (0..x.len()).step_by(n * inner) {
+            V::read(&*from, line, 1, &mut lines);
             for lane in 0..inner {
-                let (mut float, mut integer) = if self.product { (1.0, 1) } else { (0.0, 0) };
+                let mut sum = start;
                 for i in 0..n {
-                    let e = (if self.reverse { n - 1 - i } else { i }) * inner + lane;
-                    let give = |float, integer| {
-                        if T::FLOAT { T::from_float(float) } else { T::from_integer(integer) }
-                    };
-                    let before = give(float, integer);
-                    if self.product {
-                        float *= line[e].to_float();
-                        integer = i128::wrapping_mul(integer, line[e].to_integer());
-                    } else {
-                        float += line[e].to_float();
-                        integer = i128::wrapping_add(integer, line[e].to_integer());
-                    }
-                    line[e] = if self.exclusive { before } else { give(float, integer) };
+                    let e = &mut lines[(if self.reverse { n - 1 - i } else { i }) * inner + lane];
+                    let before = sum;
+                    sum = join(sum, *e);
+                    *e = if self.exclusive { before } else { sum };
                 }
             }
+            V::write(&lines, &mut *y);
         }
-        Ok(Tensor::new(x.shape().to_vec(), out)?)
+        Ok(y.tensor(x.shape())?)
     }
 }
 
@@ -92,11 +87,12 @@ impl Operator for Cumulative {
         let x = inputs.tensor(0)?;
         let at = inputs.list(1)?.and_then(|v| v.first().copied());
         let at = at.and_then(|at| axis(at, x.rank())).ok_or_else(|| ShapeError::new("its axis is out of range"))?;
-        let y = with_number!(
-            x.element_type(),
-            T => self.running::<T>(x, at),
-            else Err(ShapeError::new("there are no sums of texts").into())
-        )?;
+        let y = match (x.element_type().is_any_float(), self.product) {
+            (true, false) => self.running(x, at, 0.0, |a, b| a + b),
+            (true, true) => self.running(x, at, 1.0, |a, b| a * b),
+            (false, false) => self.running(x, at, 0, i128::wrapping_add),
+            (false, true) => self.running(x, at, 1, i128::wrapping_mul),
+        }?;
         Ok(vec![y.into()])
     }
 

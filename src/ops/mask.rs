@@ -10,7 +10,7 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::{axis, elements};
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::{ElementType, Tensor};
 
 /// Zeros and values by their places.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,11 +52,7 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
 
 /// The bytes of the number one.
 fn one(element_type: ElementType) -> Vec<u8> {
-    with_number!(
-        element_type,
-        T => bytemuck::bytes_of(&<T as Number>::from_integer(1)).to_vec(),
-        else vec![]
-    )
+    Tensor::from_integers(element_type, &[], &[1]).map(|one| one.bytes().to_vec()).unwrap_or_default()
 }
 
 /// Whole numbers, from a tensor of numbers of any type.

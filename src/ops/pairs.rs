@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::operator;
 use crate::graph::Definition;
 use crate::tensor::shape::elements;
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::{ElementType, Tensor};
 use crate::testing::{Input, Tolerance, try_check};
 
 const TYPES: [ElementType; 3] = [ElementType::I64, ElementType::U64, ElementType::U32];
@@ -42,11 +42,8 @@ fn telling(seed: u64, i: usize) -> i128 {
 }
 
 fn tensor(element_type: ElementType, shape: &[usize], seed: u64) -> Tensor {
-    fn of<T: Number>(shape: &[usize], seed: u64) -> Tensor {
-        let values = (0..elements(shape).unwrap()).map(|i| T::from_integer(telling(seed, i)));
-        Tensor::new(shape, values.collect()).unwrap()
-    }
-    with_number!(element_type, T => of::<T>(shape, seed), else unreachable!())
+    let values: Vec<i128> = (0..elements(shape).unwrap()).map(|i| telling(seed, i)).collect();
+    Tensor::from_integers(element_type, shape, &values).unwrap()
 }
 
 fn agree(definition: &Definition, inputs: &[Input]) -> Result<(), TestCaseError> {
@@ -83,11 +80,7 @@ proptest! {
             agree(&Definition::new("PRelu"), &[a, run(&[columns], 2)])?;
         } else {
             let distances: Vec<i128> = (0..columns as i128).map(|i| i * 7 % 70).collect();
-            let distances = with_number!(
-                kind,
-                T => Tensor::vector(distances.into_iter().map(<T as Number>::from_integer).collect()),
-                else unreachable!()
-            );
+            let distances = Tensor::from_integers(kind, &[columns], &distances).unwrap();
             for direction in ["LEFT", "RIGHT"] {
                 let shift = Definition::new("BitShift").attribute("direction", direction);
                 agree(&shift, &[b.clone(), Input::Run(distances.clone())])?;
@@ -136,11 +129,8 @@ proptest! {
     ) {
         let x = Input::Run(tensor(kind, &[3, 7], seed));
         let signed = kind.is_signed_integer();
-        let by = with_number!(
-            kind,
-            T => Tensor::vector((0..7i128).map(|i| <T as Number>::from_integer(if signed { i - 2 } else { i * 3 })).collect()),
-            else unreachable!()
-        );
+        let by: Vec<i128> = (0..7).map(|i| if signed { i - 2 } else { i * 3 }).collect();
+        let by = Tensor::from_integers(kind, &[7], &by).unwrap();
         agree(&Definition::new("Pow"), &[x.clone(), Input::Run(by)])?;
         agree(&Definition::new("Pow"), &[x.clone(), Input::Constant(Tensor::vector(vec![0f32, 1.0, 2.0, 3.0, 5.0, 20.0, 64.0]))])?;
         let bound = |n: u64| Input::Constant(tensor(kind, &[], seed ^ n));

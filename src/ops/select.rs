@@ -7,7 +7,7 @@ use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Candidates, Storage};
-use crate::tensor::{Element, ElementType, Tensor, Truth, with_number};
+use crate::tensor::{Element, ElementType, Tensor, Truth};
 
 /// Where.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,8 +49,16 @@ impl Operator for Where {
 
     fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let (condition, x, z) = (inputs.tensor(0)?, inputs.tensor(1)?, inputs.tensor(2)?);
-        let y = with_number!(x.element_type(), T => choose::<T>(condition, x, z), else Err(ShapeError::new("texts are moved by their places").into()));
-        Ok(vec![y?.into()])
+        // Elements are moved as they are, whatever their bits mean.
+        let y = match x.element_type() {
+            ElementType::String => return Err(ShapeError::new("texts are moved by their places").into()),
+            t if t != z.element_type() => return Err(ShapeError::new("it chooses between two types").into()),
+            t if t.size() == 1 => choose::<u8>(condition, x, z),
+            t if t.size() == 2 => choose::<u16>(condition, x, z),
+            t if t.size() == 4 => choose::<u32>(condition, x, z),
+            _ => choose::<u64>(condition, x, z),
+        };
+        Ok(vec![y?.of_bits(x.element_type())?.into()])
     }
 
     fn moves_elements(&self) -> bool {
@@ -71,7 +79,7 @@ impl Operator for Where {
 fn choose<T: Element>(condition: &Tensor, x: &Tensor, z: &Tensor) -> Result<Tensor, EvaluateError> {
     let to = broadcast::sizes(&[condition.shape(), x.shape(), z.shape()])?;
     let condition = (condition.as_slice::<Truth>()?, condition.shape());
-    let (x, z) = ((x.as_slice::<T>()?, x.shape()), (z.as_slice::<T>()?, z.shape()));
+    let (x, z) = ((bytemuck::cast_slice::<_, T>(x.bytes()), x.shape()), (bytemuck::cast_slice(z.bytes()), z.shape()));
     combine3(condition, x, z, &to, |c, x, z| if c.into() { x } else { z })
 }
 

@@ -11,7 +11,7 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::axis;
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::{ElementType, Tensor, Wide};
 
 /// Comparisons that a kernel may make: beyond these the host, which sorts, is sooner done.
 const COMPARISONS: f64 = 4e9;
@@ -46,14 +46,7 @@ impl TopK {
 
 /// The elements of a tensor of integers.
 fn exact(x: &Tensor) -> Option<Vec<i128>> {
-    with_number!(
-        x.element_type(),
-        T => match T::FLOAT {
-            true => None,
-            false => Some(x.as_slice::<T>().ok()?.iter().map(|v| v.to_integer()).collect()),
-        },
-        else None
-    )
+    if x.element_type().is_integer() { i128::all(x).ok() } else { None }
 }
 
 impl Operator for TopK {

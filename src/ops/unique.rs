@@ -9,7 +9,7 @@ use crate::graph::{
 };
 use crate::kernel::Candidates;
 use crate::tensor::shape::axis;
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::{ElementType, Tensor, Wide};
 
 /// What is different, each once.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,16 +34,13 @@ fn order(x: &Tensor) -> Result<Vec<usize>, EvaluateError> {
         }
         ranks
     }
-    fn numbers<T: Number>(x: &Tensor) -> Result<Vec<usize>, EvaluateError> {
-        Ok(ranks(x.as_slice::<T>()?, |a, b| match T::TYPE.is_float() {
-            true => {
-                let (a, b) = (a.to_float(), b.to_float());
-                a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
-            }
-            false => a.to_integer().cmp(&b.to_integer()),
-        }))
+    match x.element_type() {
+        ElementType::String => Ok(ranks(x.strings()?, Ord::cmp)),
+        t if t.is_any_float() => {
+            Ok(ranks(&f64::all(x)?, |a, b| a.partial_cmp(b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))))
+        }
+        _ => Ok(ranks(&i128::all(x)?, Ord::cmp)),
     }
-    with_number!(x.element_type(), T => numbers::<T>(x), else Ok(ranks(x.strings()?, Ord::cmp)))
 }
 
 impl Unique {

@@ -119,6 +119,11 @@ impl ElementType {
         )
     }
 
+    /// Whether the type is a floating-point one of any size.
+    pub const fn is_any_float(self) -> bool {
+        self.is_float() || self.is_small_float()
+    }
+
     /// Whether the type is an integer (truth values are not).
     pub const fn is_integer(self) -> bool {
         self.is_signed_integer() || matches!(self, Self::U64 | Self::U32 | Self::U16 | Self::U8 | Self::U4)

@@ -288,6 +288,15 @@ impl Tensor {
         Ok(Self { element_type: self.element_type, shape, storage: self.storage.clone() })
     }
 
+    /// The same bits as elements of another type that has as many.
+    ///
+    /// # Errors
+    /// [`TensorError::Length`] if it has more or fewer.
+    pub(crate) fn of_bits(self, element_type: ElementType) -> Result<Self, TensorError> {
+        check_bytes(element_type, &self.shape, self.bytes().len())?;
+        Ok(Self { element_type, ..self })
+    }
+
     /// The elements as 64-bit integers (of axes, sizes, indices), or `None` if they are no integers, or beyond those.
     pub fn integers(&self) -> Option<Vec<i64>> {
         fn widen<T: Element + Into<i64>>(tensor: &Tensor) -> Option<Vec<i64>> {

@@ -2,17 +2,18 @@
 
 mod element;
 mod host;
-pub(crate) mod numbers;
+mod numbers;
 pub mod shape;
 mod small;
 mod storage;
 mod strings;
 mod view;
+pub(crate) mod wide;
 
 pub use element::{Element, ElementType, Truth};
 pub use host::{Tensor, TensorError};
 pub use numbers::Number;
-pub(crate) use numbers::with_number;
 pub use small::{F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I4, PowerRounding, U4};
 pub(crate) use storage::Block;
 pub use view::TensorView;
+pub(crate) use wide::Wide;

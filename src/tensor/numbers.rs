@@ -1,14 +1,15 @@
-//! Numbers of every element type, as references compute with them, and tensors as `f64` and back.
+//! Numbers of every element type, and tensors as `f64` and back.
 
 use half::{bf16, f16};
 
 use super::small::{F4E2M1, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, I4, U4};
+use super::wide::{Wide, written};
 use super::{Element, ElementType, Tensor, TensorError, Truth};
 
 /// An element as a number; truth values are 0 and 1.
 pub trait Number: Element {
     /// Whether it is a floating-point number.
-    const FLOAT: bool = Self::TYPE.is_float() || Self::TYPE.is_small_float();
+    const FLOAT: bool = Self::TYPE.is_any_float();
 
     /// The number; integers beyond 2⁵³ are rounded.
     fn to_float(self) -> f64;
@@ -62,9 +63,12 @@ macro_rules! floats {
         )*}
     };
 }
-floats! { f16, bf16, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, F4E2M1 }
+floats! { f16, bf16, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F4E2M1 }
 
 numbers! {
+    // The next power is that of the integer itself, not of the float that it is rounded to.
+    F8E8M0: F8E8M0::to_f64, |v: F8E8M0| v.to_f64() as i128, F8E8M0::from_f64,
+        |v: i128| F8E8M0::from_f64(if v == 0 { 0.0 } else { v.unsigned_abs().next_power_of_two() as f64 });
     Truth: |v| u8::from(bool::from(v)) as f64, |v| u8::from(bool::from(v)) as i128,
         |v: f64| Truth::from(v as i64 != 0), |v| Truth::from(v != 0);
     I4: |v: I4| v.get() as f64, |v: I4| v.get() as i128,
@@ -74,6 +78,9 @@ numbers! {
 }
 
 /// Evaluates an expression with `$T` standing for the [`Number`] type of an element type, another one for texts.
+///
+/// The expression is compiled for each of 21 types: what computes with numbers is better written for the two of
+/// [`Wide`](super::Wide).
 macro_rules! with_number {
     ($element_type:expr, $T:ident => $number:expr, else $other:expr) => {{
         macro_rules! as_type {
@@ -108,15 +115,12 @@ macro_rules! with_number {
         }
     }};
 }
-pub(crate) use with_number;
+pub(super) use with_number;
 
 impl Tensor {
     /// The elements as `f64`; truth values are 0 and 1. 64-bit integers beyond 2⁵³ are rounded. Of texts nothing.
     pub fn to_f64(&self) -> Vec<f64> {
-        fn all<T: Number>(tensor: &Tensor) -> Vec<f64> {
-            tensor.as_slice::<T>().unwrap_or_default().iter().map(|v| v.to_float()).collect()
-        }
-        with_number!(self.element_type(), T => all::<T>(self), else vec![])
+        f64::all(self).unwrap_or_default()
     }
 
     /// A tensor of `f64` numbers as another type: floats are rounded to the nearest, integers are cut off towards zero and
@@ -129,11 +133,9 @@ impl Tensor {
         shape: impl Into<Vec<usize>>,
         numbers: Vec<f64>,
     ) -> Result<Self, TensorError> {
-        with_number!(
-            element_type,
-            T => Self::new(shape, numbers.into_iter().map(<T as Number>::from_float).collect::<Vec<_>>()),
-            else Err(TensorError::Type { wanted: element_type, found: ElementType::F64 })
-        )
+        let mut to = written(element_type, &[numbers.len()])?;
+        to.floats(&numbers);
+        to.tensor(&shape.into())
     }
 }
 
@@ -160,5 +162,7 @@ mod tests {
             (u64::from_integer(-1), i8::from_integer(200), u64::MAX.to_integer()),
             (u64::MAX, -56, (1 << 64) - 1)
         );
+        let powers = [0, 1, 3, (1 << 53) + 1].map(|v| F8E8M0::from_integer(v).to_f64());
+        assert_eq!(powers, [F8E8M0::from_f64(0.0).to_f64(), 1.0, 4.0, 2f64.powi(54)]);
     }
 }

@@ -1,8 +1,9 @@
 //! The table of element-wise functions of two tensors.
 
-use crate::graph::{Definition, DefinitionError, Dim, EvaluateError, ShapeError};
-use crate::ops::broadcast::combine;
-use crate::tensor::{Element, ElementType, Number, Tensor, Truth, with_number};
+use crate::graph::{Definition, DefinitionError, Dim, EvaluateError};
+use crate::ops::broadcast::{self, combine};
+use crate::tensor::wide::{PART, Written, room, written};
+use crate::tensor::{ElementType, Tensor, TensorError, Truth, Wide};
 
 type Result<T, E = EvaluateError> = std::result::Result<T, E>;
 
@@ -304,15 +305,6 @@ fn divide(a: &Dim, b: &Dim) -> Dim {
     }
 }
 
-fn mapped<T: Element, Y: Element>(
-    (a, a_shape): Side<'_>,
-    (b, b_shape): Side<'_>,
-    to: &[usize],
-    f: impl Fn(T, T) -> Y,
-) -> Result<Tensor> {
-    combine((a.as_slice::<T>()?, a_shape), (b.as_slice::<T>()?, b_shape), to, f)
-}
-
 /// Applies a function to numbers of one type. Integers that overflow wrap around.
 fn numbers(
     a: Side<'_>,
@@ -321,14 +313,24 @@ fn numbers(
     f: fn(f64, f64) -> f64,
     g: fn(i128, i128) -> i128,
 ) -> Result<Tensor> {
-    with_number!(
-        a.0.element_type(),
-        T => match T::FLOAT {
-            true => mapped(a, b, to, |a: T, b: T| T::from_float(f(a.to_float(), b.to_float()))),
-            false => mapped(a, b, to, |a: T, b: T| T::from_integer(g(a.to_integer(), b.to_integer()))),
-        },
-        else Err(ShapeError::new("it takes numbers").into())
-    )
+    fn of<V: Wide>(a: Side<'_>, b: Side<'_>, to: &[usize], f: fn(V, V) -> V) -> Result<Tensor> {
+        let mut y = written(a.0.element_type(), to)?;
+        let mut part = Vec::with_capacity(PART);
+        let (a, b) = ((&*a.0.numbers()?, a.1), (&*b.0.numbers()?, b.1));
+        broadcast::numbers(a, b, to, &mut |a: &[V], b: &[V]| {
+            part.clear();
+            part.extend(a.iter().zip(b).map(|(&a, &b)| f(a, b)));
+            V::write(&part, &mut *y);
+        });
+        Ok(y.tensor(to)?)
+    }
+    if of_floats(a, b)? { of(a, b, to, f) } else { of(a, b, to, g) }
+}
+
+/// Whether the elements, which have one type, are floats, small ones too.
+fn of_floats((a, _): Side<'_>, (b, _): Side<'_>) -> Result<bool> {
+    let (a, b) = (a.element_type(), b.element_type());
+    if a == b { Ok(a.is_any_float()) } else { Err(TensorError::Type { wanted: a, found: b }.into()) }
 }
 
 /// Compares elements of one type.
@@ -339,14 +341,15 @@ fn compare(
     f: fn(f64, f64) -> bool,
     g: fn(i128, i128) -> bool,
 ) -> Result<Tensor> {
-    with_number!(
-        a.0.element_type(),
-        T => match T::FLOAT {
-            true => mapped(a, b, to, |a: T, b: T| Truth::from(f(a.to_float(), b.to_float()))),
-            false => mapped(a, b, to, |a: T, b: T| Truth::from(g(a.to_integer(), b.to_integer()))),
-        },
-        else Err(ShapeError::new("it compares numbers").into())
-    )
+    fn of<V: Wide>(a: Side<'_>, b: Side<'_>, to: &[usize], f: fn(V, V) -> bool) -> Result<Tensor> {
+        let mut y = room::<Truth>(to)?;
+        let (a, b) = ((&*a.0.numbers()?, a.1), (&*b.0.numbers()?, b.1));
+        broadcast::numbers(a, b, to, &mut |a: &[V], b: &[V]| {
+            y.extend(a.iter().zip(b).map(|(&a, &b)| Truth::from(f(a, b))));
+        });
+        Ok(Tensor::new(to, y)?)
+    }
+    if of_floats(a, b)? { of(a, b, to, f) } else { of(a, b, to, g) }
 }
 
 /// Whether elements are the same, texts too: as numbers, which are the same where the texts are.
@@ -366,31 +369,39 @@ fn equal(a: Side<'_>, b: Side<'_>, to: &[usize]) -> Result<Tensor> {
     compare((&numbered.0, a.1), (&numbered.1, b.1), to, |_, _| false, |a, b| a == b)
 }
 
-fn truths(a: Side<'_>, b: Side<'_>, to: &[usize], f: impl Fn(bool, bool) -> bool) -> Result<Tensor> {
-    mapped(a, b, to, |a: Truth, b: Truth| Truth::from(f(a.into(), b.into())))
+fn truths(a: Side<'_>, b: Side<'_>, to: &[usize], f: fn(bool, bool) -> bool) -> Result<Tensor> {
+    let (a, b) = ((a.0.as_slice::<Truth>()?, a.1), (b.0.as_slice::<Truth>()?, b.1));
+    combine(a, b, to, |a, b| Truth::from(f(a.into(), b.into())))
 }
 
 /// Base and exponent may be of any two types; the power has the base's.
 fn power(a: Side<'_>, b: Side<'_>, to: &[usize]) -> Result<Tensor> {
-    let exponents = (b.0.to_f64(), b.1);
-    let b = (exponents.0.as_slice(), exponents.1);
-    with_number!(
-        a.0.element_type(),
-        T => match T::FLOAT {
-            true => combine((a.0.as_slice::<T>()?, a.1), b, to, |a, b| T::from_float(a.to_float().powf(b))),
-            false => combine((a.0.as_slice::<T>()?, a.1), b, to, integer_power::<T>),
-        },
-        else Err(ShapeError::new("it takes numbers").into())
-    )
+    let mut y = written(a.0.element_type(), to)?;
+    let (from, b) = ((&*a.0.numbers()?, a.1), (&*b.0.numbers()?, b.1));
+    if a.0.element_type().is_any_float() {
+        broadcast::numbers(from, b, to, &mut |a: &[f64], b: &[f64]| {
+            a.iter().zip(b).for_each(|(a, &b)| y.floats(&[a.powf(b)]));
+        });
+    } else {
+        broadcast::numbers(from, b, to, &mut |a: &[i128], b: &[f64]| {
+            a.iter().zip(b).for_each(|(&a, &b)| integer_power(a, b, &mut *y));
+        });
+    }
+    Ok(y.tensor(to)?)
 }
 
-/// An integer to a power: exact (and wrapping around) for whole exponents, truncated otherwise.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only whole exponents in range are cast")]
-fn integer_power<T: Number>(a: T, b: f64) -> T {
+/// Appends an integer to a power: exact (and wrapping around) for whole exponents, truncated otherwise.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "only whole exponents in range are cast"
+)]
+fn integer_power(a: i128, b: f64, y: &mut dyn Written) {
     if b >= 0.0 && b.fract() == 0.0 && b <= f64::from(u32::MAX) {
-        T::from_integer(a.to_integer().wrapping_pow(b as u32))
+        y.integers(&[a.wrapping_pow(b as u32)]);
     } else {
         // 64-bit integers as floats are near enough for a result that is rounded toward zero anyway.
-        T::from_float(a.to_float().powf(b))
+        y.floats(&[(a as f64).powf(b)]);
     }
 }

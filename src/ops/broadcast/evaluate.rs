@@ -2,8 +2,9 @@
 
 use super::Walk;
 use crate::graph::EvaluateError;
-use crate::tensor::shape::{broadcast_strides, elements, walk};
-use crate::tensor::{Element, Tensor, TensorError};
+use crate::tensor::shape::{broadcast_strides, walk};
+use crate::tensor::wide::{Numbers, PART, room};
+use crate::tensor::{Element, Tensor, Wide};
 
 /// `f(a, b)` for each element of `to`, to which both shapes must broadcast.
 pub fn combine<A: Element, B: Element, Y: Element>(
@@ -39,12 +40,31 @@ pub fn combine3<A: Element, B: Element, C: Element, Y: Element>(
     Ok(Tensor::new(to, y)?)
 }
 
-/// Room for a result: broadcasting can make a small file ask for more than there is.
-fn room<Y: Element>(to: &[usize]) -> Result<Vec<Y>, TensorError> {
-    let too_large = || TensorError::TooLarge { shape: to.to_vec(), element_type: Y::TYPE };
-    let mut y = vec![];
-    y.try_reserve_exact(elements(to).ok_or_else(too_large)?).map_err(|_| too_large())?;
-    Ok(y)
+/// Hands the numbers of two tensors, as they belong to the elements of `to`, to a function: so many at a time, in order.
+pub fn numbers<A: Wide, B: Wide>(
+    (a, a_shape): (&dyn Numbers, &[usize]),
+    (b, b_shape): (&dyn Numbers, &[usize]),
+    to: &[usize],
+    take: &mut dyn FnMut(&[A], &[B]),
+) {
+    let (mut of_a, mut of_b) = ([A::default(); PART], [B::default(); PART]);
+    let mut filled = 0;
+    let joined = Walk::joined(to, &[broadcast_strides(a_shape, to), broadcast_strides(b_shape, to)]);
+    rows(to, &joined, |length, [a_step, b_step], [i, j]| {
+        let mut done = 0;
+        while done < length {
+            let part = filled..(filled + length - done).min(PART);
+            A::read(a, i + done * a_step, a_step, &mut of_a[part.clone()]);
+            B::read(b, j + done * b_step, b_step, &mut of_b[part.clone()]);
+            done += part.len();
+            filled = part.end;
+            if filled == PART {
+                take(&of_a, &of_b);
+                filled = 0;
+            }
+        }
+    });
+    take(&of_a[..filled], &of_b[..filled]);
 }
 
 /// Visits the innermost joined dim again and again: its length, the operands' steps along it, and where they begin.

@@ -5,7 +5,7 @@ mod evaluate;
 mod expression;
 mod plan;
 
-pub(super) use evaluate::{combine, combine3};
+pub(super) use evaluate::{combine, combine3, numbers};
 pub(super) use expression::{Expression, is_wide};
 pub(super) use plan::{Operand, candidates};
 

@@ -11,9 +11,9 @@ use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
+use crate::tensor::wide::{self, PART, Written};
 use crate::tensor::{
-    Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, Number, PowerRounding, Tensor, Truth,
-    with_number,
+    Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, F8E8M0, PowerRounding, Tensor, Truth,
 };
 
 /// Cast, or CastLike where there is no type: the second input's is taken then.
@@ -91,72 +91,44 @@ impl Operator for Cast {
     }
 }
 
-/// Numbers on their way from one type to another, so many at a time: nothing is lost in either form.
-enum Numbers {
-    Floats(Vec<f64>),
-    Integers(Vec<i128>),
-}
-
-const AT_A_TIME: usize = 1024;
-
 impl Cast {
     /// The elements as another type.
     fn converted(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
         match (x.element_type(), to) {
-            (from, to) if from == to => Ok(x.clone()),
-            (ElementType::String, _) => self.parsed(x, to),
-            (_, ElementType::String) => written(x),
-            _ => with_number!(x.element_type(), X => self.read::<X>(x, to), else self.parsed(x, to)),
+            (from, to) if from == to => return Ok(x.clone()),
+            (ElementType::String, _) => return self.parsed(x, to),
+            (_, ElementType::String) => return written(x),
+            _ => {}
         }
-    }
-
-    fn read<X: Number>(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
-        let parts = x.as_slice::<X>()?.chunks(AT_A_TIME).map(|part| match X::FLOAT {
-            true => Numbers::Floats(part.iter().map(|v| v.to_float()).collect()),
-            false => Numbers::Integers(part.iter().map(|v| v.to_integer()).collect()),
-        });
-        self.collected(x.shape(), to, parts)
-    }
-
-    fn collected(
-        &self,
-        shape: &[usize],
-        to: ElementType,
-        parts: impl Iterator<Item = Numbers>,
-    ) -> Result<Tensor, EvaluateError> {
-        with_number!(
-            to,
-            Y => {
-                let round = self.rounding::<Y>();
-                let mut y: Vec<Y> = vec![];
-                for part in parts {
-                    match part {
-                        Numbers::Floats(floats) => y.extend(floats.into_iter().map(|v| round(self, v))),
-                        Numbers::Integers(integers) => y.extend(integers.into_iter().map(|v| Y::from_integer(v))),
-                    }
-                }
-                Ok(Tensor::new(shape, y)?)
-            },
-            else Err(ShapeError::new("numbers were expected").into())
-        )
-    }
-
-    /// How a float becomes an element of this type.
-    fn rounding<Y: Number>(&self) -> fn(&Self, f64) -> Y {
-        fn code<Y: Number>(code: u8) -> Y {
-            bytemuck::cast_slice(&[code]).first().copied().unwrap_or_else(Y::zeroed)
+        let (from, mut y) = (x.numbers()?, wide::written(to, x.shape())?);
+        let (mut floats, mut integers) = ([0.0; PART], [0; PART]);
+        for at in (0..x.len()).step_by(PART) {
+            let n = PART.min(x.len() - at);
+            if x.element_type().is_any_float() {
+                from.floats(at, 1, &mut floats[..n]);
+                self.write(&floats[..n], to, &mut *y);
+            } else {
+                from.integers(at, 1, &mut integers[..n]);
+                y.integers(&integers[..n]);
+            }
         }
-        match Y::TYPE {
-            ElementType::Bool => |_, v| Y::from_integer((v != 0.0).into()),
+        Ok(y.tensor(x.shape())?)
+    }
+
+    /// Appends floats as another type.
+    fn write(&self, floats: &[f64], to: ElementType, y: &mut dyn Written) {
+        let mut integers = |f: &dyn Fn(f64) -> i128| floats.iter().for_each(|&v| y.integers(&[f(v)]));
+        match to {
+            ElementType::Bool => integers(&|v| (v != 0.0).into()),
             // The low bits, as casts between integers keep.
             #[expect(clippy::cast_possible_truncation, reason = "casts of floats saturate")]
-            ElementType::I4 | ElementType::U4 => |_, v| Y::from_integer((v as i32).into()),
-            ElementType::F8E4M3FN if !self.saturate => |_, v| code(F8E4M3FN::from_f64_unbounded(v).0),
-            ElementType::F8E4M3FNUZ if !self.saturate => |_, v| code(F8E4M3FNUZ::from_f64_unbounded(v).0),
-            ElementType::F8E5M2 if !self.saturate => |_, v| code(F8E5M2::from_f64_unbounded(v).0),
-            ElementType::F8E5M2FNUZ if !self.saturate => |_, v| code(F8E5M2FNUZ::from_f64_unbounded(v).0),
-            ElementType::F8E8M0 => |cast, v| code(F8E8M0::rounded(v, cast.rounding, cast.saturate).0),
-            _ => |_, v| Y::from_float(v),
+            ElementType::I4 | ElementType::U4 => integers(&|v| (v as i32).into()),
+            ElementType::F8E4M3FN if !self.saturate => y.codes(floats, &|v| F8E4M3FN::from_f64_unbounded(v).0),
+            ElementType::F8E4M3FNUZ if !self.saturate => y.codes(floats, &|v| F8E4M3FNUZ::from_f64_unbounded(v).0),
+            ElementType::F8E5M2 if !self.saturate => y.codes(floats, &|v| F8E5M2::from_f64_unbounded(v).0),
+            ElementType::F8E5M2FNUZ if !self.saturate => y.codes(floats, &|v| F8E5M2FNUZ::from_f64_unbounded(v).0),
+            ElementType::F8E8M0 => y.codes(floats, &|v| F8E8M0::rounded(v, self.rounding, self.saturate).0),
+            _ => y.floats(floats),
         }
     }
 
@@ -164,13 +136,14 @@ impl Cast {
     fn parsed(&self, x: &Tensor, to: ElementType) -> Result<Tensor, EvaluateError> {
         let texts = x.strings()?;
         let wrong = |text: &String| EvaluateError::from(ShapeError::new(format!("'{text}' is no number")));
-        let numbers = if to.is_integer() && texts.iter().all(|text| text.trim().parse::<i128>().is_ok()) {
-            Numbers::Integers(texts.iter().filter_map(|text| text.trim().parse().ok()).collect())
+        let mut y = wide::written(to, x.shape())?;
+        if to.is_integer() && texts.iter().all(|text| text.trim().parse::<i128>().is_ok()) {
+            texts.iter().filter_map(|text| text.trim().parse().ok()).for_each(|v| y.integers(&[v]));
         } else {
             let floats = texts.iter().map(|text| text.trim().parse::<f64>().map_err(|_| wrong(text)));
-            Numbers::Floats(floats.collect::<Result<_, _>>()?)
-        };
-        self.collected(x.shape(), to, std::iter::once(numbers))
+            self.write(&floats.collect::<Result<Vec<_>, _>>()?, to, &mut *y);
+        }
+        Ok(y.tensor(x.shape())?)
     }
 }
 

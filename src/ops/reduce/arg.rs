@@ -7,7 +7,7 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::ops::norm::{Lanes, WORKGROUP};
-use crate::tensor::{Element, ElementType, Number, Tensor, shape, with_number};
+use crate::tensor::{ElementType, Tensor, Wide, shape};
 
 /// ArgMax or ArgMin.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,19 +50,18 @@ impl Arg {
         (if self.largest { b > a } else { b < a }) || (self.last && b == a)
     }
 
-    fn places<T: Element, V: PartialOrd + Copy>(
-        &self,
-        x: &Tensor,
-        lanes: Lanes,
-        read: impl Fn(T) -> V,
-    ) -> Result<Vec<i64>, EvaluateError> {
-        let x = x.as_slice::<T>()?;
+    fn places<V: Wide>(&self, x: &Tensor, lanes: Lanes) -> Result<Vec<i64>, EvaluateError> {
+        let from = x.numbers()?;
         let mut places = vec![];
-        for lane in 0..if x.is_empty() { 0 } else { lanes.count() } {
+        if x.is_empty() {
+            return Ok(places);
+        }
+        let mut lane_of = vec![V::default(); lanes.length];
+        for lane in 0..lanes.count() {
             let base = (lane / lanes.inner) * lanes.length * lanes.inner + lane % lanes.inner;
-            let mut best = (0, read(x[base]));
-            for i in 1..lanes.length {
-                let v = read(x[base + i * lanes.inner]);
+            V::read(&*from, base, lanes.inner, &mut lane_of);
+            let mut best = (0, lane_of[0]);
+            for (i, &v) in lane_of.iter().enumerate().skip(1) {
                 if self.better(best.1, v) {
                     best = (i, v);
                 }
@@ -94,14 +93,10 @@ impl Operator for Arg {
             return Err(ShapeError::new("there is no element along its axis").into());
         }
         let lanes = Lanes::of(x.shape(), axis, axis + 1)?;
-        let places = with_number!(
-            x.element_type(),
-            T => match T::FLOAT {
-                true => self.places(x, lanes, |v: T| v.to_float()),
-                false => self.places(x, lanes, |v: T| v.to_integer()),
-            },
-            else Err(ShapeError::new("texts have no order").into())
-        );
+        let places = match x.element_type().is_any_float() {
+            true => self.places::<f64>(x, lanes),
+            false => self.places::<i128>(x, lanes),
+        };
         Ok(vec![Tensor::new(self.kept(x.shape(), axis, 1), places?)?.into()])
     }
 

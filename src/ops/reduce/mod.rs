@@ -13,8 +13,9 @@ use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
-use crate::tensor::shape::{self, elements, walk};
-use crate::tensor::{Element, ElementType, Number, Tensor, with_number};
+use crate::tensor::shape::{self, walk};
+use crate::tensor::wide::written;
+use crate::tensor::{ElementType, Tensor, Wide};
 use members::Member;
 
 /// A reduction.
@@ -131,27 +132,18 @@ impl Operator for Reduce {
         let Some(reduced) = self.reduced(&axes, x.rank())? else { return Ok(vec![x.clone().into()]) };
         let to = self.kept(x.shape(), &reduced, &1);
         let (f, g) = (self.member.floats, self.member.integers);
-        let y = with_number!(
-            x.element_type(),
-            T => match x.element_type() {
-                ElementType::Bool => sets(x, &reduced, &to, |v: T| v.to_integer(), |v| T::from_integer((g(v) > 0).into())),
-                _ if T::FLOAT => sets(x, &reduced, &to, |v: T| v.to_float(), |v| T::from_float(f(v))),
-                _ => sets(
-                    x,
-                    &reduced,
-                    &to,
-                    |v: T| v.to_integer(),
-                    |v| match g(v) {
-                        // The largest and smallest of nothing are the type's own.
-                        i128::MIN => T::from_float(f64::NEG_INFINITY),
-                        i128::MAX => T::from_float(f64::INFINITY),
-                        v => T::from_integer(v),
-                    },
-                ),
-            },
-            else Err(ShapeError::new("it takes numbers").into())
-        );
-        Ok(vec![y?.into()])
+        let mut y = written(x.element_type(), &to)?;
+        match x.element_type() {
+            ElementType::Bool => sets(x, &reduced, |set| y.integers(&[(g(set) > 0).into()])),
+            t if t.is_any_float() => sets(x, &reduced, |set| y.floats(&[f(set)])),
+            _ => sets(x, &reduced, |set| match g(set) {
+                // The largest and smallest of nothing are the type's own.
+                i128::MIN => y.floats(&[f64::NEG_INFINITY]),
+                i128::MAX => y.floats(&[f64::INFINITY]),
+                v => y.integers(&[v]),
+            }),
+        }?;
+        Ok(vec![y.tensor(&to)?.into()])
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
@@ -164,31 +156,38 @@ impl Operator for Reduce {
     }
 }
 
-/// Applies a function to each set of elements along the reduced dimensions.
-fn sets<T: Element, V, Y: Element>(
-    x: &Tensor,
-    reduced: &[bool],
-    to: &[usize],
-    read: impl Fn(T) -> V,
-    f: impl Fn(&[V]) -> Y,
-) -> Result<Tensor, EvaluateError> {
-    let x_data = x.as_slice::<T>()?;
+/// Hands each set of elements along the reduced dimensions to a function, in order.
+fn sets<V: Wide>(x: &Tensor, reduced: &[bool], mut take: impl FnMut(&[V])) -> Result<(), EvaluateError> {
+    let from = x.numbers()?;
     let strides = shape::strides(x.shape());
     let part = |wanted: bool| -> (Vec<usize>, Vec<usize>) {
         x.shape().iter().zip(&strides).zip(reduced).filter(|(_, r)| **r == wanted).map(|((d, s), _)| (*d, *s)).unzip()
     };
-    let ((kept, kept_strides), (gone, gone_strides)) = (part(false), part(true));
-    let mut y = vec![];
-    // Of an empty tensor results may remain, and as many as the file says: their number is checked before.
-    let too_large = || crate::tensor::TensorError::TooLarge { shape: to.to_vec(), element_type: Y::TYPE };
-    y.try_reserve_exact(elements(to).ok_or_else(too_large)?).map_err(|_| too_large())?;
-    let mut set = vec![];
+    let ((kept, kept_strides), (mut gone, mut gone_strides)) = (part(false), part(true));
+    if x.is_empty() {
+        // Where there are results all the same, they are those of no elements.
+        walk(&kept, [&kept_strides], |_| take(&[]));
+        return Ok(());
+    }
+    // Neighbours that are reduced together are read as one.
+    for i in (1..gone.len()).rev() {
+        if gone_strides[i - 1] == gone[i] * gone_strides[i] {
+            gone[i - 1] *= gone.remove(i);
+            gone_strides[i - 1] = gone_strides.remove(i);
+        }
+    }
+    let (length, step) = (gone.pop().unwrap_or(1), gone_strides.pop().unwrap_or(1));
+    let mut set = vec![V::default(); gone.iter().product::<usize>() * length];
     walk(&kept, [&kept_strides], |[base]| {
-        set.clear();
-        walk(&gone, [&gone_strides], |[at]| set.push(read(x_data[base + at])));
-        y.push(f(&set));
+        let mut lines = set.chunks_mut(length);
+        walk(&gone, [&gone_strides], |[at]| {
+            if let Some(line) = lines.next() {
+                V::read(&*from, base + at, step, line);
+            }
+        });
+        take(&set);
     });
-    Ok(Tensor::new(to, y)?)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tensor::Truth;
+use crate::tensor::shape::elements;
 use crate::testing::{Input, Tolerance, check, try_check};
 
 fn reduce(name: &str, axes: Option<Vec<i64>>, keep: bool) -> Arc<dyn Operator> {

@@ -14,7 +14,8 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::{axis, elements, strides, walk};
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::wide::written;
+use crate::tensor::{ElementType, Tensor, Wide};
 
 /// Comparisons that a kernel may make: beyond these the host is sooner done.
 const COMPARISONS: f64 = 4e9;
@@ -66,14 +67,13 @@ impl Reduction {
     }
 
     /// The integers joined, the low bits of sums and products kept. Among truth values a sum is "or", a product "and".
-    fn integers<T: Number>(self, old: T, update: T) -> T {
-        let (a, b) = (old.to_integer(), update.to_integer());
+    fn integers(self, old: i128, update: i128) -> i128 {
         match self {
             Self::None => update,
-            Self::Add => T::from_integer(a.wrapping_add(b)),
-            Self::Mul => T::from_integer(a.wrapping_mul(b)),
-            Self::Min => T::from_integer(a.min(b)),
-            Self::Max => T::from_integer(a.max(b)),
+            Self::Add => old.wrapping_add(update),
+            Self::Mul => old.wrapping_mul(update),
+            Self::Min => old.min(update),
+            Self::Max => old.max(update),
         }
     }
 
@@ -137,31 +137,48 @@ impl Scatter {
     }
 
     /// The input with the updates, `n` elements at each place.
-    fn scatter<T: Number>(
-        &self,
+    fn scatter(&self, x: &Tensor, updates: &Tensor, places: &[usize], n: usize) -> Result<Tensor, EvaluateError> {
+        let reduction = self.reduction;
+        match x.element_type() {
+            ElementType::String => Err(EvaluateError::Unsupported("texts are not scattered".to_owned())),
+            t if t != updates.element_type() => Err(ShapeError::new("its updates are of another type").into()),
+            _ if reduction == Reduction::None => Self::replaced(x, updates, places, n),
+            t if t.is_any_float() => Self::joined(x, updates, places, n, |a, b| reduction.floats(a, b)),
+            _ => Self::joined(x, updates, places, n, |a, b| reduction.integers(a, b)),
+        }
+    }
+
+    /// The input with other elements in some places, whatever their bits mean.
+    fn replaced(x: &Tensor, updates: &Tensor, places: &[usize], n: usize) -> Result<Tensor, EvaluateError> {
+        let (mut y, run) = (x.bytes().to_vec(), n * x.element_type().size());
+        for (place, update) in places.iter().zip(updates.bytes().chunks_exact(run.max(1))) {
+            let start = place * x.element_type().size();
+            if let Some(old) = y.get_mut(start..start + run) {
+                old.copy_from_slice(update);
+            }
+        }
+        Ok(Tensor::from_bytes(x.element_type(), x.shape(), y.into())?)
+    }
+
+    /// The input with other elements joined to those in some places.
+    fn joined<V: Wide>(
         x: &Tensor,
         updates: &Tensor,
         places: &[usize],
         n: usize,
+        join: impl Fn(V, V) -> V,
     ) -> Result<Tensor, EvaluateError> {
+        let (mut y, updates) = (V::all(x)?, V::all(updates)?);
         // For each update the element that it meets.
         let pairs = places.iter().enumerate().flat_map(|(j, place)| (0..n).map(move |i| (place + i, j * n + i)));
-        if T::FLOAT && self.reduction != Reduction::None {
-            let (mut y, updates) = (x.to_f64(), updates.to_f64());
-            for (to, from) in pairs {
-                if let (Some(old), Some(&update)) = (y.get_mut(to), updates.get(from)) {
-                    *old = self.reduction.floats(*old, update);
-                }
-            }
-            return Ok(Tensor::from_f64(T::TYPE, x.shape(), y)?);
-        }
-        let (mut y, updates) = (x.as_slice::<T>()?.to_vec(), updates.as_slice::<T>()?);
         for (to, from) in pairs {
             if let (Some(old), Some(&update)) = (y.get_mut(to), updates.get(from)) {
-                *old = self.reduction.integers(*old, update);
+                *old = join(*old, update);
             }
         }
-        Ok(Tensor::new(x.shape(), y)?)
+        let mut result = written(x.element_type(), x.shape())?;
+        V::write(&y, &mut *result);
+        Ok(result.tensor(x.shape())?)
     }
 
     /// What the shader calls the reduction.
@@ -238,12 +255,7 @@ impl Operator for Scatter {
             return Ok(vec![x.clone().into()]);
         }
         let (places, n) = self.places(x.shape(), index, &indices)?;
-        let y = with_number!(
-            x.element_type(),
-            T => self.scatter::<T>(x, updates, &places, n),
-            else Err(EvaluateError::Unsupported("texts are not scattered".to_owned()))
-        )?;
-        Ok(vec![y.into()])
+        Ok(vec![self.scatter(x, updates, &places, n)?.into()])
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {

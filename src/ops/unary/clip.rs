@@ -11,7 +11,7 @@ use crate::graph::{
 };
 use crate::kernel::Candidates;
 use crate::ops::broadcast::Expression;
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::{ElementType, Tensor, Wide};
 
 /// Clip.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,7 +55,7 @@ fn float(t: &Tensor) -> Option<f64> {
 }
 
 fn integer(t: &Tensor) -> Option<i128> {
-    with_number!(t.element_type(), T => t.as_slice::<T>().ok()?.first().map(|v| v.to_integer()), else None)
+    i128::all(t).ok()?.first().copied()
 }
 
 /// An integer as a pair of words in WGSL.

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::erf::{erf, erfc};
-use crate::graph::{Activation, Definition, DefinitionError, EvaluateError, ShapeError};
-use crate::tensor::{Element, ElementType, Number, Tensor, Truth, with_number};
+use crate::graph::{Activation, Definition, DefinitionError, EvaluateError};
+use crate::tensor::{ElementType, Tensor, Truth, Wide};
 
 /// The element types that a function takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -350,18 +350,9 @@ fn bound(v: f64, low: f64, high: f64) -> f64 {
     if v > high { high } else { v }
 }
 
-fn mapped<T: Element, U: Element>(x: &Tensor, f: impl Fn(T) -> U) -> Result<Tensor> {
-    Ok(Tensor::new(x.shape(), x.as_slice::<T>()?.iter().map(|&v| f(v)).collect())?)
-}
-
 /// Applies a function to floating-point numbers, in 64 bits.
 pub(crate) fn floats(x: &Tensor, f: impl Fn(f64) -> f64) -> Result<Tensor> {
-    let f: &dyn Fn(f64) -> f64 = &f;
-    with_number!(
-        x.element_type(),
-        T => mapped(x, |v: T| T::from_float(f(v.to_float()))),
-        else Err(ShapeError::new("it takes numbers").into())
-    )
+    Ok(f64::map(x, &mut |part| part.iter_mut().for_each(|v| *v = f(*v)))?)
 }
 
 /// Applies a function to numbers. Integers that overflow wrap around.
@@ -369,12 +360,7 @@ pub(super) fn numbers(x: &Tensor, f: impl Fn(f64) -> f64, g: impl Fn(i128) -> i1
     if x.element_type().is_float() {
         return floats(x, f);
     }
-    let g: &dyn Fn(i128) -> i128 = &g;
-    with_number!(
-        x.element_type(),
-        T => mapped(x, |v: T| T::from_integer(g(v.to_integer()))),
-        else Err(ShapeError::new("it takes numbers").into())
-    )
+    Ok(i128::map(x, &mut |part| part.iter_mut().for_each(|v| *v = g(*v)))?)
 }
 
 /// Asks a question of each floating-point number.

@@ -3,7 +3,7 @@
 use crate::graph::{Attribute, Definition};
 use crate::ops::names;
 use crate::tensor::shape::elements;
-use crate::tensor::{ElementType, Number, Tensor, with_number};
+use crate::tensor::{ElementType, Tensor};
 use crate::testing::Random;
 
 /// What a hostile file draws.
@@ -174,17 +174,11 @@ const WORDS: [&str; 36] = [
 ];
 fn tensor(random: &mut Random, element_type: ElementType, shape: &[usize]) -> Tensor {
     let n = elements(shape).unwrap();
-    let made = with_number!(
-        element_type,
-        T => {
-            let element = |random: &mut Random| match T::FLOAT {
-                true => <T as Number>::from_float(random.float().into()),
-                false => <T as Number>::from_integer(random.integer().into()),
-            };
-            Tensor::new(shape, (0..n).map(|_| element(random)).collect::<Vec<T>>())
-        },
-        else Tensor::from_strings(shape, (0..n).map(|_| random.integer().to_string()).collect())
-    );
+    let made = match element_type {
+        ElementType::String => Tensor::from_strings(shape, (0..n).map(|_| random.integer().to_string()).collect()),
+        t if t.is_any_float() => Tensor::from_f64(t, shape, (0..n).map(|_| random.float().into()).collect()),
+        t => Tensor::from_integers(t, shape, &(0..n).map(|_| random.integer().into()).collect::<Vec<i128>>()),
+    };
     made.unwrap()
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use super::case::Case;
 use crate::graph::Definition;
 use crate::tensor::shape::elements;
-use crate::tensor::{ElementType, Number, Tensor, Truth, with_number};
+use crate::tensor::{ElementType, Tensor, Truth};
 use crate::testing::{Input, Random};
 
 pub use crate::tensor::ElementType::{BF16, Bool, F16, F32, I4, I8, I16, I32, I64, U4, U8, U16, U32, U64};
@@ -209,17 +209,12 @@ impl Draw {
             return self.truths(shape);
         }
         let (n, random) = (elements(shape).unwrap(), &mut self.random);
-        with_number!(
-            self.element_type,
-            T => {
-                let values = (0..n).map(|_| match T::FLOAT {
-                    true => <T as Number>::from_float(any_float(random)),
-                    false => <T as Number>::from_integer(any_integer(random)),
-                });
-                Tensor::new(shape, values.collect::<Vec<T>>()).unwrap()
-            },
-            else unreachable!("kernels hold no texts")
-        )
+        if self.element_type.is_any_float() {
+            let values = (0..n).map(|_| any_float(random)).collect();
+            return Tensor::from_f64(self.element_type, shape, values).unwrap();
+        }
+        let values: Vec<i128> = (0..n).map(|_| any_integer(random)).collect();
+        Tensor::from_integers(self.element_type, shape, &values).unwrap()
     }
 
     pub fn truths(&mut self, shape: &[usize]) -> Tensor {
