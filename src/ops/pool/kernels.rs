@@ -64,7 +64,7 @@ fn specialised(pool: &Pool, shader: &'static str, workgroup: u32, storage: Stora
     }
     let lowest = match storage {
         // f32::MIN
-        Storage::F32 | Storage::F16 => "-3.40282347e38",
+        _ if storage.is_float() => "-3.40282347e38",
         Storage::I8 => "-128",
         _ => "0",
     };
