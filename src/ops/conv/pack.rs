@@ -4,7 +4,7 @@
 //! added to every result alike, so that its rounding does not average out: it stays in 32 bits where the weights are
 //! stored in 16, in the place of two of them.
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::kernel::{Binding, Constant, Packing, Storage};
 use crate::tensor::{ElementType, Tensor};
@@ -34,12 +34,13 @@ pub(in crate::ops) fn constant(
     Packed { binding: Binding::Constant(Box::new(constant)), storage, biases: begin }
 }
 
-/// Weights as `make` orders them, of a tensor of `f32` or `f16`, then the list of biases, padded to whole units.
+/// Weights as `make` orders them, of a tensor of `f32`, `f16` or `bf16`, then the list of biases, padded to whole units.
 /// `list`: whether the biases are in 32 bits among weights in 16, how many there are, and those that are not zero.
 pub(super) fn packed(w: &Tensor, list: &[usize], make: impl FnOnce(&[f32]) -> Vec<f32>) -> Tensor {
-    let half: Vec<f32> = match w.as_slice::<f16>() {
-        Ok(w) => w.iter().map(|v| v.to_f32()).collect(),
-        Err(_) => vec![],
+    let half: Vec<f32> = match w.element_type() {
+        ElementType::F32 => vec![],
+        #[expect(clippy::cast_possible_truncation, reason = "they come from 16 bits")]
+        _ => w.to_f64().into_iter().map(|v| v as f32).collect(),
     };
     let mut out = make(w.as_slice::<f32>().unwrap_or(&half));
     let (exact, count, biases) = match list {
@@ -60,6 +61,7 @@ pub(super) fn packed(w: &Tensor, list: &[usize], make: impl FnOnce(&[f32]) -> Ve
     out.resize(out.len().next_multiple_of(4), 0.0);
     match w.element_type() {
         ElementType::F16 => Tensor::vector(out.into_iter().map(f16::from_f32).collect()),
+        ElementType::BF16 => Tensor::vector(out.into_iter().map(bf16::from_f32).collect()),
         _ => Tensor::vector(out),
     }
 }
