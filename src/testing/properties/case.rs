@@ -8,7 +8,7 @@ use crate::ops::{check_arity, operator};
 use crate::plan::Placement;
 use crate::session::{Backend, Device, DeviceOptions};
 use crate::tensor::{ElementType, Tensor};
-use crate::testing::{Adapter, Input, Tolerance, candidates, try_check};
+use crate::testing::{Adapter, Input, Tolerance, candidates, try_check_by_precision};
 use crate::{Model, Options};
 
 /// A case. Unless it says how far results may lie apart, they are the same.
@@ -18,11 +18,12 @@ pub struct Case {
     /// How many of the inputs, the last, the bodies of the node read of what lies around it.
     captured: usize,
     tolerance: Tolerance,
+    in_half: Option<Tolerance>,
 }
 
 impl Case {
     pub fn new(definition: Definition) -> Self {
-        Self { definition, inputs: vec![], captured: 0, tolerance: Tolerance::EXACT }
+        Self { definition, inputs: vec![], captured: 0, tolerance: Tolerance::EXACT, in_half: None }
     }
 
     pub fn attribute(mut self, name: &str, value: impl Into<Attribute>) -> Self {
@@ -82,6 +83,12 @@ impl Case {
         self
     }
 
+    /// With 16-bit storage. Without it, the tolerance is widened by the rounding of what is stored.
+    pub fn within_in_half(mut self, tolerance: Tolerance) -> Self {
+        self.in_half = Some(tolerance);
+        self
+    }
+
     fn operator(&self) -> Result<Arc<dyn Operator>, String> {
         let definition = Definition { inputs: self.inputs.len() - self.captured, ..self.definition.clone() };
         check_arity(&definition).map_err(|e| e.to_string())?;
@@ -123,12 +130,23 @@ impl Case {
         if operator.expansion(&facts).map_err(|e| e.to_string())?.is_some() {
             return self.check_whole(operator);
         }
-        try_check(&*operator, &self.inputs, self.rounded())
+        let tolerance = self.rounded();
+        try_check_by_precision(&*operator, &self.inputs, tolerance, self.in_half.unwrap_or_else(|| tolerance.half()))
     }
 
-    /// The tolerance, widened by the rounding of results to 16-bit brain floats: a number may become either neighbour.
+    /// The tolerance in the inputs' own type: that of halves is stated or theirs by the comparison; a number that is
+    /// rounded to a brain float may become either neighbour.
     fn rounded(&self) -> Tolerance {
-        let brain = self.inputs.iter().filter_map(Input::tensor).any(|t| t.element_type() == ElementType::BF16);
+        let any = |wanted| self.inputs.iter().filter_map(Input::tensor).any(|t| t.element_type() == wanted);
+        let brain = any(ElementType::BF16);
+        match self.in_half {
+            // They have three bits fewer than halves.
+            Some(Tolerance { absolute, relative }) if brain => {
+                return Tolerance { absolute: 8.0 * absolute, relative: 8.0 * relative };
+            }
+            Some(in_half) if any(ElementType::F16) => return in_half,
+            _ => {}
+        }
         let inexact = self.tolerance.relative > 0.0 || self.tolerance.absolute > 0.0;
         let relative = self.tolerance.relative + if brain && inexact { 1.0 / 128.0 } else { 0.0 };
         Tolerance { relative, ..self.tolerance }

@@ -8,12 +8,14 @@ use crate::tensor::shape::elements;
 use crate::tensor::{ElementType, Tensor, Truth};
 use crate::testing::{Input, Random};
 
-pub use crate::tensor::ElementType::{BF16, Bool, F16, F32, I4, I8, I16, I32, I64, U4, U8, U16, U32, U64};
+pub use crate::tensor::ElementType::{BF16, Bool, F16, F32, F64, I4, I8, I16, I32, I64, U4, U8, U16, U32, U64};
 
 /// What kernels compute with as floating-point numbers.
 pub const FLOATS: &[ElementType] = &[F32, F16, BF16];
 pub const INTEGERS: &[ElementType] = &[I64, I32, I16, I8, U64, U32, U16, U8];
 pub const NUMBERS: &[ElementType] = &[F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8];
+/// What kernels compute with as one number of 32 bits.
+pub const COMPUTED: &[ElementType] = &[F32, F16, BF16, I32, I16, U16, I8, U8];
 pub const TRUTHS: &[ElementType] = &[Bool];
 /// What kernels move: everything but texts.
 pub const ALL: &[ElementType] = ElementType::ALL.split_at(21).0;
@@ -201,6 +203,15 @@ impl Draw {
         };
         let numbers: Vec<f64> = (0..n).map(|_| number()).collect();
         Tensor::from_f64(self.element_type, shape, numbers).unwrap()
+    }
+
+    /// Numbers up to 1, or integers that are so small that sums of 120 of them, or of products of two, are exact.
+    pub fn summands(&mut self, shape: &[usize]) -> Tensor {
+        match self.element_type {
+            t if t.is_float() => self.floats(shape, -1.0, 1.0),
+            t if t.size() == 1 => self.whole(shape, -1, 1),
+            _ => self.whole(shape, -4, 4),
+        }
     }
 
     /// Any elements of the case's type: integers of all magnitudes, floats of some; what is not a number is among them.

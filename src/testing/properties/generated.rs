@@ -79,7 +79,7 @@ fn classes(d: &mut Draw) -> Case {
 const NARROW: &[ElementType] = &[F32, F16, BF16, I32, I16, I8, U16, U8, Bool];
 
 pub fn entries() -> Vec<Entry> {
-    const COUNTED: &[ElementType] = &[F32, F16, BF16, I64, I32];
+    const COUNTED: &[ElementType] = &[F32, F16, BF16, I64, I32, I16];
     vec![
         entry("Range", COUNTED, range),
         entry("RandomUniform", FLOATS, uniform),

@@ -1,12 +1,9 @@
 //! Operators that put elements elsewhere: elements of every size.
 
 use super::draw::*;
-use super::{Case, Entry, entry};
+use super::{Case, Drawing, Entry, entry};
 use crate::tensor::Tensor;
 use crate::tensor::shape::elements;
-
-/// How a case is drawn.
-type Drawing = fn(&mut Draw) -> Case;
 
 fn transpose(d: &mut Draw) -> Case {
     let shape = d.shape(0..=6);
