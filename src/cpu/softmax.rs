@@ -36,10 +36,7 @@ impl Kernel for Along {
         let block = self.length * self.inner;
         let step = (STEP / block).max(1) * block;
         tasks::each(job.threads, y.chunks_mut(step).enumerate().collect(), |(i, y)| {
-            if let Some(x) = x {
-                y.copy_from_slice(&x[i * step..][..y.len()]);
-            }
-            dispatch(Blocks { along: *self, y });
+            dispatch(Blocks { along: *self, x: x.map(|x| &x[i * step..][..y.len()]), y });
         });
         Ok(())
     }
@@ -47,6 +44,8 @@ impl Kernel for Along {
 
 struct Blocks<'a> {
     along: Along,
+    /// What is not in `y` already.
+    x: Option<&'a [f32]>,
     y: &'a mut [f32],
 }
 
@@ -56,7 +55,10 @@ impl WithSimd for Blocks<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Along { length, inner, log } = self.along;
-        for block in self.y.chunks_exact_mut(length * inner) {
+        for (i, block) in self.y.chunks_exact_mut(length * inner).enumerate() {
+            if let Some(x) = self.x {
+                block.copy_from_slice(&x[i * length * inner..][..length * inner]);
+            }
             if inner == 1 {
                 row(simd, block, log);
             } else {
@@ -75,29 +77,49 @@ fn falling_exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     select(simd, simd.less_than_f32s(x, simd.splat_f32s(-87.0)), simd.splat_f32s(0.0), exp(simd, x))
 }
 
+/// The larger of each pair; of a NaN and a number the first.
+#[inline(always)]
+fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+    select(simd, simd.less_than_f32s(a, b), b, a)
+}
+
 /// A lane of neighbours.
 #[inline(always)]
 fn row<S: Simd>(simd: S, y: &mut [f32], log: bool) {
     let (vectors, rest) = S::as_simd_f32s(y);
     let lowest = simd.splat_f32s(f32::NEG_INFINITY);
-    let larger = |a, b| select(simd, simd.less_than_f32s(a, b), b, a);
-    let most = [vectors.iter().fold(lowest, |most, v| larger(most, *v))];
+    // Side by side, so that none waits for the one before.
+    let (groups, single) = vectors.as_chunks::<4>();
+    let mut most = [lowest; 4];
+    for group in groups {
+        for j in 0..4 {
+            most[j] = larger(simd, most[j], group[j]);
+        }
+    }
+    let mut all = larger(simd, larger(simd, most[0], most[1]), larger(simd, most[2], most[3]));
+    for v in single {
+        all = larger(simd, all, *v);
+    }
+    let most = [all];
     let most: &[f32] = bytemuck::cast_slice(&most);
     let most = simd.splat_f32s(most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max));
-    if !log {
-        each_vector(simd, y, |v, _| falling_exp(simd, simd.sub_f32s(v, most)));
-    }
     // In parts, so that the error of a long lane stays near that of a short one.
     let mut sum = 0.0;
-    for part in y.chunks(64 * S::F32_LANES) {
-        let (vectors, rest) = S::as_simd_f32s(part);
+    for part in y.chunks_mut(64 * S::F32_LANES) {
+        let (vectors, rest) = S::as_mut_simd_f32s(part);
         let mut sums = simd.splat_f32s(0.0);
         for v in vectors {
-            sums = simd.add_f32s(sums, if log { falling_exp(simd, simd.sub_f32s(*v, most)) } else { *v });
+            let e = falling_exp(simd, simd.sub_f32s(*v, most));
+            sums = simd.add_f32s(sums, e);
+            if !log {
+                *v = e;
+            }
         }
         if !rest.is_empty() {
-            let v = load(simd, rest);
-            let mut last = [if log { falling_exp(simd, simd.sub_f32s(v, most)) } else { v }];
+            let mut last = [falling_exp(simd, simd.sub_f32s(load(simd, rest), most))];
+            if !log {
+                store(simd, rest, last[0]);
+            }
             bytemuck::cast_slice_mut::<S::f32s, f32>(&mut last)[rest.len()..].fill(0.0);
             sums = simd.add_f32s(sums, last[0]);
         }
@@ -109,7 +131,11 @@ fn row<S: Simd>(simd: S, y: &mut [f32], log: bool) {
         each_vector(simd, y, |v, _| simd.sub_f32s(simd.sub_f32s(v, most), shift));
     } else {
         let factor = simd.splat_f32s(1.0 / sum);
-        each_vector(simd, y, |v, _| simd.mul_f32s(v, factor));
+        let (vectors, rest) = S::as_mut_simd_f32s(y);
+        for v in vectors {
+            *v = simd.mul_f32s(*v, factor);
+        }
+        rest.iter_mut().for_each(|v| *v *= 1.0 / sum);
     }
 }
 
