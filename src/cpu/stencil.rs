@@ -99,7 +99,8 @@ impl Kernel for Stencil {
         let (h, w) = (&self.windows.height, &self.windows.width);
         let (x_plane, y_plane) = (h.input * w.input, h.output * w.output);
         let planes = y.len() / y_plane;
-        let step = if job.threads.count() == 1 { planes } else { planes.div_ceil(job.threads.count() * 4) };
+        let alone = job.threads.count() == 1 || y.len() * self.windows.taps.len() < tasks::SMALL;
+        let step = if alone { planes } else { planes.div_ceil(job.threads.count() * 4) };
         let vector = super::simd::lanes();
         let copied = self.windows.copied() + BESIDE * vector;
         let rows = (h.output - 1) * self.windows.pitch + w.output;

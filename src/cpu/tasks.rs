@@ -2,6 +2,9 @@
 
 use super::Threads;
 
+/// So few multiplications are done before another thread has woken up.
+pub(super) const SMALL: usize = 250_000;
+
 /// Calls `run` with each item: on several threads where there are several of both, in any order.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn each<T: Send>(threads: &Threads, items: Vec<T>, run: impl Fn(T) + Sync + Send) {
