@@ -6,7 +6,7 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
-use super::product::{Addend, DEPTH, Output, Tile, multiply};
+use super::product::{Addend, Output, Tile, multiply};
 use super::simd::{Lines, dispatch, load, store};
 use super::tasks;
 use super::windows::Windows;
@@ -17,9 +17,6 @@ use crate::ops::window::Axis;
 
 /// Elements that the panels of one task may take: about what a second-level cache holds beside the weights.
 const PANELS: usize = 48 << 10;
-
-/// So few multiplications of a group are done before another thread has woken up.
-const SMALL: usize = 250_000;
 
 #[derive(Debug)]
 struct Convolution {
@@ -98,12 +95,12 @@ impl Convolution {
     /// Positions that one task takes: whole panels, as many as the cache holds, fewer where threads would stand idle.
     fn step(&self, threads: usize) -> usize {
         let panel = self.tile.columns();
-        // A product takes a part of k at a time.
-        let cached = (PANELS / self.k().min(DEPTH)).max(panel) / panel;
+        let cached = (PANELS / self.k()).max(panel) / panel;
         let panels = self.y_plane.div_ceil(panel);
         let work = self.outputs * self.k() * self.y_plane;
-        let tasks = if threads > 1 && work > SMALL { threads.div_ceil(self.samples * self.groups) * 2 } else { 1 };
-        cached.min(panels.div_ceil(tasks)).max(1) * panel
+        let parts =
+            if threads > 1 && work > tasks::SMALL { threads.div_ceil(self.samples * self.groups) * 2 } else { 1 };
+        cached.min(panels.div_ceil(parts)).max(1) * panel
     }
 }
 
@@ -145,7 +142,7 @@ impl Convolution {
                 let planes = x.len() / self.x_plane;
                 // The last vectors may read beyond the last phase.
                 scratch.with(planes * size + self.tile.columns(), |phases| {
-                    let step = if planes * size < SMALL / 8 { planes } else { planes.div_ceil(threads.count()) };
+                    let step = if planes * size < tasks::SMALL / 8 { planes } else { planes.div_ceil(threads.count()) };
                     let work = phases.chunks_mut(step * size).zip(x.chunks(step * self.x_plane)).collect();
                     tasks::each(threads, work, |(phases, x)| {
                         for (phases, x) in phases.chunks_exact_mut(size).zip(x.chunks_exact(self.x_plane)) {

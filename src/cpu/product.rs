@@ -2,7 +2,7 @@
 //!
 //! A is packed in blocks of as many rows as a tile has, `[block][k][rows]`, B in panels of as many columns,
 //! `[panel][k][columns]` (the last panel may be half as wide). A tile of the result stays in registers while it walks
-//! along a part of k; scale, bias, addend and activation are applied with the last.
+//! along all of k; scale, bias, addend and activation are applied before it is stored.
 
 use pulp::Simd;
 
@@ -129,10 +129,6 @@ pub(super) fn multiply<S: Simd>(simd: S, tile: Tile, k: usize, a: &[f32], b: &[f
     }
 }
 
-/// Steps along k that are taken together at most: so much of a block of A and of a panel of B stays in the first-level
-/// cache, and what A has of all steps is read once for all columns.
-pub(super) const DEPTH: usize = 384;
-
 #[inline(always)]
 fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -144,26 +140,18 @@ fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let m = output.rows.len();
     let n = output.rows.first().map_or(0, |row| row.len());
-    let parts = if ROWS == 1 { 1 } else { k.div_ceil(DEPTH).max(1) };
-    let step = k.div_ceil(parts).max(1);
-    for part in 0..parts {
-        let from = (part * step).min(k);
-        let depth = (k - from).min(step);
-        for block in 0..m.div_ceil(ROWS) {
-            let a = &a[(block * k + from) * ROWS..][..depth * ROWS];
-            for panel in 0..n.div_ceil(tile.columns()) {
-                let first = panel * tile.columns();
-                let columns = (n - first).min(tile.columns());
-                let width = tile.width(columns);
-                let b = &b[first * k + from * width..][..depth * width];
-                let place = Place { row: block * ROWS, first, columns, begins: part == 0, ends: part + 1 == parts };
-                if columns <= S::F32_LANES {
-                    let sums = sums::<S, ROWS, 1>(simd, a, b);
-                    finish(simd, &sums, place, output);
-                } else {
-                    let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
-                    finish(simd, &sums, place, output);
-                }
+    for block in 0..m.div_ceil(ROWS) {
+        let a = &a[block * ROWS * k..][..ROWS * k];
+        for panel in 0..n.div_ceil(tile.columns()) {
+            let first = panel * tile.columns();
+            let columns = (n - first).min(tile.columns());
+            let b = &b[first * k..][..tile.width(columns) * k];
+            if columns <= S::F32_LANES {
+                let sums = sums::<S, ROWS, 1>(simd, a, b);
+                finish(simd, &sums, block * ROWS, first, columns, output);
+            } else {
+                let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
+                finish(simd, &sums, block * ROWS, first, columns, output);
             }
         }
     }
@@ -186,26 +174,16 @@ fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, a: &[f32], b:
     sums
 }
 
-/// Where a tile lies in the result, and which part of its sums it has.
-#[derive(Clone, Copy)]
-struct Place {
-    row: usize,
-    first: usize,
-    columns: usize,
-    /// Nothing was summed before; nothing comes after.
-    begins: bool,
-    ends: bool,
-}
-
-/// Adds the sums of a tile to what lies inside the result, and completes them with the last part.
+/// Completes the sums of a tile and stores what of it lies inside the result.
 #[inline(always)]
 fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     sums: &[[S::f32s; VECTORS]; ROWS],
-    place: Place,
+    first_row: usize,
+    first: usize,
+    columns: usize,
     output: &mut Output<'_, '_>,
 ) {
-    let Place { row: first_row, first, columns, begins, ends } = place;
     // Bounds cost two instructions; other functions get a loop of their own, so that the tile's is short.
     let (low, high, function) = match output.activation {
         Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY, None),
@@ -221,25 +199,22 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let bias = simd.splat_f32s(output.bias.map_or(0.0, |bias| bias[row]));
         for (j, out) in out.chunks_mut(S::F32_LANES).enumerate() {
             let Some(&sum) = sums.get(j) else { break };
-            let mut v = if begins { sum } else { simd.add_f32s(sum, load(simd, out)) };
-            if ends {
-                v = simd.mul_add_e_f32s(v, scale, bias);
-                if let Some(addend) = &output.addend {
-                    let at = first + j * S::F32_LANES;
-                    let from = addend.offset + row * addend.row + at * addend.column;
-                    let c = if addend.column == 0 {
-                        simd.splat_f32s(addend.values[from])
-                    } else {
-                        load(simd, &addend.values[from..from + out.len()])
-                    };
-                    v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
-                }
-                // The second operand of `min` and `max` is what a NaN leaves.
-                v = simd.min_f32s(high, simd.max_f32s(low, v));
+            let mut v = simd.mul_add_e_f32s(sum, scale, bias);
+            if let Some(addend) = &output.addend {
+                let at = first + j * S::F32_LANES;
+                let from = addend.offset + row * addend.row + at * addend.column;
+                let c = if addend.column == 0 {
+                    simd.splat_f32s(addend.values[from])
+                } else {
+                    load(simd, &addend.values[from..from + out.len()])
+                };
+                v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
             }
+            // The second operand of `min` and `max` is what a NaN leaves.
+            v = simd.min_f32s(high, simd.max_f32s(low, v));
             store(simd, out, v);
         }
-        if let Some(function) = function.filter(|_| ends) {
+        if let Some(function) = function {
             activate_slice(simd, out, function);
         }
     }
