@@ -23,16 +23,26 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let fits = |axis: &crate::ops::window::Axis| axis.kernel == 3 && axis.stride == 1 && axis.dilation == 1;
     let software = problem.device.class == DeviceClass::Software;
     // Below, the transformations cost more than is saved; and the errors of few products are not hidden among many.
-    // On GPUs the bounds are LiteRT's and ncnn's: 64 channels.
-    let least = if software { 16 } else { 64 };
+    // On GPUs the bounds are LiteRT's.
+    let (least, least_tiles) = match problem.device.class {
+        DeviceClass::Software => (16, 1),
+        DeviceClass::Adreno => (128, 64),
+        _ => (64, 32),
+    };
     let dense = problem.groups == 1 && problem.x_shape.len() == 4 && problem.inputs.min(problem.outputs) >= least;
-    // Weights in 16 bits would lose more by their transformation than by their own rounding.
-    let exact = problem.request.storage(1).ok()? == Storage::F32;
+    // Weights in 16 bits would lose more by their transformation than by their own rounding, and scratch in 32 bits
+    // would take the memory that values in 16 save.
+    let request = problem.request;
+    let storages = [request.storage(0).ok()?, request.storage(1).ok()?, request.output_storage(0).ok()?];
+    let exact = storages == [Storage::F32; 3];
     if !(dense && exact && fits(&h) && fits(&w)) {
         return None;
     }
     let (tiles_y, tiles_x) = (h.output.div_ceil(TILE), w.output.div_ceil(TILE));
     let tiles = problem.samples * tiles_y * tiles_x;
+    if tiles < least_tiles {
+        return None;
+    }
     let product = Product {
         batch: vec![BatchAxis { size: POINTS, a: 1, b: 1 }],
         ..Product::of_matrices(tiles, problem.inputs, problem.outputs, false, false)
