@@ -18,10 +18,13 @@ use crate::ops::matmul::Gemm;
 use crate::tensor::{ElementType, Tensor};
 
 pub(super) fn apply(graph: &mut Graph) {
+    // Weights have a number for each channel at least: a tensor of more channels has none that could change.
+    let constants = graph.values.iter().filter_map(|value| value.fact.as_ref()?.constant.as_ref());
+    let most = constants.map(Tensor::len).max().unwrap_or(0);
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
-        let Some((x, affine)) = affine(edit.graph(), node) else { continue };
+        let Some((x, affine)) = affine(edit.graph(), node, most) else { continue };
         // Old files name what training would compute as further outputs.
         if node.outputs.iter().flatten().count() != 1 {
             continue;
@@ -50,8 +53,9 @@ struct Affine {
     statistics: Option<(Vec<f32>, Vec<f32>)>,
 }
 
-/// What the node does to each channel (axis 1) of the value that it reads, if that is all it does.
-fn affine(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
+/// What the node does to each channel (axis 1) of the value that it reads, if that is all it does and the channels are not more than
+/// `most`.
+fn affine(graph: &Graph, node: &Node, most: usize) -> Option<(ValueId, Affine)> {
     let id = |i: usize| node.inputs.get(i).copied().flatten();
     if let Some(norm) = node.operator.downcast::<BatchNormalization>() {
         let facts = graph.input_facts(node)?;
@@ -61,7 +65,7 @@ fn affine(graph: &Graph, node: &Node) -> Option<(ValueId, Affine)> {
     }
     let (a, b) = (id(0)?, id(1)?);
     let (x, constant, first) = if graph.constant(b).is_some() { (a, b, true) } else { (b, a, false) };
-    let channels = graph.fact(x)?.shape.get(1)?.size()?;
+    let channels = graph.fact(x)?.shape.get(1)?.size().filter(|&channels| channels <= most)?;
     let values = per_channel(graph.fact(x)?, graph.fact(constant)?, channels)?;
     let (ones, zeros) = (vec![1.0; channels], vec![0.0; channels]);
     let (scale, shift) = match (node.operator.name(), first) {
