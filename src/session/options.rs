@@ -81,8 +81,9 @@ impl Options {
     }
 
     /// What the numbers of random operators (RandomNormal, Bernoulli, Dropout in training) follow from where their nodes
-    /// have no seed of their own; 0 if it is not given. Every run draws the same numbers, on every device: who wants others
-    /// gives another seed.
+    /// have no seed of their own; 0 if it is not given. Every run draws the same numbers, on every device, since a key is part
+    /// of the plan: who wants others gives another seed. Random operators in the bodies of If, Loop and Scan that run on the
+    /// host draw by a key that does not follow from it.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
