@@ -254,6 +254,22 @@ fn packed_product(d: &mut Draw) -> Case {
     case.within(Tolerance { absolute: 2e-3, relative: 2e-5 })
 }
 
+/// Rows of small integers in blocks, by their indices.
+fn gathered(d: &mut Draw) -> Case {
+    let packed = d.element_type == U8;
+    let bits = if packed { d.pick(&[2, 4, 8]) } else { 4 };
+    let (rows, bytes) = (d.up_to(7), d.within(1..=20));
+    let per = if packed { 8 / bits } else { 1 };
+    let blocks = (bytes * per).div_ceil(16);
+    let (data, zeros) = (d.any(&[rows, bytes]), d.any(&[rows, blocks.div_ceil(per)]));
+    let scales = d.numbers(F32, &[rows, blocks], 0.1, 1.0);
+    let chosen = [d.size().min(4), d.within(1..=3)];
+    let places = d.places(&chosen, rows);
+    let case = d.case().attribute("block_size", 16).attribute("bits", bits as i64);
+    let case = case.run(data).run(places).run(scales);
+    if d.flip() { case.run(zeros) } else { case }
+}
+
 pub fn entries() -> Vec<Entry> {
     const SINGLE: &[ElementType] = &[F32];
     const TO_FLOATS: &[ElementType] =
@@ -271,6 +287,7 @@ pub fn entries() -> Vec<Entry> {
         of_microsoft("DequantizeLinear", TO_FLOATS, dequantize),
         of_microsoft("DynamicQuantizeMatMul", SINGLE, dynamic_product),
         of_microsoft("MatMulIntegerToFloat", BYTES, product),
+        of_microsoft("GatherBlockQuantized", &[U8, U4, I4], gathered),
         of_microsoft("MatMulNBits", FLOATS, packed_product),
         of_microsoft("QGemm", BYTES, general_product),
     ]
