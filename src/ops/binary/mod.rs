@@ -142,6 +142,9 @@ impl Operator for Binary {
             let [a, b] = self.operands(request)?;
             return broadcast::candidates(request, &[a, b], powers(request)?);
         }
+        if self.member.takes == Takes::Unsigned && element_type == ElementType::U4 {
+            return Err("its kernel shifts whole bytes".to_owned());
+        }
         // The kernel for bytes shifts bytes.
         if is_wide(element_type) || (self.member.takes == Takes::Unsigned && element_type != ElementType::U8) {
             let expression = self.member.wide.ok_or_else(|| format!("it has no kernel for {element_type}"))?;

@@ -263,7 +263,7 @@ fn dropout(d: &mut Draw) -> Case {
 }
 
 pub fn entries() -> Vec<Entry> {
-    const UNSIGNED: &[ElementType] = &[U8, U16, U32, U64, U4];
+    const UNSIGNED: &[ElementType] = &[U8, U16, U32, U64];
     const CLIPPED: &[ElementType] = &[F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, I4, U4];
     const EQUAL: &[ElementType] = &[F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, Bool];
     let mut entries: Vec<Entry> = FUNCTIONS.iter().map(of_one).collect();
