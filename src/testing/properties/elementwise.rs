@@ -262,10 +262,9 @@ fn dropout(d: &mut Draw) -> Case {
     }
 }
 
-pub fn entries() -> Vec<Entry> {
-    const UNSIGNED: &[ElementType] = &[U8, U16, U32, U64];
+/// Those of one input, and others that only parameterise.
+pub fn of_one_input() -> Vec<Entry> {
     const CLIPPED: &[ElementType] = &[F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, I4, U4];
-    const EQUAL: &[ElementType] = &[F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, Bool];
     let mut entries: Vec<Entry> = FUNCTIONS.iter().map(of_one).collect();
     entries.extend([
         exact("Abs", NUMBERS),
@@ -286,6 +285,14 @@ pub fn entries() -> Vec<Entry> {
         entry("Clip", CLIPPED, clip),
         entry("Dropout", ALL, dropout),
     ]);
+    entries
+}
+
+/// Those of several inputs that are broadcast.
+pub fn of_several_inputs() -> Vec<Entry> {
+    const UNSIGNED: &[ElementType] = &[U8, U16, U32, U64];
+    const EQUAL: &[ElementType] = &[F32, F16, BF16, I64, I32, I16, I8, U64, U32, U16, U8, Bool];
+    let mut entries = vec![];
     entries.extend(
         ["Add", "Sub", "Mul", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"].map(|name| exact_pair(name, NUMBERS)),
     );

@@ -99,7 +99,8 @@ fn entry(
 fn entries() -> Vec<Entry> {
     let families = [
         control::entries(),
-        elementwise::entries(),
+        elementwise::of_one_input(),
+        elementwise::of_several_inputs(),
         generated::entries(),
         learning::entries(),
         losses::entries(),
@@ -177,7 +178,12 @@ fn check(entries: Vec<Entry>) {
 
 #[test]
 fn functions_of_elements_agree() {
-    check(elementwise::entries());
+    check(elementwise::of_one_input());
+}
+
+#[test]
+fn functions_of_pairs_of_elements_agree() {
+    check(elementwise::of_several_inputs());
 }
 
 #[test]
