@@ -209,18 +209,25 @@ impl Operator for BatchNormalization {
         composite::graph(inputs, 1, |recipe, ids| {
             let &[Some(x), Some(scale), Some(shift), Some(mean), Some(variance)] = ids else { return Ok(None) };
             let rank = recipe.rank(x)?;
+            // Steps between numbers of 16 bits would each be rounded.
+            let wide = match recipe.fact(x)?.element_type {
+                ElementType::F16 | ElementType::BF16 => recipe.constant(Tensor::scalar(0f32)),
+                _ => x,
+            };
+            let variance = recipe.cast_like(variance, wide)?;
             let epsilon = recipe.number(variance, self.epsilon.into())?;
             let padded = recipe.apply("Add", &[variance, epsilon])?;
             let deviation = recipe.apply("Sqrt", &[padded])?;
-            let scale = recipe.cast_like(scale, deviation)?;
+            let scale = recipe.cast_like(scale, wide)?;
             let factor = recipe.apply("Div", &[scale, deviation])?;
             let aligned = [vec![-1], vec![1; rank.saturating_sub(2)]].concat();
-            let mut y = x;
+            let mut y = recipe.cast_like(x, wide)?;
             for (op, parameter) in [("Sub", mean), ("Mul", factor), ("Add", shift)] {
-                let parameter = recipe.cast_like(parameter, x)?;
+                let parameter = recipe.cast_like(parameter, wide)?;
                 let parameter = recipe.reshape(parameter, aligned.clone())?;
                 y = recipe.apply(op, &[y, parameter])?;
             }
+            let y = recipe.cast_like(y, x)?;
             Ok(Some(vec![Some(y)]))
         })
     }
