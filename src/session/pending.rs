@@ -1,14 +1,13 @@
 //! Runs that are under way while the next ones are given: upload, computation and read-back of several frames overlap.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::run::{Runner, no_tensor};
 use super::{OutputId, Session};
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuPending;
-use crate::graph::{Value, ValueId};
+use crate::graph::Value;
 use crate::tensor::Tensor;
 
 /// A run that was submitted ([`Session::submit`]). It may be waited for on another thread, and outlive its session.
@@ -17,11 +16,7 @@ use crate::tensor::Tensor;
 pub struct Pending(Outputs);
 
 /// The outputs of a run that was waited for. What holds them is used again for a later run once they are dropped.
-pub struct Outputs {
-    run: Run,
-    /// The outputs of the run's graph.
-    ids: Arc<[ValueId]>,
-}
+pub struct Outputs(Run);
 
 enum Run {
     /// The CPU computes while it is asked.
@@ -60,10 +55,9 @@ impl Session {
         }
         self.give()?;
         #[cfg(feature = "gpu")]
-        if let Some((planned, Runner::Gpu(gpu))) = self.runners.last_mut() {
+        if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
             self.has_run = false;
-            let (run, ids) = (Run::Gpu(gpu.submit()?), planned.graph.outputs.clone().into());
-            return Ok(Pending(Outputs { run, ids }));
+            return Ok(Pending(Outputs(Run::Gpu(gpu.submit()?))));
         }
         self.submit_to_cpu()
     }
@@ -76,10 +70,9 @@ impl Session {
         self.select().await?;
         self.give()?;
         #[cfg(feature = "gpu")]
-        if let Some((planned, Runner::Gpu(gpu))) = self.runners.last_mut() {
+        if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
             self.has_run = false;
-            let (run, ids) = (Run::Gpu(gpu.submit_async().await?), planned.graph.outputs.clone().into());
-            return Ok(Pending(Outputs { run, ids }));
+            return Ok(Pending(Outputs(Run::Gpu(gpu.submit_async().await?))));
         }
         self.submit_to_cpu()
     }
@@ -95,14 +88,14 @@ impl Session {
             }
             _ => vec![],
         };
-        Ok(Pending(Outputs { run: Run::Cpu(outputs), ids: Arc::default() }))
+        Ok(Pending(Outputs(Run::Cpu(outputs))))
     }
 }
 
 impl Pending {
     /// Whether the run is done, so that waiting takes no time.
     pub fn is_ready(&self) -> bool {
-        match &self.0.run {
+        match &self.0.0 {
             Run::Cpu(_) => true,
             #[cfg(feature = "gpu")]
             Run::Gpu(gpu) => gpu.is_ready(),
@@ -115,7 +108,7 @@ impl Pending {
     /// What the device says.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(mut self) -> Result<Outputs, RunError> {
-        match &mut self.0.run {
+        match &mut self.0.0 {
             Run::Cpu(_) => {}
             #[cfg(feature = "gpu")]
             Run::Gpu(gpu) => gpu.wait()?,
@@ -128,7 +121,7 @@ impl Pending {
     /// # Errors
     /// What the device says.
     pub async fn wait_async(mut self) -> Result<Outputs, RunError> {
-        match &mut self.0.run {
+        match &mut self.0.0 {
             Run::Cpu(_) => {}
             #[cfg(feature = "gpu")]
             Run::Gpu(gpu) => gpu.wait_async().await?,
@@ -153,10 +146,10 @@ impl Outputs {
     /// [`RunError::State`] if it stays on the device.
     pub fn get_value(&self, output: OutputId) -> Result<&Value, RunError> {
         let missing = || RunError::State("the output is of another model".to_owned());
-        match &self.run {
+        match &self.0 {
             Run::Cpu(outputs) => outputs.get(output.0).ok_or_else(missing),
             #[cfg(feature = "gpu")]
-            Run::Gpu(gpu) => gpu.value(*self.ids.get(output.0).ok_or_else(missing)?),
+            Run::Gpu(gpu) => gpu.value(gpu.output(output.0).ok_or_else(missing)?),
         }
     }
 }
@@ -169,7 +162,7 @@ impl fmt::Debug for Pending {
 
 impl fmt::Debug for Outputs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let run = match &self.run {
+        let run = match &self.0 {
             Run::Cpu(_) => "of the CPU",
             #[cfg(feature = "gpu")]
             Run::Gpu(_) => "of the GPU",

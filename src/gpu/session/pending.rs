@@ -137,6 +137,11 @@ impl GpuPending {
         Ok(())
     }
 
+    /// The output of this index of the graph that is run.
+    pub fn output(&self, index: usize) -> Option<ValueId> {
+        self.engine.schedule().graph.outputs.get(index).copied()
+    }
+
     /// An output of the run, if it was read back or computed on the host.
     ///
     /// # Errors
