@@ -92,6 +92,8 @@ impl GpuSession {
         };
         match found {
             Some(mut frame) => {
+                // Of a run that nobody waited for, nobody wants the outputs.
+                frame.begin(inner.program.segments.iter().flat_map(|s| &s.downloads).map(|t| t.value));
                 frame.reclaim(inner, wait).await?;
                 frame.begin(std::iter::empty());
                 Ok(frame)
