@@ -60,6 +60,11 @@ impl Candidate {
         self
     }
 
+    /// The bytes of each piece of scratch memory.
+    pub fn scratch_bytes(&self) -> impl Iterator<Item = u64> + '_ {
+        self.scratch.iter().map(|(units, storage)| units.saturating_mul(storage.unit_bytes()))
+    }
+
     /// Sets the cost from the arithmetic (floating-point operations) and the bytes moved.
     #[must_use]
     pub fn cost(mut self, operations: f64, bytes: f64) -> Self {

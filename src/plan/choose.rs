@@ -160,8 +160,7 @@ impl Chooser<'_> {
                 refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
                 continue;
             }
-            let scratch = candidate.scratch.iter().map(|(units, storage)| units.saturating_mul(storage.unit_bytes()));
-            if let Some(bytes) = scratch.max().filter(|&bytes| bytes > self.limit()) {
+            if let Some(bytes) = candidate.scratch_bytes().max().filter(|&bytes| bytes > self.limit()) {
                 refused = Some(format!("its kernel needs {bytes} bytes beside, the device binds {}", self.limit()));
                 continue;
             }
@@ -192,7 +191,6 @@ impl Chooser<'_> {
 
     /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.
     fn bytes_beside(&self, node: &Node, candidate: &Candidate) -> u64 {
-        let scratch = candidate.scratch.iter().map(|(units, storage)| units.saturating_mul(storage.unit_bytes()));
         let packed = candidate.dispatches.iter().flat_map(|d| &d.bindings).map(|binding| match binding {
             Binding::Constant(constant) => constant.units.saturating_mul(constant.storage.unit_bytes()),
             _ => 0,
@@ -200,10 +198,12 @@ impl Chooser<'_> {
         let laid_out = node.inputs.iter().zip(&candidate.inputs).map(|(id, want)| {
             let constant = id.and_then(|id| self.graph.constant(id));
             let (Some(tensor), Want::In(layout)) = (constant, want) else { return 0 };
-            let storage = Storage::of(tensor.element_type(), self.options.half).map_or(16, Storage::unit_bytes);
+            let fact = id.and_then(|id| self.graph.fact(id));
+            let storage = fact.and_then(|fact| self.precision.constant(self.graph, node, fact));
+            let storage = storage.map_or(16, Storage::unit_bytes);
             units(tensor.shape(), *layout).unwrap_or(u64::MAX).saturating_mul(storage)
         });
-        scratch.chain(packed).chain(laid_out).fold(0, u64::saturating_add)
+        candidate.scratch_bytes().chain(packed).chain(laid_out).fold(0, u64::saturating_add)
     }
 
     fn run(&mut self, id: NodeId, candidate: Candidate, facts: &[Fact]) -> Result<(), PlanError> {
