@@ -19,10 +19,11 @@
 //! ```
 //!
 //! In a loop, [`Session::set`], [`Session::run`] and [`Session::get`] allocate nothing; [`Session::run_async`]
-//! does not block, and [`Session::submit`] has several frames under way at once. What comes before can be had one by one: [`Model::plan`] says, without touching the
-//! GPU, what runs where and why and how much memory it takes; [`Plan::load`] uploads weights and makes pipelines; an
-//! [`Engine`] is shared by the sessions of several threads. [`validate`] compares a device with the references.
-//! An application that owns a wgpu device lends it with [`Device::from_wgpu`].
+//! does not block, and [`Session::submit`] has several frames under way at once. What comes before can be had one by
+//! one: [`Model::plan`] says, without touching the GPU, what runs where and why and how much memory it takes;
+//! [`Plan::load`] uploads weights and makes pipelines; an [`Engine`] is shared by the sessions of several threads.
+//! [`validate`] compares a device with the references. An application that owns a wgpu device lends it with
+//! [`Device::from_wgpu`].
 //!
 //! Features, on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for pictures as inputs. Off by default:
 //! `image-formats`, for TIFF, WebP and JPEG 2000 in the ImageDecoder operator.

@@ -70,8 +70,9 @@ impl Default for PlanOptions {
 ///
 /// # Errors
 /// [`PlanError::TooLarge`] if a tensor cannot be bound; [`PlanError::HostNodes`] if a node would run on the host and
-/// [`Placement::GpuOnly`] was asked for; [`PlanError::Memory`] if there is a limit that it cannot keep; [`PlanError::Node`]
-/// if a node cannot be right under these shapes; [`PlanError::Shader`] if a kernel is made of a shader of the caller's own that is not right.
+/// [`Placement::GpuOnly`] was asked for; [`PlanError::Memory`] if there is a limit that it cannot keep;
+/// [`PlanError::Node`] if a node cannot be right under these shapes; [`PlanError::Shader`] if a kernel is made of a shader
+/// of the caller's own that is not right.
 pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Schedule, PlanError> {
     let Some(limit) = options.memory_limit else { return plan_for(Aim::Speed, graph, device, options) };
     let fast = plan_for(Aim::Speed, graph.clone(), device, options)?;

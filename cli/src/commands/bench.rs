@@ -90,7 +90,7 @@ impl Bench {
         let profile = if self.profile { profile(&mut session)? } else { vec![] };
         let mut figures = json(&setup, &measured);
         if self.in_flight > 1 {
-            let rate = throughput(&mut session, &setup, self.in_flight as usize, self.runs)?;
+            let rate = throughput(&mut session, &setup, self.in_flight as usize, self.runs, limit)?;
             figures["in_flight"] = self.in_flight.into();
             figures["runs_per_second"] = ((rate * 100.0).round() / 100.0).into();
         }
@@ -163,7 +163,7 @@ pub fn measure(setup: &Setup, warmup: usize, runs: usize, limit: Duration) -> Ou
         cpu,
         dispatches: summary.dispatches,
         pipelines: summary.pipelines,
-        gpu_bytes: summary.activation_bytes + summary.constant_bytes,
+        gpu_bytes: summary.device_bytes(),
     };
     Ok((measured, session))
 }
@@ -188,8 +188,8 @@ fn once(session: &mut Session, setup: &Setup, (inputs, outputs): &Ids) -> Outcom
 }
 
 /// Runs that end in a second where so many are under way at once: the inputs of one are written and the outputs of another
-/// are read while the device computes.
-fn throughput(session: &mut Session, setup: &Setup, in_flight: usize, runs: u64) -> Outcome<f64> {
+/// are read while the device computes. Measured for about this long at most.
+fn throughput(session: &mut Session, setup: &Setup, in_flight: usize, runs: u64, limit: Duration) -> Outcome<f64> {
     let (inputs, outputs) = ids(&setup.model, session)?;
     let mut under_way = VecDeque::with_capacity(in_flight);
     let finish = |pending: Option<Pending>| -> Outcome {
@@ -204,7 +204,11 @@ fn throughput(session: &mut Session, setup: &Setup, in_flight: usize, runs: u64)
     let mut start = Instant::now();
     // The first runs make what later ones use again.
     let warmup = in_flight as u64 * 2;
+    let mut measured = 0;
     for i in 0..warmup + runs {
+        if measured >= 3 && start.elapsed() >= limit {
+            break;
+        }
         let most = if i == warmup { 0 } else { in_flight - 1 };
         while under_way.len() > most {
             finish(under_way.pop_front())?;
@@ -216,12 +220,13 @@ fn throughput(session: &mut Session, setup: &Setup, in_flight: usize, runs: u64)
             session.set(*id, tensor.view())?;
         }
         under_way.push_back(session.submit()?);
+        measured += u64::from(i >= warmup);
         progress.inc(u64::from(i >= warmup));
     }
     while !under_way.is_empty() {
         finish(under_way.pop_front())?;
     }
-    let rate = runs as f64 / start.elapsed().as_secs_f64();
+    let rate = measured as f64 / start.elapsed().as_secs_f64();
     progress.finish_and_clear();
     Ok(rate)
 }

@@ -100,7 +100,8 @@ impl GpuSession {
         &self.engine
     }
 
-    /// How long a blocking call waits for the device before it ends with [`DeviceError::Timeout`](crate::DeviceError::Timeout): 30 s unless set.
+    /// How long a blocking call waits for the device before it ends with
+    /// [`DeviceError::Timeout`](crate::DeviceError::Timeout): 30 s unless set.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = timeout;
