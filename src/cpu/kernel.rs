@@ -57,17 +57,18 @@ pub(super) fn kernel(
     if output.concrete()?.contains(&0) {
         return None;
     }
-    if let Some(layer) = operator.downcast::<Recurrent>() {
-        return recurrent::kernel(layer, inputs);
-    }
-    if more.iter().any(Option::is_some) {
-        return split::kernel(operator.downcast::<Split>()?, inputs, outputs);
-    }
-    if let Some(kernel) = quantize::kernel(operator, inputs, output) {
+    let single = more.iter().all(Option::is_none);
+    if single && let Some(kernel) = quantize::kernel(operator, inputs, output) {
         return Some(kernel);
     }
     if output.element_type != ElementType::F32 {
         return None;
+    }
+    if let Some(layer) = operator.downcast::<Recurrent>() {
+        return recurrent::kernel(layer, inputs);
+    }
+    if !single {
+        return split::kernel(operator.downcast::<Split>()?, inputs, outputs);
     }
     if let Some(conv) = operator.downcast::<Conv>() {
         return match stencil::depthwise(conv, inputs, output) {

@@ -74,3 +74,21 @@ proptest! {
         check(operator, &[Input::Run(tensor(&dims, 1)), kept(constant, indices)], Tolerance::EXACT)?;
     }
 }
+
+#[test]
+fn parts_of_integers_are_what_the_reference_gives() {
+    let mut graph = Graph::builder();
+    let x = graph.input("x", ElementType::I64, [2, 6]);
+    let split = Definition { outputs: 2, ..Definition::new("Split").attribute("axis", 1i64) };
+    for (i, y) in graph.operator(operator(&split).unwrap(), &[Some(x)], 2).into_iter().enumerate() {
+        graph.output(&format!("y{i}"), y);
+    }
+    let graph = Arc::new(graph.build().unwrap());
+    let given = [Tensor::new([2, 6], (0..12).collect::<Vec<i64>>()).unwrap()];
+    let expected = reference::evaluate(&graph, &given, |_, value| value).unwrap();
+    let mut session = Arc::new(CpuPlan::new(graph, &Threads::new(Some(1)))).session();
+    session.run(&given.map(Some)).unwrap();
+    for (i, expected) in expected.iter().enumerate() {
+        assert_eq!(session.value(i), Some(expected));
+    }
+}
