@@ -6,7 +6,7 @@
 
 use pulp::Simd;
 
-use super::simd::{activate_slice, load, store};
+use super::simd::{activate_slice, bounded, load, store};
 use crate::graph::Activation;
 
 /// The shape of a tile.
@@ -185,13 +185,13 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
     output: &mut Output<'_, '_>,
 ) {
     // Bounds cost two instructions; other functions get a loop of their own, so that the tile's is short.
-    let (low, high, function) = match output.activation {
-        Activation::Identity => (f32::NEG_INFINITY, f32::INFINITY, None),
-        Activation::Relu => (0.0, f32::INFINITY, None),
-        Activation::Clip(low, high) => (low, high, None),
-        other => (f32::NEG_INFINITY, f32::INFINITY, Some(other)),
+    let (bounds, function) = match output.activation {
+        Activation::Identity => (None, None),
+        Activation::Relu => (Some((0.0, f32::INFINITY)), None),
+        Activation::Clip(low, high) => (Some((low, high)), None),
+        other => (None, Some(other)),
     };
-    let (low, high, scale) = (simd.splat_f32s(low), simd.splat_f32s(high), simd.splat_f32s(output.scale));
+    let scale = simd.splat_f32s(output.scale);
     for (i, sums) in sums.iter().enumerate() {
         let row = first_row + i;
         let Some(out) = output.rows.get_mut(row) else { return };
@@ -210,12 +210,44 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 };
                 v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
             }
-            // The second operand of `min` and `max` is what a NaN leaves.
-            v = simd.min_f32s(high, simd.max_f32s(low, v));
+            if let Some((low, high)) = bounds {
+                v = bounded(simd, low, high, v);
+            }
             store(simd, out, v);
         }
         if let Some(function) = function {
             activate_slice(simd, out, function);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nan_stays_where_there_are_no_vectors() {
+        let tile = Tile { rows: 6, lanes: 1, vectors: 2 };
+        let mut a = vec![0.0; tile.packed_a(1, 1)];
+        tile.pack_a(1, 1, &mut a, |_, _| 1.0);
+        let mut b = vec![0.0; tile.packed_b(1, 3)];
+        tile.pack_rows(1, 3, &mut b, &[f32::NAN, f32::INFINITY, -1.0]);
+        let activations = [
+            Activation::Identity,
+            Activation::Relu,
+            Activation::Clip(-0.5, 6.0),
+            Activation::HardSwish,
+            Activation::Sigmoid,
+            Activation::Tanh,
+        ];
+        for activation in activations {
+            let mut y = [0.0; 3];
+            let rows = &mut [&mut y[..]];
+            let mut output = Output { rows, scale: 1.0, bias: None, addend: None, activation };
+            multiply(pulp::Scalar::new(), tile, 1, &a, &b, &mut output);
+            assert!(y[0].is_nan(), "{activation:?}(NaN) = {}", y[0]);
+            assert_eq!(y[1], activation.apply(f32::INFINITY), "{activation:?}");
+            assert!((y[2] - activation.apply(-1.0)).abs() < 1e-6, "{activation:?}(-1) = {}", y[2]);
         }
     }
 }

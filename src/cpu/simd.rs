@@ -119,7 +119,7 @@ pub(super) fn magnitude<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let splat = |v: f32| simd.splat_f32s(v);
     // x = n·ln 2 + f with |f| ≤ ln 2 / 2. Adding 1.5·2²³ rounds to a whole number, which then stands in the low bits.
-    let x = simd.min_f32s(splat(88.0), simd.max_f32s(splat(-87.0), x));
+    let x = bounded(simd, -87.0, 88.0, x);
     let magic = splat(12_582_912.0);
     let shifted = simd.mul_add_e_f32s(x, splat(std::f32::consts::LOG2_E), magic);
     let n = simd.sub_f32s(shifted, magic);
@@ -136,15 +136,22 @@ pub(super) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     simd.mul_f32s(sum, power)
 }
 
+/// Each element brought between two bounds; a NaN stays.
+#[inline(always)]
+pub(super) fn bounded<S: Simd>(simd: S, low: f32, high: f32, x: S::f32s) -> S::f32s {
+    // The second operand of `min` and `max` is what a NaN leaves, where there are vectors.
+    let y = simd.min_f32s(simd.splat_f32s(high), simd.max_f32s(simd.splat_f32s(low), x));
+    if S::F32_LANES == 1 { select(simd, simd.equal_f32s(x, x), y, x) } else { y }
+}
+
 /// An activation of each element.
 #[inline(always)]
 pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> S::f32s {
     let splat = |v: f32| simd.splat_f32s(v);
-    // The second operand of `min` and `max` is what a NaN leaves.
     match activation {
         Activation::Identity => x,
-        Activation::Relu => simd.max_f32s(splat(0.0), x),
-        Activation::Clip(low, high) => simd.min_f32s(splat(high), simd.max_f32s(splat(low), x)),
+        Activation::Relu => bounded(simd, 0.0, f32::INFINITY, x),
+        Activation::Clip(low, high) => bounded(simd, low, high, x),
         Activation::LeakyRelu(alpha) => {
             select(simd, simd.less_than_f32s(x, splat(0.0)), simd.mul_f32s(splat(alpha), x), x)
         }
@@ -158,11 +165,11 @@ pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> 
         }
         Activation::HardSigmoid(alpha, beta) => {
             let y = simd.mul_add_e_f32s(splat(alpha), x, splat(beta));
-            simd.min_f32s(splat(1.0), simd.max_f32s(splat(0.0), y))
+            bounded(simd, 0.0, 1.0, y)
         }
         Activation::HardSwish => {
             let y = simd.mul_add_e_f32s(splat(1.0 / 6.0), x, splat(0.5));
-            simd.mul_f32s(x, simd.min_f32s(splat(1.0), simd.max_f32s(splat(0.0), y)))
+            simd.mul_f32s(x, bounded(simd, 0.0, 1.0, y))
         }
         Activation::Tanh => super::functions::tanh(simd, x),
     }
