@@ -128,10 +128,6 @@ pub struct NodeTime {
     pub time: Duration,
 }
 
-fn values<V: Clone + Into<Value>>(inputs: &[Option<V>]) -> Vec<Option<Value>> {
-    inputs.iter().map(|value| value.clone().map(Into::into)).collect()
-}
-
 /// A run of a plan, again and again: the values' memory is kept between runs.
 #[derive(Debug)]
 pub struct CpuSession {
@@ -148,9 +144,9 @@ impl CpuSession {
     /// # Errors
     /// [`RunError::Node`] with the first node that cannot be computed, also where that is because an input is missing.
     pub fn run<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) -> Result<(), RunError> {
-        let inputs = values(inputs);
-        let threads = self.plan.threads.clone();
-        threads.inside(|| self.run_steps(inputs, &mut |_, _| ()))
+        self.set(inputs);
+        let plan = Arc::clone(&self.plan);
+        plan.threads.inside(|| self.run_steps(&plan, &mut |_, _| ()))
     }
 
     /// Runs the graph and takes the time of every node.
@@ -158,12 +154,12 @@ impl CpuSession {
     /// # Errors
     /// As [`CpuSession::run`].
     pub fn profile<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) -> Result<Vec<NodeTime>, RunError> {
+        self.set(inputs);
         let plan = Arc::clone(&self.plan);
-        let inputs = values(inputs);
-        plan.threads.clone().inside(|| {
+        plan.threads.inside(|| {
             let mut times = Vec::with_capacity(plan.steps.len());
             let mut start = Instant::now();
-            self.run_steps(inputs, &mut |index, _| {
+            self.run_steps(&plan, &mut |index, _| {
                 let now = Instant::now();
                 let has_kernel = plan.steps[index].kernel.is_some();
                 times.push(NodeTime { node: NodeId(index), has_kernel, time: now - start });
@@ -182,8 +178,10 @@ impl CpuSession {
         inputs: &[Option<V>],
         observe: &mut dyn FnMut(ValueId, Tensor),
     ) -> Result<(), RunError> {
+        self.set(inputs);
         let plan = Arc::clone(&self.plan);
-        self.run_steps(values(inputs), &mut |index, values| {
+        // On the caller's thread: what is shown need not be fit for another.
+        self.run_steps(&plan, &mut |index, values| {
             for &output in plan.graph.nodes[index].outputs.iter().flatten() {
                 if let Some(Value::Tensor(tensor)) = &values[output.0] {
                     observe(output, tensor.clone());
@@ -192,23 +190,22 @@ impl CpuSession {
         })
     }
 
-    /// Runs the graph; after each node `done` gets its index and the values that there are.
-    fn run_steps(
-        &mut self,
-        inputs: Vec<Option<Value>>,
-        done: &mut dyn FnMut(usize, &[Option<Value>]),
-    ) -> Result<(), RunError> {
-        let plan = Arc::clone(&self.plan);
+    /// Takes the last run's memory back and holds the next one's inputs.
+    fn set<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) {
         let left = self.values.iter_mut().filter_map(Option::take);
         for tensor in self.outputs.drain(..).chain(left).filter_map(Value::into_tensor) {
             self.memory.reclaim(tensor);
         }
-        for (&id, value) in plan.graph.inputs.iter().zip(inputs) {
-            self.values[id.0] = value;
+        for (&id, value) in self.plan.graph.inputs.iter().zip(inputs) {
+            self.values[id.0] = value.clone().map(Into::into);
         }
+    }
+
+    /// Runs the graph on the inputs that were set; after each node `done` gets its index and the values that there are.
+    fn run_steps(&mut self, plan: &CpuPlan, done: &mut dyn FnMut(usize, &[Option<Value>])) -> Result<(), RunError> {
         for (index, (node, step)) in plan.graph.nodes.iter().zip(&plan.steps).enumerate() {
             if !step.folded {
-                self.step(&plan, node, step)?;
+                self.step(plan, node, step)?;
             }
             done(index, &self.values);
             for id in &step.last {

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, moves, normalize, quantize, recurrent,
-    reduce, resize, softmax, split, stencil,
+    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, gather, moves, normalize, quantize,
+    recurrent, reduce, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::conv::Conv;
@@ -104,7 +104,7 @@ pub(super) fn kernel(
         return normalize::group(group, inputs);
     }
     if let Some(gather) = operator.downcast::<Gather>() {
-        return split::gather(gather, inputs);
+        return gather::kernel(gather, inputs);
     }
     functions::kernel(operator, inputs, output)
         .or_else(|| arithmetic::kernel(operator, inputs, output))

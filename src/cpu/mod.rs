@@ -8,6 +8,7 @@ mod conv_transpose;
 mod dense;
 mod executor;
 mod functions;
+mod gather;
 mod kernel;
 mod memory;
 mod moves;
