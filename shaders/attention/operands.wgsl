@@ -1,8 +1,10 @@
 // The operands of attention, and what becomes of a score.
 //
-// Layout  a head's row of q, k, v or y is dense and begins at a whole unit; the steps between rows, heads and batches are
-//         parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. Groups of `group` heads of
-//         q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0 where it is repeated.
+// Layout  a head's row of q, k, v or y is dense and begins at a whole unit; the first unit and the steps between rows, heads
+//         and batches are parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. BOUND 0: q, k
+//         and v are buffers of their own; 1: all three lie in x, as one projection leaves them; 2: k and v lie in x. Groups
+//         of `group` heads of q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0
+//         where it is repeated.
 
 #param queries: u32
 #param keys: u32
@@ -12,15 +14,19 @@
 #param scale: f32
 #param softcap: f32
 #param causal: u32
+#param q_first: u32
 #param q_batch: u32
 #param q_head: u32
 #param q_row: u32
+#param k_first: u32
 #param k_batch: u32
 #param k_head: u32
 #param k_row: u32
+#param v_first: u32
 #param v_batch: u32
 #param v_head: u32
 #param v_row: u32
+#param y_first: u32
 #param y_batch: u32
 #param y_head: u32
 #param y_row: u32
@@ -30,13 +36,49 @@
 #param mask_row: u32
 #param mask_column: u32
 #endif
+#if BOUND != 1
 #read q
+#endif
+#if BOUND
+#read x
+#else
 #read k
 #read v
+#endif
 #if MASK
 #read mask elements
 #endif
 #write y
+
+#if BOUND
+fn unit_q(u: u32) -> vec4<f32> {
+#if BOUND == 1
+    return load_x(params.q_first + u);
+#else
+    return load_q(params.q_first + u);
+#endif
+}
+
+fn unit_k(u: u32) -> vec4<f32> {
+    return load_x(params.k_first + u);
+}
+
+fn unit_v(u: u32) -> vec4<f32> {
+    return load_x(params.v_first + u);
+}
+#else
+fn unit_q(u: u32) -> vec4<f32> {
+    return load_q(params.q_first + u);
+}
+
+fn unit_k(u: u32) -> vec4<f32> {
+    return load_k(params.k_first + u);
+}
+
+fn unit_v(u: u32) -> vec4<f32> {
+    return load_v(params.v_first + u);
+}
+#endif
 
 // The score of a key that a query does not see: below all others.
 const LOWEST = -3.4e38;

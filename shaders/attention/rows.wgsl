@@ -26,7 +26,7 @@ fn main(
     for (var i = local; i < d4 * 4u; i += 64u) {
         let row = min(first + i / d4, params.queries - 1u);
         let u = i % d4;
-        let x = load_q(batch * params.q_batch + head * params.q_head + row * params.q_row + u);
+        let x = unit_q(batch * params.q_batch + head * params.q_head + row * params.q_row + u);
         // What lies in the padding must not count.
         query[i] = select(vec4<f32>(), x, inside(u)) * params.scale;
     }
@@ -44,7 +44,7 @@ fn main(
         let clamped = min(key, params.keys - 1u);
         var s = vec4<f32>();
         for (var u = 0u; u < d4; u++) {
-            let x = select(vec4<f32>(), load_k(k_at + clamped * params.k_row + u), inside(u));
+            let x = select(vec4<f32>(), unit_k(k_at + clamped * params.k_row + u), inside(u));
             s += vec4<f32>(dot(query[u], x), dot(query[d4 + u], x), dot(query[2u * d4 + u], x), dot(query[3u * d4 + u], x));
         }
         for (var i = 0u; i < 4u; i++) {
@@ -73,7 +73,7 @@ fn main(
             let at = v_at + (tile + i) * params.v_row;
 #for t in 4
             if lane + {t}u * 16u < params.v4 {
-                sum{t} += weight * load_v(at + lane + {t}u * 16u);
+                sum{t} += weight * unit_v(at + lane + {t}u * 16u);
             }
 #endfor
         }
@@ -84,7 +84,7 @@ fn main(
         return;
     }
     let factor = select(0.0, 1.0 / max(total, 1e-30), total > 0.0);
-    let y_at = batch * params.y_batch + head * params.y_head + row * params.y_row + lane;
+    let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row * params.y_row + lane;
 #for t in 4
     if lane + {t}u * 16u < params.v4 {
         store_y(y_at + {t}u * 16u, sum{t} * factor);

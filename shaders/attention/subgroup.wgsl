@@ -39,9 +39,9 @@ fn main(
 #endfor
         for (var u = 0u; u < d4; u++) {
             // What lies in the padding must not count.
-            let x = select(vec4<f32>(), load_k(k_at + key * params.k_row + u), inside(u));
+            let x = select(vec4<f32>(), unit_k(k_at + key * params.k_row + u), inside(u));
 #for i in QUERIES
-            let q{i} = select(vec4<f32>(), load_q(q_at + row{i} * params.q_row + u), inside(u));
+            let q{i} = select(vec4<f32>(), unit_q(q_at + row{i} * params.q_row + u), inside(u));
 #endfor
 #for l in LANES
             let x{l} = subgroupBroadcast(x, {l}u);
@@ -65,7 +65,7 @@ fn main(
 #endfor
 #for t in V4
         {
-            let x = load_v(v_at + key * params.v_row + {t}u);
+            let x = unit_v(v_at + key * params.v_row + {t}u);
 #for i in QUERIES
             sum{i}_{t} *= correction{i};
 #endfor
@@ -81,7 +81,7 @@ fn main(
 #for i in QUERIES
     if first + {i}u * LANES + lane < params.queries {
         let factor = select(0.0, 1.0 / max(total{i}, 1e-30), total{i} > 0.0);
-        let y_at = batch * params.y_batch + head * params.y_head + row{i} * params.y_row;
+        let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row{i} * params.y_row;
 #for t in V4
         store_y(y_at + {t}u, sum{i}_{t} * factor);
 #endfor

@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, conv, conv_transpose, dense, functions, gather, moves, normalize, quantize,
-    recurrent, reduce, resize, softmax, split, stencil,
+    Scratch, Threads, arithmetic, attention, conv, conv_transpose, dense, functions, gather, moves, normalize,
+    quantize, recurrent, reduce, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
+use crate::ops::attention::fused::Fused;
 use crate::ops::conv::Conv;
 use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::gather::Gather;
@@ -93,6 +94,9 @@ pub(super) fn kernel(
     }
     if let Some(matmul) = operator.downcast::<MatMul>() {
         return dense::matmul(matmul, inputs);
+    }
+    if let Some(fused) = operator.downcast::<Fused>() {
+        return attention::kernel(fused, inputs);
     }
     if let Some(softmax) = operator.downcast::<Softmax>() {
         return softmax::kernel(softmax, inputs);

@@ -3,6 +3,7 @@
 //! The fallback runs the same graph as the reference, with kernels of its own for what takes the time.
 
 mod arithmetic;
+mod attention;
 mod conv;
 mod conv_transpose;
 mod dense;

@@ -73,7 +73,12 @@ impl Tile {
 
     /// Packs B as it lies in memory, row after row.
     pub fn pack_rows(self, k: usize, n: usize, out: &mut [f32], b: &[f32]) {
-        self.each_row_of_b(k, n, out, |kk, first, row| row.copy_from_slice(&b[kk * n + first..][..row.len()]));
+        self.pack_rows_of(k, n, out, |kk| &b[kk * n..][..n]);
+    }
+
+    /// Packs B, whose row `kk` is `at(kk)`.
+    pub fn pack_rows_of<'a>(self, k: usize, n: usize, out: &mut [f32], at: impl Fn(usize) -> &'a [f32]) {
+        self.each_row_of_b(k, n, out, |kk, first, row| row.copy_from_slice(&at(kk)[first..][..row.len()]));
     }
 
     /// Calls `fill` for every row of a panel with its index, its first column and what of it there is; zeros follow it.

@@ -85,7 +85,7 @@ fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
 
 /// A lane of neighbours.
 #[inline(always)]
-fn row<S: Simd>(simd: S, y: &mut [f32], log: bool) {
+pub(super) fn row<S: Simd>(simd: S, y: &mut [f32], log: bool) {
     let (vectors, rest) = S::as_simd_f32s(y);
     let lowest = simd.splat_f32s(f32::NEG_INFINITY);
     // Side by side, so that none waits for the one before.

@@ -17,6 +17,7 @@ macro_rules! shaders {
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
     "attention/append.wgsl",
+    "attention/join.wgsl",
     "attention/mask.wgsl",
     "attention/operands.wgsl",
     "attention/rows.wgsl",

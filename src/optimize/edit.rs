@@ -58,6 +58,14 @@ impl<'a> Edit<'a> {
         (self.reads[value.0] == reads && !self.is_output(value)).then(|| self.producer(value)).flatten()
     }
 
+    /// The node that reads a value which nobody else reads, and which is no output of the graph.
+    pub fn reader(&self, value: ValueId) -> Option<(usize, &Node)> {
+        let mut nodes = self.graph.nodes.iter().enumerate().filter(|(i, _)| !self.removed[*i]);
+        (self.reads[value.0] == 1 && !self.is_output(value))
+            .then(|| nodes.find(|(_, node)| node.inputs.contains(&Some(value))))
+            .flatten()
+    }
+
     /// Whether a value is an output of the graph.
     pub fn is_output(&self, value: ValueId) -> bool {
         self.outputs.contains(&value)

@@ -9,10 +9,12 @@ mod expand;
 mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activation;
+mod fuse_attention;
 mod fuse_padding;
 mod fuse_residual_add;
 mod gather_activation;
 mod remove_identity;
+mod strides;
 #[cfg(test)]
 mod testing;
 
@@ -50,6 +52,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "gather_activation",
         about: "makes one node of an activation that is written out (x · sigmoid x, x · relu6(x + 3) / 6)",
         apply: gather_activation::apply,
+    },
+    Rewrite {
+        name: "fuse_attention",
+        about: "makes one node of attention that is written out (MatMul, Softmax, MatMul, and the way to heads and back)",
+        apply: fuse_attention::apply,
     },
     Rewrite {
         name: "fold_batch_norm",

@@ -46,6 +46,10 @@ impl TestGraph {
         self.builder.constant(name, Tensor::vector(data.to_vec()))
     }
 
+    pub fn scalar(&mut self, name: &str, value: i64) -> ValueId {
+        self.builder.constant(name, Tensor::new([], vec![value]).unwrap())
+    }
+
     pub fn node(&mut self, operator: &str, inputs: &[ValueId]) -> ValueId {
         self.define(&Definition::new(operator), inputs)
     }

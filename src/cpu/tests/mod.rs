@@ -1,5 +1,6 @@
 //! Every kernel against its operator's reference.
 
+mod attention;
 mod lanes;
 mod moves;
 mod quantize;

@@ -8,6 +8,7 @@
 //! The scores can be an output too: the products, with the mask, after the softcap, or as weights. Versions of the standard
 //! differ in whether the softcap comes before the mask, as it does here, or behind it; what would show is refused.
 
+pub(crate) mod fused;
 mod kernel;
 mod reference;
 mod staged;
@@ -20,7 +21,7 @@ use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Unsupported,
     Value,
 };
-use crate::kernel::Candidates;
+use crate::kernel::{Candidates, Layout};
 
 /// Inputs by their places.
 const MASK: usize = 3;
@@ -147,6 +148,33 @@ impl Attention {
         Ok(Sizes { batch, heads, group: heads / kv_heads_k, queries, keys, d, v, flat })
     }
 
+    /// What the kernels for all of it at once are told.
+    fn problem(&self, s: Sizes, shapes: &[Vec<usize>; 3], result: &[usize]) -> kernel::Problem {
+        let layout = |shape: &[usize]| Layout::Rows.canonical(shape);
+        // Rows are whole units each, whatever the layout.
+        let place = |heads: usize, length: usize, size: usize| kernel::Placed {
+            base: 0,
+            steps: s.steps(heads, length, size.div_ceil(4)),
+        };
+        let kv = s.heads / s.group;
+        #[expect(clippy::cast_possible_truncation, reason = "a parameter is an f32")]
+        let scale = self.scale(s.d) as f32;
+        kernel::Problem {
+            sizes: s,
+            scale,
+            softcap: self.softcap,
+            causal: self.causal,
+            layouts: shapes.iter().map(|shape| layout(shape)).collect(),
+            places: [
+                place(s.heads, s.queries, s.d),
+                place(kv, s.keys, s.d),
+                place(kv, s.keys, s.v),
+                place(s.heads, s.queries, s.v),
+            ],
+            result: layout(result),
+        }
+    }
+
     fn scale(&self, d: usize) -> f64 {
         self.scale.map_or_else(|| 1.0 / (d.max(1) as f64).sqrt(), f64::from)
     }
@@ -207,8 +235,10 @@ impl Operator for Attention {
             None => 0,
         };
         let simple = self.outputs == 1 && (PAST_KEY..=VALID).all(|i| request.optional(i).is_none());
-        match kernel::candidates(self, request, &shapes, sizes) {
-            Ok(candidates) if simple => Ok(candidates),
+        // Rows of several heads side by side must begin at whole units each.
+        let whole = !sizes.flat || sizes.d.is_multiple_of(4) && sizes.v.is_multiple_of(4);
+        match kernel::candidates(&self.problem(sizes, &shapes, &request.output_shape(0)?), request) {
+            Ok(candidates) if simple && whole => Ok(candidates),
             _ => staged::candidates(self, request, sizes, past),
         }
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::fused::{Fused, Rows};
 use super::*;
 use crate::ops::operator;
 use crate::tensor::{ElementType, Tensor, Truth};
@@ -142,6 +143,50 @@ proptest! {
             _ => {}
         }
         try_check(&*attention(definition), &inputs, MEANS).map_err(TestCaseError::fail)?;
+    }
+
+    /// Operands where projections leave them: in one value, or in values of their own.
+    #[test]
+    fn fused_attention_agrees(
+        batch in 1usize..3, heads in 1usize..4, queries in 1usize..40, keys in 1usize..40, d in 1usize..4, v in 1usize..4,
+        packed: bool, side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
+    ) {
+        let (d, v) = (4 * d, 4 * v);
+        let keys = if packed { queries } else { keys };
+        let lengths = [queries, keys, keys];
+        let widths = [heads * d, heads * d, heads * v];
+        let (inputs, operands) = if packed {
+            let row: usize = widths.iter().sum();
+            let rows = |i: usize, size| Rows {
+                base: widths[..i].iter().sum(),
+                steps: [queries * row, size, row],
+            };
+            (vec![tensor(&[batch, queries, row], 1)], [rows(0, d), rows(1, d), rows(2, v)])
+        } else {
+            let of = |i: usize, size| Rows { base: 0, steps: [lengths[i] * widths[i], size, widths[i]] };
+            let inputs = (0..3).map(|i| tensor(&[batch, lengths[i], widths[i]], i as u32)).collect();
+            (inputs, [of(0, d), of(1, d), of(2, v)])
+        };
+        let shape = if side_by_side { vec![batch, queries, heads * v] } else { vec![batch, heads, queries, v] };
+        let sizes = [batch, heads, queries, keys, d, v];
+        let fused = Fused { scale, causal, sizes, packed, operands, side_by_side, shape };
+        prop_assert!(fused.suits());
+        let mut inputs: Vec<Input> = inputs.into_iter().map(Input::Run).collect();
+        if mask > 0 {
+            inputs.resize_with(3, || Input::Missing);
+            let mut to = vec![batch, heads, queries, keys];
+            if repeated < 4 {
+                to[repeated] = 1;
+            }
+            let numbers = tensor(&to, 4);
+            let kept = numbers.as_slice::<f32>().unwrap().iter().map(|&x| x > 0.0);
+            inputs.push(Input::Run(match mask {
+                1 => numbers,
+                2 => Tensor::new(to, kept.map(Truth::from).collect()).unwrap(),
+                _ => Tensor::new(to, kept.map(|kept| if kept { 0.25 } else { f32::NEG_INFINITY }).collect()).unwrap(),
+            }));
+        }
+        try_check(&fused, &inputs, MEANS).map_err(TestCaseError::fail)?;
     }
 
     /// Everything that only the steps take: keys and values so far, valid keys, short masks, heads that do not begin at

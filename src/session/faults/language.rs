@@ -14,11 +14,13 @@ pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
     let loss = op("NegativeLogLikelihoodLoss").attribute("reduction", "none");
     let (heads, angles) = (net.input("heads", &[1, 2, 3, 4]), net.input("angles", &[1, 3, 2]));
     let (cache, update) = (net.input("cache", &[1, 4, 3]), net.input("update", &[1, 2, 3]));
+    let bias = net.input("bias", &[3, 3]);
     let squares = net.input("squares", &[2, 3, 3]);
     let mut values: Vec<ValueId> = vec![
         net.node(loss, &[scores, labels]),
         net.node(op("RotaryEmbedding"), &[heads, angles, angles]),
         net.node(op("TensorScatter"), &[cache, update]),
+        net.node(op("Attention"), &[heads, heads, heads, bias]),
         net.node(op("Det"), &[squares]),
         net.node(op("Einsum").attribute("equation", "bii->bi"), &[squares]),
     ];
