@@ -21,6 +21,7 @@ mod register;
 mod subgroup;
 #[cfg(test)]
 mod tests;
+mod vector;
 mod winograd;
 mod workgroup;
 
@@ -148,6 +149,7 @@ impl Operator for Conv {
             return Ok(vec![problem.candidate("empty", crate::kernel::Layout::Linear)]);
         }
         let mut candidates = vec![];
+        candidates.extend(vector::candidate(&problem));
         candidates.extend(subgroup::candidate(&problem));
         candidates.extend(depthwise::candidates(&problem));
         candidates.extend(register::candidate(&problem));

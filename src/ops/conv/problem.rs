@@ -129,6 +129,13 @@ impl<'a> Problem<'a> {
         Some(pack::constant(weights, packing, parameters, (elements, biases), &self.bias, storage))
     }
 
+    /// The bias, zeros where there is none.
+    pub fn bias_tensor(&self) -> Option<Tensor> {
+        let bits = self.bias.iter().map(|&b| u32::try_from(b).unwrap_or_default());
+        let bias: Vec<f32> = bits.chain(std::iter::repeat(0)).take(self.outputs).map(f32::from_bits).collect();
+        Tensor::new([self.outputs], bias).ok()
+    }
+
     /// Binds the residual, if there is one, and the output, and sets the parameters of the tail.
     pub fn tail(&self, mut dispatch: Dispatch) -> Option<Dispatch> {
         if self.conv.residual {

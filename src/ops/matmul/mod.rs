@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 pub(crate) use gemm::Gemm;
 pub(super) use gemm::gemm;
-pub(super) use pack::in_panels;
+pub(super) use pack::{bind_b, bind_c, in_panels};
 pub(crate) use product::{BatchAxis, Product};
-pub(super) use tiles::{Tiles, families};
+pub(super) use tiles::{Tiles, families, vector};
 
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,

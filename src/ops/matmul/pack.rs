@@ -16,7 +16,7 @@ const PANELS: Packing = Packing { name: "matmul/panels", pack: panels };
 const REPEATED: Packing = Packing { name: "matmul/repeated", pack: repeated };
 
 /// B of a product, packed in panels of this many units.
-pub(super) fn bind_b(source: &Tensor, product: &Product, lanes: usize, storage: Storage) -> Option<Binding> {
+pub(in crate::ops) fn bind_b(source: &Tensor, product: &Product, lanes: usize, storage: Storage) -> Option<Binding> {
     let &Product { k, n, transpose_b, .. } = product;
     let matrices = source.len().checked_div(k.checked_mul(n)?)?;
     let columns = n.div_ceil(4).div_ceil(lanes).checked_mul(lanes)?;
@@ -31,7 +31,7 @@ pub(super) fn bind_b(source: &Tensor, product: &Product, lanes: usize, storage: 
 }
 
 /// C with `rows` rows (1 or m) of n columns, from steps of 0 where it is repeated.
-pub(super) fn bind_c(source: &Tensor, rows: usize, n: usize, steps: [usize; 2], storage: Storage) -> Option<Binding> {
+pub(in crate::ops) fn bind_c(source: &Tensor, rows: usize, n: usize, steps: [usize; 2], storage: Storage) -> Option<Binding> {
     Some(Binding::Constant(Box::new(Constant {
         source: source.clone(),
         packing: REPEATED,

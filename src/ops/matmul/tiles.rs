@@ -51,7 +51,7 @@ fn tiles(
 }
 
 /// Eight units of columns per workgroup, k in slices: for few rows.
-fn vector(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+pub(in crate::ops) fn vector(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     if p.m > FEW_ROWS {
         return None;
     }
@@ -102,10 +102,30 @@ impl Tiles {
 
     /// The dispatch for dense operands: A and Y in rows of whole units, B packed in panels.
     pub fn dispatch(&self, p: &Product, operands: [(Binding, Storage); 3]) -> Dispatch {
+        self.finished(p, operands, None, &Epilogue::PLAIN)
+    }
+
+    /// [`Tiles::dispatch`] with an epilogue, C being one row for all.
+    pub fn finished(
+        &self,
+        p: &Product,
+        operands: [(Binding, Storage); 3],
+        c: Option<(Binding, Storage)>,
+        then: &Epilogue,
+    ) -> Dispatch {
         let [a, b, y] = operands;
         let panel = self.panel(p);
-        let dispatch = Dispatch::of(self.kernel.clone().define("BIAS", 0)).bind(a.0, a.1).bind(b.0, b.1).bind(y.0, y.1);
-        let dispatch = epilogue(sizes(dispatch, p, self.lanes.map(|lanes| [p.k * lanes, lanes])), &Epilogue::PLAIN);
+        let kernel = self.kernel.clone().define("BIAS", c.is_some());
+        let mut dispatch = Dispatch::of(kernel).bind(a.0, a.1).bind(b.0, b.1);
+        let biased = c.is_some();
+        if let Some(c) = c {
+            dispatch = dispatch.bind(c.0, c.1);
+        }
+        dispatch = dispatch.bind(y.0, y.1);
+        dispatch = epilogue(sizes(dispatch, p, self.lanes.map(|lanes| [p.k * lanes, lanes])), then);
+        if biased {
+            dispatch = dispatch.param("c_pitch", 0u32);
+        }
         let columns = p.n.div_ceil(4).next_multiple_of(panel);
         batch(dispatch, p, p.m * p.k.div_ceil(4), p.k * columns).workgroups(self.grid[0], self.grid[1], self.grid[2])
     }

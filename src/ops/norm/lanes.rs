@@ -61,8 +61,9 @@ impl Groups {
                 let steps = lanes.length.div_ceil(4);
                 Some(Self { groups: lanes.outer, steps, stride: 1, length: lanes.length, columns: false })
             }
-            Layout::Linear if lanes.inner == 1 && lanes.length.is_multiple_of(4) => {
-                let steps = lanes.length / 4;
+            // A single row is followed by nothing but padding.
+            Layout::Linear if lanes.inner == 1 && (lanes.length.is_multiple_of(4) || lanes.outer == 1) => {
+                let steps = lanes.length.div_ceil(4);
                 Some(Self { groups: lanes.outer, steps, stride: 1, length: lanes.length, columns: false })
             }
             Layout::Linear if lanes.inner.is_multiple_of(4) => {
