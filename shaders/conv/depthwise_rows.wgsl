@@ -2,8 +2,10 @@
 // each output channel sees one channel of x, and m of them see the same.
 //
 // Layout  x, residual, y: rows padded to whole units. w: linear, then the biases.
-// Work    one invocation computes ROWS units, one below the other. With KERNEL and STRIDE written out (a square kernel,
-//         not dilated) it reads the pixels that they see once: IN_ROWS rows of SPAN pixels. Otherwise ROWS is 1.
+// Work    one invocation computes `rows` units, one below the other. With KERNEL and STRIDE written out (a square kernel, not
+//         dilated) each turn of a loop brings STRIDE more rows of the SPAN pixels that they see, and moves the others up,
+//         so that each pixel is read once and there is little to compile. LEAD turns fill the window first, with EXTRA
+//         rows above it; KEPT = SPAN · (KERNEL − STRIDE) pixels are moved. Otherwise each unit is computed from scratch.
 
 #import common/index
 #read x elements
@@ -13,6 +15,7 @@
 #param outputs: u32    // channels of y
 #param multiplier: u32 // m
 #param biases: u32     // where they begin in w
+#param rows: u32
 #import conv/window
 
 @compute @workgroup_size(WORKGROUP)
@@ -23,12 +26,12 @@ fn main(
 ) {
     let index = linear_index(workgroup, workgroups, local, WORKGROUP);
     let pitch = (params.output_x + 3u) / 4u;
-    let bands = (params.output_y + ROWS - 1u) / ROWS;
+    let bands = (params.output_y + params.rows - 1u) / params.rows;
     let plane = index / (pitch * bands);
     if plane >= params.planes {
         return;
     }
-    let oy = index / pitch % bands * ROWS;
+    let oy = index / pitch % bands * params.rows;
     let ox = index % pitch * 4u;
     let o = plane % params.outputs;
     let row_length = (params.input_x + 3u) / 4u * 4u;
@@ -38,51 +41,67 @@ fn main(
     let left = ox * params.stride_x - params.before_x;
     let weights = o * params.kernel_y * params.kernel_x;
     let bias = exact_w(params.biases, o);
-#for r in ROWS
-    var sum{r} = vec4<f32>(bias);
-#endfor
+    let count = min(params.rows, params.output_y - oy);
+    var at = (plane * params.output_y + oy) * pitch + ox / 4u;
 #if KERNEL
-#for j in SPAN
-    let in{j} = left + {j}u < params.input_x;
-    let at{j} = select(0u, left + {j}u, in{j});
-#endfor
-    var seen: array<f32, IN_ROWS * SPAN>;
-#for i in IN_ROWS
-    let in_row{i} = top + {i}u < params.input_y;
-    let start{i} = first + select(0u, top + {i}u, in_row{i}) * row_length;
-#for j in SPAN
-    seen[{i} * SPAN + {j}] = select(0.0, get_x(start{i} + at{j}), in_row{i} && in{j});
-#endfor
-#endfor
 #for ky in KERNEL
 #for kx in KERNEL
-    {
-        let w = get_w(weights + {ky}u * KERNEL + {kx}u);
-#for r in ROWS
-        const s{r} = ({r} * STRIDE + {ky}) * SPAN + {kx};
-        sum{r} += w * vec4<f32>(seen[s{r}], seen[s{r} + STRIDE], seen[s{r} + 2 * STRIDE], seen[s{r} + 3 * STRIDE]);
-#endfor
-    }
+    let w{ky}_{kx} = get_w(weights + {ky}u * KERNEL + {kx}u);
 #endfor
 #endfor
-#else
-    for (var ky = 0u; ky < params.kernel_y; ky++) {
-        let row = top + ky * params.dilation_y;
-        let in_row = row < params.input_y;
-        let start = first + select(0u, row, in_row) * row_length;
-        for (var kx = 0u; kx < params.kernel_x; kx++) {
-            let at = left + kx * params.dilation_x + vec4<u32>(0u, 1u, 2u, 3u) * params.stride_x;
-            let inside = (at < vec4<u32>(params.input_x)) & vec4<bool>(in_row);
-            let e = start + select(vec4<u32>(0u), at, inside);
-            let v = vec4<f32>(get_x(e.x), get_x(e.y), get_x(e.z), get_x(e.w));
-            sum0 += get_w(weights + ky * params.kernel_x + kx) * select(vec4<f32>(0.0), v, inside);
+#for j in SPAN
+    let in{j} = left + {j}u < params.input_x;
+    let at{j} = first + select(0u, left + {j}u, in{j});
+#endfor
+    var seen: array<f32, KERNEL * SPAN>;
+    var row = top - EXTRA;
+    for (var turn = 0u; turn < count + LEAD; turn++) {
+#for i in KEPT
+        seen[{i}] = seen[{i} + STRIDE * SPAN];
+#endfor
+#for i in STRIDE
+        {
+            let in_row = row < params.input_y;
+            let start = select(0u, row, in_row) * row_length;
+#for j in SPAN
+            seen[KEPT + {i} * SPAN + {j}] = select(0.0, get_x(start + at{j}), in_row && in{j});
+#endfor
+            row++;
+        }
+#endfor
+        // A loop is a branch that software adapters do take.
+        let whole = u32(turn >= LEAD);
+        for (var i = 0u; i < whole; i++) {
+            var sum = vec4<f32>(bias);
+#for ky in KERNEL
+#for kx in KERNEL
+            {
+                const s = {ky} * SPAN + {kx};
+                sum += w{ky}_{kx} * vec4<f32>(seen[s], seen[s + STRIDE], seen[s + 2 * STRIDE], seen[s + 3 * STRIDE]);
+            }
+#endfor
+#endfor
+            finish(at, sum);
+            at += pitch;
         }
     }
-#endif
-#for r in ROWS
-    if oy + {r}u < params.output_y {
-        let at = (plane * params.output_y + oy + {r}u) * pitch + ox / 4u;
-        finish(at, sum{r});
+#else
+    for (var r = 0u; r < count; r++) {
+        var sum = vec4<f32>(bias);
+        for (var ky = 0u; ky < params.kernel_y; ky++) {
+            let row = top + r * params.stride_y + ky * params.dilation_y;
+            let in_row = row < params.input_y;
+            let start = first + select(0u, row, in_row) * row_length;
+            for (var kx = 0u; kx < params.kernel_x; kx++) {
+                let column = left + kx * params.dilation_x + vec4<u32>(0u, 1u, 2u, 3u) * params.stride_x;
+                let inside = (column < vec4<u32>(params.input_x)) & vec4<bool>(in_row);
+                let e = start + select(vec4<u32>(0u), column, inside);
+                let v = vec4<f32>(get_x(e.x), get_x(e.y), get_x(e.z), get_x(e.w));
+                sum += get_w(weights + ky * params.kernel_x + kx) * select(vec4<f32>(0.0), v, inside);
+            }
+        }
+        finish(at, sum);
+        at += pitch;
     }
-#endfor
+#endif
 }

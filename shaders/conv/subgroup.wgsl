@@ -5,7 +5,7 @@
 //         four) input channels and each of these taps, a unit for each output channel; then the biases.
 // Work    a workgroup is one subgroup. Each invocation owns one unit (four pixels of a row) × BLOCK output channels. Its
 //         lanes read different weights and share them by broadcast: reads are what costs on a CPU, and so one read of a
-//         weight serves 4 · LANES pixels. BLOCK = GROUPS · LANES.
+//         weight serves 4 · LANES pixels. BLOCK = GROUPS · LANES, REST = BLOCK − LANES.
 //         With KERNEL = TAPS, a row's taps are written out (not dilated, a stride of STRIDE, a padding of BEFORE): the
 //         SPAN pixels that the unit's windows see in a row of x are read once, in whole units, from the element OFFSET of
 //         the first of UNITS. Otherwise TAPS is 1. PADDED tells whether a window can reach beyond x.
@@ -49,10 +49,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let steps = (params.inputs + INPUTS - 1u) / INPUTS;
     let runs = params.kernel_y * params.kernel_x / TAPS;
     var panel = workgroup.y * runs * steps * TAPS * BLOCK + lane;
+    var c: array<vec4<f32>, BLOCK>;
 #for g in GROUPS
     let b{g} = exact_w(params.biases, workgroup.y * BLOCK + {g}u * LANES + lane);
 #for s in LANES
-    var c{g}_{s} = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
+    c[{g} * LANES + {s}] = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
 #endfor
 #endfor
     for (var run = 0u; run < runs; run++) {
@@ -105,7 +106,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 {
                     let a = subgroupBroadcast(w{g}, {s}u);
 #for q in INPUTS
-                    c{g}_{s} += a[{q}] * x{q};
+                    c[{g} * LANES + {s}] += a[{q}] * x{q};
 #endfor
                 }
 #endfor
@@ -118,13 +119,21 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if own >= units {
         return;
     }
+    // Each turn takes the first LANES channels and brings the next ones to their place: written out for all of them, the
+    // reads and writes would be most of what a software adapter has to compile.
     let o = workgroup.y * BLOCK;
-    let at = (workgroup.z * params.outputs + o) * units + u;
-#for g in GROUPS
+    var left_over = params.outputs - o;
+    var at = (workgroup.z * params.outputs + o) * units + u;
+    for (var g = 0u; g < GROUPS && left_over > 0u; g++) {
 #for s in LANES
-    if o + {g}u * LANES + {s}u < params.outputs {
-        finish(at + ({g}u * LANES + {s}u) * units, c{g}_{s});
+        if {s}u < left_over {
+            finish(at + {s}u * units, c[{s}]);
+        }
+#endfor
+        at += LANES * units;
+        left_over -= min(LANES, left_over);
+#for i in REST
+        c[{i}] = c[{i} + LANES];
+#endfor
     }
-#endfor
-#endfor
 }

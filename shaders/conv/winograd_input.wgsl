@@ -22,7 +22,7 @@
 #param before_y: u32
 #param before_x: u32
 
-// Bᵀ times a column.
+// Bᵀ times six pixels, or six points.
 fn points(d: array<vec4<f32>, 6>) -> array<vec4<f32>, 6> {
     let even_a = d[4] - 2.0 * d[2];
     let odd_a = 0.70710678 * d[3] - 1.41421356 * d[1];
@@ -55,10 +55,6 @@ fn main(
     // Where the tile's window begins; before the plane it wraps around and so lies beyond it.
     let top = tile / params.tiles_x % params.tiles_y * 4u - params.before_y;
     let left = tile % params.tiles_x * 4u - params.before_x;
-#for r in 6
-    let in_row{r} = top + {r}u < params.input_y;
-    let row{r} = select(0u, top + {r}u, in_row{r});
-#endfor
 #if CHANNELS4
     let first = (n * quads + quad) * params.input_y;
 #else
@@ -68,34 +64,46 @@ fn main(
     let first{q} = (n * params.inputs + min(quad * 4u + {q}u, params.inputs - 1u)) * params.input_y;
 #endfor
 #endif
-    // The points along y of each column.
 #for c in 6
     let in{c} = left + {c}u < params.input_x;
     let at{c} = select(0u, left + {c}u, in{c});
-    var column{c}: array<vec4<f32>, 6>;
-#for r in 6
-    {
-#if CHANNELS4
-        let pixel = load_x((first + row{r}) * params.input_x + at{c});
-#else
-        let pixel = vec4<f32>(
-            get_x((first0 + row{r}) * row_length + at{c}), get_x((first1 + row{r}) * row_length + at{c}),
-            get_x((first2 + row{r}) * row_length + at{c}), get_x((first3 + row{r}) * row_length + at{c}),
-        );
-#endif
-        column{c}[{r}] = select(vec4<f32>(0.0), pixel, in_row{r} && in{c});
-    }
 #endfor
-    let along{c} = points(column{c});
-#endfor
-#for r in 6
-    {
-        let v = points(array<vec4<f32>, 6>(
-            along0[{r}], along1[{r}], along2[{r}], along3[{r}], along4[{r}], along5[{r}],
-        ));
+    // Each turn brings the points along x of one more row and moves the others up: loops, because reads and writes are
+    // most of what a driver has to compile.
+    var along: array<vec4<f32>, 36>;
+    for (var r = 0u; r < 6u; r++) {
+        let in_row = top + r < params.input_y;
+        let row = select(0u, top + r, in_row);
+        var pixels: array<vec4<f32>, 6>;
 #for c in 6
-        store_v({r}u * 6u * params.invocations + {c}u * params.invocations + index, v[{c}]);
+        {
+#if CHANNELS4
+            let pixel = load_x((first + row) * params.input_x + at{c});
+#else
+            let pixel = vec4<f32>(
+                get_x((first0 + row) * row_length + at{c}), get_x((first1 + row) * row_length + at{c}),
+                get_x((first2 + row) * row_length + at{c}), get_x((first3 + row) * row_length + at{c}),
+            );
+#endif
+            pixels[{c}] = select(vec4<f32>(0.0), pixel, in_row && in{c});
+        }
+#endfor
+#for i in 30
+        along[{i}] = along[{i} + 6];
+#endfor
+        let last = points(pixels);
+#for c in 6
+        along[30 + {c}] = last[{c}];
 #endfor
     }
+    // The points along y, first those of the first column.
+    for (var c = 0u; c < 6u; c++) {
+        let v = points(array<vec4<f32>, 6>(along[0], along[6], along[12], along[18], along[24], along[30]));
+#for r in 6
+        store_v(({r}u * 6u + c) * params.invocations + index, v[{r}]);
 #endfor
+#for i in 35
+        along[{i}] = along[{i} + 1];
+#endfor
+    }
 }

@@ -17,7 +17,7 @@
 #param output_x: u32
 #param biases: u32      // where they begin in w
 
-// Aᵀ times a column.
+// Aᵀ times six points.
 fn pixels(m: array<vec4<f32>, 6>) -> array<vec4<f32>, 4> {
     let sum_a = m[1] + m[2];
     let difference_a = m[1] - m[2];
@@ -47,28 +47,44 @@ fn main(
     let n = tile / (params.tiles_y * params.tiles_x);
     let oy = tile / params.tiles_x % params.tiles_y * 4u;
     let tx = tile % params.tiles_x;
-    // The pixels along y of each column of points.
+    // Each turn brings the pixels along x of one more row of points and moves the others up: loops, because reads and
+    // writes are most of what a driver has to compile.
+    var along: array<vec4<f32>, 24>;
+    for (var r = 0u; r < 6u; r++) {
+        let last = pixels(array<vec4<f32>, 6>(
 #for c in 6
-    let along{c} = pixels(array<vec4<f32>, 6>(
-#for r in 6
-        load_m(({r}u * 6u + {c}u) * params.invocations + index),
+            load_m((r * 6u + {c}u) * params.invocations + index),
 #endfor
-    ));
+        ));
+#for i in 20
+        along[{i}] = along[{i} + 4];
 #endfor
+#for c in 4
+        along[20 + {c}] = last[{c}];
+#endfor
+    }
     let bias = vec4<f32>(
         exact_w(params.biases, quad * 4u), exact_w(params.biases, quad * 4u + 1u),
         exact_w(params.biases, quad * 4u + 2u), exact_w(params.biases, quad * 4u + 3u),
     );
-#for r in 4
-    if oy + {r}u < params.output_y {
-        let row = pixels(array<vec4<f32>, 6>(
-            along0[{r}], along1[{r}], along2[{r}], along3[{r}], along4[{r}], along5[{r}],
+    var tile_pixels: array<vec4<f32>, 16>;
+#for c in 4
+    {
+        let column = pixels(array<vec4<f32>, 6>(
+            along[{c}], along[4 + {c}], along[8 + {c}], along[12 + {c}], along[16 + {c}], along[20 + {c}],
         ));
+#for r in 4
+        tile_pixels[{r} * 4 + {c}] = column[{r}] + bias;
+#endfor
+    }
+#endfor
+    let rows = min(4u, params.output_y - oy);
+    for (var r = 0u; r < rows; r++) {
 #if CHANNELS4
-        let at = ((n * quads + quad) * params.output_y + oy + {r}u) * params.output_x + tx * 4u;
+        let at = ((n * quads + quad) * params.output_y + oy + r) * params.output_x + tx * 4u;
 #for c in 4
         if tx * 4u + {c}u < params.output_x {
-            finish(at + {c}u, row[{c}] + bias);
+            finish(at + {c}u, tile_pixels[{c}]);
         }
 #endfor
 #else
@@ -76,11 +92,13 @@ fn main(
 #for q in 4
         if quad * 4u + {q}u < params.outputs {
             let plane = n * params.outputs + quad * 4u + {q}u;
-            let sum = vec4<f32>(row[0][{q}], row[1][{q}], row[2][{q}], row[3][{q}]) + bias[{q}];
-            finish((plane * params.output_y + oy + {r}u) * pitch + tx, sum);
+            let unit = vec4<f32>(tile_pixels[0][{q}], tile_pixels[1][{q}], tile_pixels[2][{q}], tile_pixels[3][{q}]);
+            finish((plane * params.output_y + oy + r) * pitch + tx, unit);
         }
 #endfor
 #endif
-    }
+#for i in 12
+        tile_pixels[{i}] = tile_pixels[{i} + 4];
 #endfor
+    }
 }

@@ -4,10 +4,10 @@
 // Layout  a: rows of k padded to units; y: rows of n padded to units. b: panels of LANES units of columns, `b_panel` units
 //         apart, in each panel k rows `b_step` units apart (a constant is packed so that a panel is dense; rows of whole
 //         units are panels too, with b_panel = LANES and b_step = n4). c: see finish.wgsl.
-// Work    one workgroup is one subgroup of LANES lanes and owns GROUPS * LANES rows of one panel; a lane owns one unit of
-//         columns. For each unit of k, a lane reads GROUPS units of a, each of a row of its own, and four units of b;
-//         subgroupBroadcast at constant lanes hands a's units round. Rows and columns beyond the matrix are clamped on
-//         reading and not stored.
+// Work    one workgroup is one subgroup of LANES lanes and owns ROWS = GROUPS * LANES rows of one panel; a lane owns one
+//         unit of columns. For each unit of k, a lane reads GROUPS units of a, each of a row of its own, and four units of
+//         b; subgroupBroadcast at constant lanes hands a's units round. Rows and columns beyond the matrix are clamped on
+//         reading and not stored. REST = ROWS - LANES.
 
 #import matmul/operands
 
@@ -18,15 +18,13 @@ fn main(
 ) {
     let column = workgroup.x * LANES + lane;
     let clamped = min(column, params.n4 - 1u);
-    let row = workgroup.y * (GROUPS * LANES);
+    let row = workgroup.y * ROWS;
     let k4 = (params.k + 3u) / 4u;
     let offsets = batch_offsets(workgroup.z);
     let b_at = offsets.y + clamped / LANES * params.b_panel + clamped % LANES;
+    var sum: array<vec4<f32>, ROWS>;
 #for g in GROUPS
     let a{g} = offsets.x + min(row + {g}u * LANES + lane, params.m - 1u) * k4;
-#for l in LANES
-    var sum{g}_{l} = vec4<f32>();
-#endfor
 #endfor
     let whole = params.k / 4u;
     for (var u = 0u; u < whole; u++) {
@@ -38,10 +36,10 @@ fn main(
         let x{g} = load_a(a{g} + u);
 #for l in LANES
         let x{g}_{l} = subgroupBroadcast(x{g}, {l}u);
-        sum{g}_{l} += x{g}_{l}.x * b0;
-        sum{g}_{l} += x{g}_{l}.y * b1;
-        sum{g}_{l} += x{g}_{l}.z * b2;
-        sum{g}_{l} += x{g}_{l}.w * b3;
+        sum[{g} * LANES + {l}] += x{g}_{l}.x * b0;
+        sum[{g} * LANES + {l}] += x{g}_{l}.y * b1;
+        sum[{g} * LANES + {l}] += x{g}_{l}.z * b2;
+        sum[{g} * LANES + {l}] += x{g}_{l}.w * b3;
 #endfor
 #endfor
     }
@@ -50,20 +48,24 @@ fn main(
 #for g in GROUPS
         let x{g} = get_a(a{g} * 4u + kk);
 #for l in LANES
-        sum{g}_{l} += subgroupBroadcast(x{g}, {l}u) * b0;
+        sum[{g} * LANES + {l}] += subgroupBroadcast(x{g}, {l}u) * b0;
 #endfor
 #endfor
     }
     if column >= params.n4 {
         return;
     }
+    // Each turn takes the first LANES rows and brings the next ones to their place: loops, because reads and writes are
+    // most of what a driver has to compile.
     let y_at = workgroup.z * params.m * params.n4 + column;
-#for g in GROUPS
+    for (var at = row; at < min(row + ROWS, params.m); at += LANES) {
 #for l in LANES
-    if row + {g}u * LANES + {l}u < params.m {
-        let at = row + {g}u * LANES + {l}u;
-        store_y(y_at + at * params.n4, finish(sum{g}_{l}, at, column));
+        if at + {l}u < params.m {
+            store_y(y_at + (at + {l}u) * params.n4, finish(sum[{l}], at + {l}u, column));
+        }
+#endfor
+#for i in REST
+        sum[{i}] = sum[{i} + LANES];
+#endfor
     }
-#endfor
-#endfor
 }

@@ -43,6 +43,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .define("LANES", lanes as i64)
         .define("GROUPS", (block / lanes) as i64)
         .define("BLOCK", block as i64)
+        .define("REST", (block - lanes) as i64)
         .define("INPUTS", inputs as i64)
         .define("TAPS", taps as i64);
     if written_out {

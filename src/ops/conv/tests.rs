@@ -210,6 +210,21 @@ fn what_is_written_out_agrees_with_the_reference() {
 }
 
 #[test]
+fn windows_that_see_the_whole_input_are_products_of_a_vector() {
+    for (x, outputs, kernel, bias) in [
+        ([1, 37, 1, 1], 10, 1, true),
+        ([3, 40, 1, 1], 24, 1, false),
+        ([1, 5, 3, 3], 9, 3, true),
+        ([2, 6, 1, 1], 7, 1, true),
+    ] {
+        let mut case = plain(x, outputs, kernel, 1, 1);
+        case.conv = Conv { activation: Activation::HardSigmoid(0.2, 0.5), ..Conv::default() };
+        case.bias = bias;
+        case.try_check().unwrap();
+    }
+}
+
+#[test]
 fn winograds_tiles_agree_with_the_reference() {
     // Tiles that reach beyond the plane, several samples, channels that are no multiple of four, any padding.
     for (x, outputs, pads) in [

@@ -26,8 +26,11 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let b = bind_b(weights, &product, tiles.panel(&product), storage)?;
     // Without a bias one of zeros, so that all share a pipeline with the classifier behind them.
     let c = bind_c(&problem.bias_tensor()?, 1, problem.outputs, [0, 1], Storage::F32)?;
-    let operands =
-        [(Binding::Input(0), request.storage(0).ok()?), (b, storage), (Binding::Output(0), request.output_storage(0).ok()?)];
+    let operands = [
+        (Binding::Input(0), request.storage(0).ok()?),
+        (b, storage),
+        (Binding::Output(0), request.output_storage(0).ok()?),
+    ];
     let then = Epilogue { activation: problem.conv.activation, ..Epilogue::PLAIN };
     let dispatch = tiles.finished(&product, operands, Some((c, Storage::F32)), &then);
     let candidate = problem.candidate("vector", Layout::Linear).dispatch(dispatch);

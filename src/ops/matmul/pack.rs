@@ -31,7 +31,13 @@ pub(in crate::ops) fn bind_b(source: &Tensor, product: &Product, lanes: usize, s
 }
 
 /// C with `rows` rows (1 or m) of n columns, from steps of 0 where it is repeated.
-pub(in crate::ops) fn bind_c(source: &Tensor, rows: usize, n: usize, steps: [usize; 2], storage: Storage) -> Option<Binding> {
+pub(in crate::ops) fn bind_c(
+    source: &Tensor,
+    rows: usize,
+    n: usize,
+    steps: [usize; 2],
+    storage: Storage,
+) -> Option<Binding> {
     Some(Binding::Constant(Box::new(Constant {
         source: source.clone(),
         packing: REPEATED,

@@ -90,8 +90,13 @@ fn subgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     }
     let lanes = lanes as usize;
     let groups = if p.m > 2 * lanes { 32 / lanes } else { 16 / lanes }.max(1);
-    let kernel = Kernel::of("matmul/subgroup.wgsl").define("LANES", lanes as i64).define("GROUPS", groups as i64);
-    tiles(("subgroup", kernel), p, device, Some(lanes), [groups * lanes, lanes], rate(device, 60.0, 60.0))
+    let rows = groups * lanes;
+    let kernel = Kernel::of("matmul/subgroup.wgsl")
+        .define("LANES", lanes as i64)
+        .define("GROUPS", groups as i64)
+        .define("ROWS", rows as i64)
+        .define("REST", (rows - lanes) as i64);
+    tiles(("subgroup", kernel), p, device, Some(lanes), [rows, lanes], rate(device, 60.0, 60.0))
 }
 
 impl Tiles {
