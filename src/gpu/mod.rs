@@ -25,6 +25,8 @@ mod tensor;
 mod tests;
 mod threads;
 mod wait;
+#[cfg(not(target_arch = "wasm32"))]
+mod warm;
 
 pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Considered};
 pub use device::GpuDevice;

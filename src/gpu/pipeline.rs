@@ -59,8 +59,17 @@ impl GpuDevice {
         let cache = lock(&pipelines.cache).as_ref().map(|c| c.cache.clone());
         // Scopes of errors belong to a thread and are popped there; on native their futures are ready at once.
         #[cfg(not(target_arch = "wasm32"))]
-        let made =
-            threads::map(missing.len(), |i| pollster::block_on(self.pipeline(missing[i], shaders, cache.as_ref())));
+        let made = {
+            let idle = if missing.is_empty() { None } else { super::warm::Idle::new(self).await };
+            let make = async |kernel| {
+                let pipeline = self.pipeline(kernel, shaders, cache.as_ref()).await;
+                if let (Some(idle), Ok(pipeline)) = (&idle, &pipeline) {
+                    idle.dispatch(self, pipeline).await;
+                }
+                pipeline
+            };
+            threads::map(missing.len(), |i| pollster::block_on(make(missing[i])))
+        };
         #[cfg(target_arch = "wasm32")]
         let made = {
             let mut made = vec![];
