@@ -128,6 +128,10 @@ pub enum PlanError {
     /// A shader that the caller put in the place of Rimlight's own cannot be used.
     #[error(transparent)]
     Shader(#[from] ShaderError),
+    /// The model's weights were dropped once they were on the GPU, and could not be read again for another plan; see
+    /// [`Options::keep_weights`](crate::Options::keep_weights).
+    #[error("the model cannot be read again to plan it for other shapes: {0}")]
+    Reread(String),
     /// The options contradict the model.
     #[error("{0}")]
     Options(String),

@@ -1,7 +1,7 @@
 //! A model: a graph as it was read, and where it came from.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::graph::{Fact, Graph, Metadata, ValueId, ValueType};
 
@@ -26,6 +26,17 @@ struct Inner {
     metadata: Metadata,
     #[cfg(feature = "onnx")]
     source: source::Source,
+}
+
+/// A model that others hold, as long as they do.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WeakModel(Weak<Inner>);
+
+impl WeakModel {
+    /// The model, if somebody holds it still.
+    pub fn upgrade(&self) -> Option<Model> {
+        self.0.upgrade().map(Model)
+    }
 }
 
 /// An input or an output of a model.
@@ -65,6 +76,22 @@ impl Model {
     /// The graph as it was read, before any rewrite, its facts inferred.
     pub fn graph(&self) -> &Graph {
         &self.0.graph
+    }
+
+    /// A handle that holds no weights and can be read again; `None` where the model's source keeps them anyway.
+    pub(crate) fn without_contents(&self) -> Option<Self> {
+        #[cfg(feature = "onnx")]
+        if self.0.source.gives_anew() {
+            let graph = self.0.graph.clone().without_contents(|_| false);
+            let (metadata, source) = (self.0.metadata.clone(), self.0.source.clone());
+            return Some(Self(Arc::new(Inner { graph, metadata, source })));
+        }
+        None
+    }
+
+    /// Whoever else holds the model.
+    pub(crate) fn downgrade(&self) -> WeakModel {
+        WeakModel(Arc::downgrade(&self.0))
     }
 
     /// What the file says about itself.

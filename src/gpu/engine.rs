@@ -7,9 +7,12 @@ use super::GpuDevice;
 use super::constants::Packed;
 use super::pipeline::Pipeline;
 use super::program::{Phase, Program};
+#[cfg(not(target_arch = "wasm32"))]
+use super::threads;
 use crate::error::DeviceError;
 use crate::kernel::assemble::Access;
 use crate::plan::{Bound, Schedule, ScheduledDispatch, Step};
+use crate::tensor::Tensor;
 
 /// A schedule with its pipelines compiled and its constants on the device. Cloning it gives another handle; sessions are
 /// made from it.
@@ -46,10 +49,25 @@ impl GpuEngine {
     /// # Errors
     /// As [`GpuEngine::new`].
     pub async fn new_async(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
+        Self::load(device, schedule, true).await
+    }
+
+    /// [`GpuEngine::new_async`], whose schedule need not keep the weights in the host's memory.
+    pub(crate) async fn load(
+        device: &GpuDevice,
+        schedule: Arc<Schedule>,
+        keep_weights: bool,
+    ) -> Result<Self, DeviceError> {
         device.check()?;
-        let pipelines = device.compile(&schedule.kernels, &schedule.shaders).await?;
+        let (compile, upload) =
+            (device.compile(&schedule.kernels, &schedule.shaders), device.constants(&schedule.constants));
+        // On native these futures are ready at once.
+        #[cfg(not(target_arch = "wasm32"))]
+        let (constants, pipelines) = threads::both(|| pollster::block_on(upload), || pollster::block_on(compile));
+        #[cfg(target_arch = "wasm32")]
+        let (pipelines, constants) = (compile.await, upload.await);
+        let (pipelines, constants) = (pipelines?, constants?);
         device.save_pipelines();
-        let constants = device.constants(&schedule.constants).await?;
         for step in &schedule.steps {
             if let Step::Dispatch(dispatch) = step {
                 check(dispatch, &schedule, &pipelines).map_err(|message| DeviceError::Refused {
@@ -71,6 +89,7 @@ impl GpuEngine {
         for value in host_nodes.flat_map(|node| node.inputs.iter().flatten()).chain(&schedule.graph.outputs) {
             wanted[value.0] = true;
         }
+        let schedule = if keep_weights { schedule } else { released(&schedule, &program, &wanted) };
         let device = device.clone();
         Ok(Self { inner: Arc::new(Engine { device, schedule, program, pipelines, constants, wanted }) })
     }
@@ -93,6 +112,21 @@ impl GpuEngine {
     pub(super) fn inner(&self) -> &Arc<Engine> {
         &self.inner
     }
+}
+
+/// The schedule without the constants that are on the device now, but for those that sessions upload or the host reads.
+fn released(schedule: &Schedule, program: &Program, wanted: &[bool]) -> Arc<Schedule> {
+    let mut kept = wanted.to_vec();
+    let uploads = program.segments.iter().flat_map(|segment| &segment.uploads).map(|transfer| transfer.value);
+    for value in uploads.chain(schedule.graph.inputs.iter().copied()) {
+        kept[value.0] = true;
+    }
+    let mut schedule = schedule.clone();
+    schedule.graph = schedule.graph.without_contents(|value| kept[value.0]);
+    for constant in &mut schedule.constants {
+        constant.source = Tensor::vector(Vec::<f32>::new());
+    }
+    Arc::new(schedule)
 }
 
 /// Whether a dispatch fits its kernel: a fault of the planner or of an operator otherwise.

@@ -79,6 +79,9 @@ pub struct Graph {
     pub opset: i64,
 }
 
+/// Bytes of a constant that is too small to be worth dropping.
+const SMALL: usize = 4096;
+
 /// Something is wrong with a node.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("node '{node}' ({operator}): {message}")]
@@ -129,6 +132,20 @@ impl Graph {
     /// A value's content, if it is a constant.
     pub fn constant(&self, id: ValueId) -> Option<&crate::tensor::Tensor> {
         self.fact(id)?.constant.as_ref()
+    }
+
+    /// The graph without what its large constants hold, but for those to be kept: what is left says what is what.
+    #[must_use]
+    pub fn without_contents(mut self, kept: impl Fn(ValueId) -> bool) -> Self {
+        for (i, value) in self.values.iter_mut().enumerate() {
+            if let Some(fact) = &mut value.fact
+                && fact.constant.as_ref().is_some_and(|tensor| tensor.bytes().len() > SMALL)
+                && !kept(ValueId(i))
+            {
+                fact.constant = None;
+            }
+        }
+        self
     }
 
     /// The value of this name.

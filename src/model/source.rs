@@ -32,6 +32,19 @@ pub(super) enum Mapped {
     Yes,
 }
 
+impl Source {
+    /// Whether it can be read again although its bytes are not held.
+    pub(super) const fn gives_anew(&self) -> bool {
+        match self {
+            #[cfg(not(target_arch = "wasm32"))]
+            Self::Path(_, Mapped::No, _) => true,
+            Self::Callback(..) => true,
+            // The bytes are held by who gave them, or are not: a graph has no other place.
+            _ => false,
+        }
+    }
+}
+
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,7 +11,7 @@ use crate::error::{DeviceError, Error, PlanError};
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuEngine;
 use crate::graph::Graph;
-use crate::model::Model;
+use crate::model::{Model, WeakModel};
 use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
@@ -35,7 +35,9 @@ pub struct Plan {
 pub struct Engine(Arc<Inner>);
 
 struct Inner {
+    /// Without its weights, where they can be had again.
     model: Model,
+    weights: Weights,
     device: Device,
     options: Options,
     rewrites: Rewrites,
@@ -43,6 +45,38 @@ struct Inner {
     parameters: Vec<usize>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
+}
+
+/// The model with its weights, to make plans of.
+struct Weights {
+    held: Mutex<Option<Model>>,
+    others: WeakModel,
+}
+
+impl Weights {
+    fn of(model: &Model) -> Self {
+        Self { held: Mutex::new(Some(model.clone())), others: model.downgrade() }
+    }
+
+    /// The model: held, or somebody else's, or read again from where `described` came from.
+    fn model(&self, described: &Model) -> Result<Model, PlanError> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(model) = held.or_else(|| self.others.upgrade()) {
+            return Ok(model);
+        }
+        let again = described.reread().map_err(|e| PlanError::Reread(e.to_string()))?;
+        let ports = |model: &Model| model.inputs().chain(model.outputs()).map(|p| p.to_string()).collect::<Vec<_>>();
+        match ports(&again) == ports(described) && again.graph().nodes.len() == described.graph().nodes.len() {
+            true => Ok(again),
+            false => Err(PlanError::Reread("it is another model now".to_owned())),
+        }
+    }
+
+    /// Lets go of it.
+    #[cfg(feature = "gpu")]
+    fn release(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
 }
 
 /// A plan for certain input shapes and parameters, and what was loaded for it.
@@ -71,7 +105,8 @@ impl Engine {
     pub fn new(model: &Model, device: &Device, options: &Options) -> Result<Self, PlanError> {
         let rewrites = Rewrites::without(options.without.iter().map(String::as_str)).map_err(PlanError::Options)?;
         let engine = Self(Arc::new(Inner {
-            model: model.clone(),
+            weights: Weights::of(model),
+            model: if options.keep_weights { None } else { model.without_contents() }.unwrap_or_else(|| model.clone()),
             device: device.clone(),
             options: options.clone(),
             rewrites,
@@ -156,7 +191,9 @@ impl Engine {
 
     fn make(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
-        let graph = concrete(inner.model.graph(), &request, inner.options.seed)?;
+        let model = inner.weights.model(&inner.model)?;
+        let graph = concrete(model.graph(), &request, inner.options.seed)?;
+        drop(model);
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]
@@ -208,19 +245,40 @@ impl Engine {
 
     /// What sessions of a plan share: made once. (Two threads that ask at the same time may both make it; what is large
     /// in it, constants and pipelines, they share all the same.)
-    pub(crate) async fn load(&self, planned: &Planned) -> Result<Loaded, DeviceError> {
+    ///
+    /// Once the weights are on a GPU, the plan that is returned and kept holds them no more.
+    pub(crate) async fn load(&self, planned: &Arc<Planned>) -> Result<(Arc<Planned>, Loaded), DeviceError> {
         if let Some(loaded) = planned.loaded.get() {
-            return Ok(loaded.clone());
+            return Ok((Arc::clone(planned), loaded.clone()));
         }
-        let loaded = match (&planned.schedule, &self.0.device) {
+        match (&planned.schedule, &self.0.device) {
             #[cfg(feature = "gpu")]
             (Some(schedule), device) => {
                 let gpu = device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
-                Loaded::Gpu(GpuEngine::new_async(gpu, Arc::clone(schedule)).await?)
+                let keep = self.0.options.keep_weights;
+                let loaded = Loaded::Gpu(GpuEngine::load(gpu, Arc::clone(schedule), keep).await?);
+                let loaded = planned.loaded.get_or_init(|| loaded).clone();
+                let Loaded::Gpu(engine) = &loaded else { return Ok((Arc::clone(planned), loaded)) };
+                let schedule = Arc::clone(engine.schedule());
+                let released = Arc::new(Planned {
+                    request: planned.request.clone(),
+                    graph: Arc::new(schedule.graph.clone()),
+                    schedule: Some(schedule),
+                    instead: None,
+                    loaded: OnceLock::from(loaded.clone()),
+                });
+                let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(place) = plans.iter_mut().find(|p| Arc::ptr_eq(p, planned)) {
+                    *place = Arc::clone(&released);
+                }
+                self.0.weights.release();
+                Ok((released, loaded))
             }
-            (_, device) => Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads()))),
-        };
-        Ok(planned.loaded.get_or_init(|| loaded).clone())
+            (_, device) => {
+                let loaded = Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads())));
+                Ok((Arc::clone(planned), planned.loaded.get_or_init(|| loaded).clone()))
+            }
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub struct Options {
     pub(crate) shaders: Shaders,
     pub(crate) seed: u64,
     pub(crate) memory_limit: Option<u64>,
+    pub(crate) keep_weights: bool,
     /// A fault to plant, for the tests which show that it is found.
     #[cfg(test)]
     pub(crate) fault: Option<super::faults::Fault>,
@@ -96,6 +97,15 @@ impl Options {
     #[must_use]
     pub const fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// Keeps the weights in the host's memory too, once they are on a GPU. Else an engine lets go of them there, and reads the
+    /// file again (or calls the callback) should it have to plan for other input shapes. Who holds the [`Model`](crate::Model),
+    /// or gave it as bytes, keeps them in any case.
+    #[must_use]
+    pub const fn keep_weights(mut self, keep: bool) -> Self {
+        self.keep_weights = keep;
         self
     }
 

@@ -247,7 +247,8 @@ impl Session {
             Some(at) => self.runners.remove(at),
             None => {
                 let planned = self.engine.planned(request)?;
-                let runner = match self.engine.load(&planned).await? {
+                let (planned, loaded) = self.engine.load(&planned).await?;
+                let runner = match loaded {
                     Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
                     #[cfg(feature = "gpu")]
                     Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new_async(&engine).await?)),

@@ -122,3 +122,46 @@ fn constants_as_views_and_types_without_a_storage_are_computed_on_both_backends(
         assert_eq!(got[1].1, Tensor::vector(vec![1.5f64, 1.0, 5.0, 4.0, 12.0]));
     }
 }
+
+#[test]
+fn weights_are_on_the_gpu_alone_and_read_again_where_a_plan_needs_them() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let Some(gpu) = gpu() else { return };
+    let reads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&reads);
+    let bytes = bytes::Bytes::from_static(include_bytes!("../../../models/digits.onnx"));
+    let callback = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.clone())
+    };
+    let large = |graph: &Graph| {
+        let facts = graph.values.iter().filter_map(|value| value.fact.as_ref()?.constant.as_ref());
+        facts.map(|tensor| tensor.bytes().len()).max().unwrap_or(0) > 4096
+    };
+    for keep in [false, true] {
+        reads.store(0, Ordering::Relaxed);
+        let model = Model::from_callback(Arc::new(callback.clone())).unwrap();
+        let options = Options::new().keep_weights(keep);
+        let mut session = model.session_with(&gpu, &options).unwrap();
+        let input =
+            |n: usize| Tensor::new([n, 1, 28, 28], (0..n * 784).map(|i| (i % 7) as f32 / 7.0).collect()).unwrap();
+        let inputs = [input(1), input(2)];
+        let mut reference = model.session(&Device::cpu()).unwrap();
+        let expected = inputs.each_ref().map(|x| reference.run_with([("image", x.view())]).unwrap());
+        assert!(large(model.graph()));
+        drop((model, reference));
+        for (x, expected) in inputs.iter().zip(&expected) {
+            let got = session.run_with([("image", x.view())]).unwrap();
+            let tolerance = crate::Tolerance { rtol: 1e-5, atol: 1e-6, floor: 0.0, amplified: 0.0 };
+            let compared = tolerance.compare("probabilities", &got[0].1, &expected[0].1);
+            assert!(compared.passed, "{compared:?}");
+            let schedule = session.schedule().unwrap();
+            assert_eq!(large(&schedule.graph), keep);
+            assert_eq!(schedule.constants.iter().any(|constant| !constant.source.bytes().is_empty()), keep);
+            assert_eq!(large(session.engine().model().graph()), keep);
+        }
+        // The second plan needed them again.
+        assert_eq!(reads.load(Ordering::Relaxed), if keep { 1 } else { 2 });
+    }
+}
