@@ -1,17 +1,21 @@
 // y = activation(alpha * a × b + beta * c), for each product of a batch, where a has few rows: the last layers of
 // classifiers, and anything else that reads b once and is bound by that.
 //
-// Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units; c: see finish.wgsl.
-// Work    one workgroup of 64 owns 8 units of columns and ROWS rows. Invocations side by side take neighbouring columns
-//         of b; 8 slices walk along k, 8 units of it apart, and are summed in workgroup memory at the end.
+// Layout  a: rows of k padded to units; y: rows of n padded to units; b: panels of COLUMNS units of columns, see
+//         matmul/subgroup; c: see finish.wgsl.
+// Work    one workgroup owns COLUMNS = LANES units of columns and ROWS rows. Invocations side by side take neighbouring columns of b;
+//         SLICES slices walk along k, so many units of it apart, and are summed in workgroup memory at the end. With one
+//         slice nothing is shared.
 
 #import matmul/operands
 
-const COLUMNS = 8u;
-const SLICES = 8u;
-var<workgroup> partial: array<vec4<f32>, ROWS * 64>;
+const COLUMNS = LANES;
+const SIZE = COLUMNS * SLICES;
+#if SLICES != 1
+var<workgroup> partial: array<vec4<f32>, ROWS * SIZE>;
+#endif
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(SIZE)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
@@ -21,16 +25,16 @@ fn main(
     let row = workgroup.y * ROWS;
     let k4 = (params.k + 3u) / 4u;
     let offsets = batch_offsets(workgroup.z);
-    let b_at = offsets.y + min(first + local % COLUMNS, params.n4 - 1u);
+    let b_at = offsets.y + workgroup.x * params.b_panel + min(local % COLUMNS, params.n4 - 1u - first);
 #for i in ROWS
     let a{i} = offsets.x + min(row + {i}u, params.m - 1u) * k4;
     var sum{i} = vec4<f32>();
 #endfor
     let whole = params.k / 4u;
     for (var u = slice; u < whole; u += SLICES) {
-        let b_row = b_at + u * 4u * params.n4;
+        let b_row = b_at + u * 4u * params.b_step;
 #for q in 4
-        let b{q} = load_b(b_row + {q}u * params.n4);
+        let b{q} = load_b(b_row + {q}u * params.b_step);
 #endfor
 #for i in ROWS
         let x{i} = load_a(a{i} + u);
@@ -39,14 +43,25 @@ fn main(
     }
     if slice == 0u {
         for (var kk = whole * 4u; kk < params.k; kk++) {
-            let b0 = load_b(b_at + kk * params.n4);
+            let b0 = load_b(b_at + kk * params.b_step);
 #for i in ROWS
             sum{i} += get_a(a{i} * 4u + kk) * b0;
 #endfor
         }
     }
+#if SLICES == 1
+    if first + local >= params.n4 {
+        return;
+    }
 #for i in ROWS
-    partial[{i}u * 64u + local] = sum{i};
+    if row + {i}u < params.m {
+        let y_at = (workgroup.z * params.m + row + {i}u) * params.n4 + first + local;
+        store_y(y_at, finish(sum{i}, row + {i}u, first + local));
+    }
+#endfor
+#else
+#for i in ROWS
+    partial[{i}u * SIZE + local] = sum{i};
 #endfor
     workgroupBarrier();
     if local >= ROWS * COLUMNS {
@@ -59,7 +74,8 @@ fn main(
     }
     var sum = vec4<f32>();
     for (var s = 0u; s < SLICES; s++) {
-        sum += partial[own * 64u + s * COLUMNS + local % COLUMNS];
+        sum += partial[own * SIZE + s * COLUMNS + local % COLUMNS];
     }
     store_y((workgroup.z * params.m + row + own) * params.n4 + column, finish(sum, row + own, column));
+#endif
 }

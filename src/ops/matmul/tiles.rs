@@ -5,6 +5,8 @@ use crate::kernel::{Binding, DeviceClass, DeviceFacts, Dispatch, Kernel, Storage
 
 /// Rows of A up to which the kernel for few rows is offered, and from which the one that shares them.
 const FEW_ROWS: usize = 8;
+/// Units of columns that a workgroup of the kernel for few rows owns, and of a panel of its B: so B is read in its order.
+const VECTOR_UNITS: usize = 8;
 /// The define of kernels that take the activation as a parameter.
 pub(super) const SWITCHED: (&str, i64) = ("SWITCHED", 1);
 
@@ -56,9 +58,22 @@ pub(in crate::ops) fn vector(p: &Product, device: &DeviceFacts) -> Option<Tiles>
         return None;
     }
     let rows = if p.m == 1 { 1 } else { 4 };
-    let kernel = Kernel::of("matmul/vector.wgsl").define("ROWS", rows as i64).define(SWITCHED.0, SWITCHED.1);
+    // A software adapter runs invocations one after another and pays for barriers.
+    let slices = if device.class == DeviceClass::Software { 1 } else { 8 };
+    let kernel = Kernel::of("matmul/vector.wgsl")
+        .define("ROWS", rows as i64)
+        .define("LANES", VECTOR_UNITS as i64)
+        .define("SLICES", slices)
+        .define(SWITCHED.0, SWITCHED.1);
     // Bound by reading b, of which each unit serves all rows.
-    tiles(("vector", kernel), p, device, None, [rows, 8], rate(device, 4.0 * rows as f64, 200.0))
+    tiles(
+        ("vector", kernel),
+        p,
+        device,
+        Some(VECTOR_UNITS),
+        [rows, VECTOR_UNITS],
+        rate(device, 4.0 * rows as f64, 200.0),
+    )
 }
 
 /// Rows of one unit of columns in registers, nothing shared.

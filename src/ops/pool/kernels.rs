@@ -92,9 +92,16 @@ fn windowed(
     let mut kernel = specialised(pool, shader, WORKGROUP, request.storage(0)?);
     let [_, _, w] = axes;
     // The usual windows are written out; others are loops.
-    if layout == Layout::Rows && w.kernel <= 3 && w.stride <= 2 && w.dilation == 1 {
-        kernel = kernel.define("KERNEL", w.kernel as i64).define("STRIDE", w.stride as i64);
-        kernel = kernel.define("SPAN", (3 * w.stride + w.kernel) as i64);
+    if layout == Layout::Rows && w.kernel <= 3 && w.stride <= 2 && w.dilation == 1 && w.before < 8 {
+        let (units_before, span) = (w.before.div_ceil(4), 3 * w.stride + w.kernel);
+        let offset = units_before * 4 - w.before;
+        kernel = kernel
+            .define("KERNEL", w.kernel as i64)
+            .define("STRIDE", w.stride as i64)
+            .define("SPAN", span as i64)
+            .define("OFFSET", offset as i64)
+            .define("UNITS", (offset + span).div_ceil(4) as i64)
+            .define("UNITS_BEFORE", units_before as i64);
     }
     let units = units(y, output).ok_or("it is too large")?;
     let dispatch = Dispatch::of(kernel)
