@@ -9,12 +9,10 @@
 //         Y by steps of its rows, then the last states.
 // Work    one workgroup takes a batch in a direction, each invocation some units of the state, which all of them share.
 
-#import common/math
 #param steps: u32
 #param batches: u32
 #param hidden: u32
 #param reverse: u32
-#param clip: f32
 #param y_step: u32
 #param y_batch: u32
 #param y_direction: u32
@@ -27,6 +25,7 @@
 #param hidden_at: u32
 #param memory_at: u32
 #param length_at: u32
+#import recurrent/functions
 #for i in 6
 #param function{i}: u32
 #param alpha{i}: f32
@@ -53,6 +52,7 @@ fn places(unit: u32) -> vec4<u32> {
     return min(vec4<u32>(0u, 1u, 2u, 3u) + unit * 4u, vec4<u32>(params.hidden - 1u));
 }
 
+// Function `f`, `g` or `h` of a direction: three of each. What `h` takes is no sum.
 fn activated(which: u32, x: vec4<f32>) -> vec4<f32> {
     var function = 0u;
     var alpha = 0.0;
@@ -64,24 +64,7 @@ fn activated(which: u32, x: vec4<f32>) -> vec4<f32> {
         beta = params.beta{i};
     }
 #endfor
-    var v = x;
-    if params.clip > 0.0 && which % 3u != 2u {
-        v = clamp(v, vec4<f32>(-params.clip), vec4<f32>(params.clip));
-    }
-    let zero = vec4<f32>(0.0);
-    switch function {
-        case 0u: { return max(v, zero); }
-        case 1u: { return tanh4(v); }
-        case 2u: { return sigmoid4(v); }
-        case 3u: { return v / (1.0 + abs(v)); }
-        case 4u: { return softplus4(v); }
-        case 5u: { return alpha * v + beta; }
-        case 6u: { return select(v, alpha * v, v < zero); }
-        case 7u: { return select(zero, v, v >= vec4<f32>(alpha)); }
-        case 8u: { return alpha * tanh4(beta * v); }
-        case 9u: { return clamp(alpha * v + beta, zero, vec4<f32>(1.0)); }
-        default: { return select(v, alpha * expm1_4(min(v, zero)), v < zero); }
-    }
+    return apply(function, alpha, beta, select(x, bounded(x), which % 3u != 2u));
 }
 
 #if PACKED

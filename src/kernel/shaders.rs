@@ -103,6 +103,8 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "random/draw.wgsl",
     "random/multinomial.wgsl",
     "random/philox.wgsl",
+    "recurrent/functions.wgsl",
+    "recurrent/gates.wgsl",
     "recurrent/layer.wgsl",
     "recurrent/part.wgsl",
     "reduce/arg.wgsl",

@@ -3,6 +3,7 @@
 mod activation;
 mod cell;
 mod kernel;
+mod packed;
 
 use std::sync::Arc;
 
@@ -120,6 +121,12 @@ impl Recurrent {
     /// Whether a direction goes from the last element to the first.
     pub(crate) fn is_reverse(&self, direction: usize) -> bool {
         self.direction == Direction::Reverse || direction == 1
+    }
+
+    /// The bound of a gate's sums as a kernel takes it: 0 where there is none.
+    #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
+    fn bound(&self) -> f32 {
+        self.clip.unwrap_or(0.0) as f32
     }
 
     /// The sizes, if this is an LSTM with the usual functions, all of whose sequences have the same length, without
@@ -310,7 +317,10 @@ impl Operator for Recurrent {
         let shapes: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact.dims_known()).transpose()).collect();
         let shapes = shapes.into_iter().collect::<Result<Vec<Option<Vec<usize>>>, _>>()?;
         let shapes: Vec<_> = shapes.iter().map(Option::as_deref).collect();
-        kernel::candidates(self, request, self.sizes(&shapes).map_err(|e| e.to_string())?)
+        let sizes = self.sizes(&shapes).map_err(|e| e.to_string())?;
+        let packed = packed::candidate(self, request, sizes);
+        let any = kernel::candidate(self, request, sizes);
+        if packed.is_none() { any.map(|any| vec![any]) } else { Ok(any.into_iter().chain(packed).collect()) }
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

@@ -37,6 +37,11 @@ pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
     let (x, w, r) = (net.input("sequence", &[3, 2, 4]), net.weights(&[1, 20, 4]), net.weights(&[1, 20, 5]));
     let lstm = operator(&op("LSTM")).unwrap();
     values.push(net.graph.operator(lstm, &[Some(x), Some(w), Some(r)], 1)[0]);
+    // With lengths it is run by another kernel.
+    let (w, r) = (net.weights(&[1, 5, 4]), net.weights(&[1, 5, 5]));
+    let lengths = net.constant(Tensor::vector(vec![3i32, 2]));
+    let rnn = operator(&op("RNN")).unwrap();
+    values.push(net.graph.operator(rnn, &[Some(x), Some(w), Some(r), None, Some(lengths)], 1)[0]);
     for value in values {
         net.output(value);
     }

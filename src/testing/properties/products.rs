@@ -175,7 +175,7 @@ fn recurrent(d: &mut Draw) -> Case {
     let (steps, batch, input, hidden) = (d.size().min(3), d.up_to(2), d.up_to(4), d.pick(&[1, 3, 4, 7, 16]));
     let turned = d.flip();
     let mut case = d.case().attribute("direction", direction).attribute("layout", i64::from(turned));
-    case = case.outputs(if d.name() == "LSTM" { 3 } else { 2 });
+    case = case.outputs(d.within(1..=if d.name() == "LSTM" { 3 } else { 2 }));
     case = match d.name() {
         "GRU" => case.attribute("linear_before_reset", d.flag()),
         "LSTM" => case.attribute("input_forget", d.flag()),
@@ -194,20 +194,25 @@ fn recurrent(d: &mut Draw) -> Case {
     // A state of any size has sums of about one.
     let part = 1.0 / (hidden as f32).sqrt();
     case = case.run(d.floats(&x, -1.0, 1.0));
+    // As a trained model has them, or not.
+    let constant = !d.random.one_in(3);
+    let weights = |tensor: Tensor| if constant { Input::Constant(tensor) } else { Input::Run(tensor) };
+    let weights_or_none = |d: &mut Draw, case: Case, shape: &[usize]| {
+        if d.flip() { case.input(weights(d.floats(shape, -0.5, 0.5))) } else { case.missing() }
+    };
     for (shape, most) in [([directions, rows, input], 0.5), ([directions, rows, hidden], part)] {
-        let weights = d.floats(&shape, -most, most);
-        case = case.input(d.input(weights));
+        case = case.input(weights(d.floats(&shape, -most, most)));
     }
     let lengths: Vec<i32> = (0..batch).map(|_| d.within(0..=steps) as i32).collect();
     let optional = |d: &mut Draw, case: Case, shape: &[usize], most: f32| {
         if d.flip() { case.run(d.floats(shape, -most, most)) } else { case.missing() }
     };
-    case = optional(d, case, &[directions, 2 * rows], 0.5);
-    case = if d.flip() { case.run(Tensor::vector(lengths)) } else { case.missing() };
+    case = weights_or_none(d, case, &[directions, 2 * rows]);
+    case = if d.random.one_in(3) { case.run(Tensor::vector(lengths)) } else { case.missing() };
     case = optional(d, case, &state, 1.0);
     if d.name() == "LSTM" {
         case = optional(d, case, &state, 1.0);
-        case = optional(d, case, &[directions, 3 * hidden], 0.5);
+        case = weights_or_none(d, case, &[directions, 3 * hidden]);
     }
     // Three steps, each of which may double an error.
     case.within(Tolerance { absolute: 2e-5, relative: 2e-5 })
