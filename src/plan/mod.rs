@@ -8,6 +8,8 @@ mod choose;
 mod draft;
 mod emit;
 mod memory;
+#[cfg(test)]
+mod peak;
 mod precision;
 mod schedule;
 mod share;
