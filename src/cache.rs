@@ -5,9 +5,13 @@
 //! replaced by the next write. Files are written beside their place and renamed, so that several processes may use one
 //! folder: a reader sees the old file or the new one.
 
-use std::io;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use twox_hash::xxhash3_128::Hasher;
 
 /// The first bytes of every file; the last of them counts the versions of the format.
 const MAGIC: [u8; 8] = *b"rimlite\x01";
@@ -23,7 +27,7 @@ pub struct Folder {
 
 /// The hash that contents are checked with and keys are shortened to (XXH3, 128 bits).
 pub fn hash(bytes: &[u8]) -> u128 {
-    twox_hash::xxhash3_128::Hasher::oneshot(bytes)
+    Hasher::oneshot(bytes)
 }
 
 impl Folder {
@@ -43,15 +47,10 @@ impl Folder {
 
     /// The content that was written under this key, if it is there and whole.
     pub fn read(&self, kind: &str, key: &str) -> Option<Vec<u8>> {
-        let path = self.file(kind, key);
-        let mut file = std::fs::read(&path).ok()?;
-        match content(&file, key) {
-            Some(start) => Some(file.split_off(start)),
-            None => {
-                log::warn!("'{}' is damaged or of another version, and is passed over", path.display());
-                None
-            }
-        }
+        let mut entry = self.open(kind, key)?;
+        let mut content = vec![0; usize::try_from(entry.length()).ok()?];
+        let read = entry.read(&mut content);
+        (read.is_ok() && entry.is_whole()).then_some(content)
     }
 
     /// Writes a content under a key, in place of what was there.
@@ -59,44 +58,155 @@ impl Folder {
     /// # Errors
     /// If the folder cannot be made or written.
     pub fn write(&self, kind: &str, key: &str, content: &[u8]) -> io::Result<()> {
+        let mut draft = self.create(kind, key)?;
+        draft.write(content)?;
+        draft.finish()
+    }
+
+    /// The file of this key, to be read bit by bit; `None` where there is none, or another.
+    pub fn open(&self, kind: &str, key: &str) -> Option<Entry> {
+        let path = self.file(kind, key);
+        let file = File::open(&path).ok()?;
+        let entry = Entry::new(file, path, key);
+        if let Err(path) = &entry {
+            log::warn!("'{}' is damaged or of another version, and is passed over", path.display());
+        }
+        entry.ok()
+    }
+
+    /// A file of this key, to be written bit by bit. It takes the place of what was there once it is finished.
+    ///
+    /// # Errors
+    /// If the folder cannot be made or written.
+    pub fn create(&self, kind: &str, key: &str) -> io::Result<Draft> {
         std::fs::create_dir_all(&self.path)?;
         let path = self.file(kind, key);
         // A name that no other writer has: neither another process nor another thread of this one.
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let unique = format!("tmp-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let beside = path.with_extension(unique);
-        let written = std::fs::write(&beside, file(key, content)).and_then(|()| std::fs::rename(&beside, &path));
-        if written.is_err() {
-            let _ = std::fs::remove_file(&beside);
-        }
-        written
+        let file = File::create(&beside)?;
+        let mut draft = Draft { file, path, beside, key: key.len() as u64, length: 0, hasher: Hasher::new() };
+        draft.file.write_all(&[0; HEADER])?;
+        draft.write(key.as_bytes())?;
+        draft.length = 0;
+        Ok(draft)
     }
 }
 
-fn file(key: &str, content: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER + key.len() + content.len());
-    bytes.extend(MAGIC);
-    bytes.extend((key.len() as u64).to_le_bytes());
-    bytes.extend((content.len() as u64).to_le_bytes());
-    bytes.extend([0; 16]);
-    bytes.extend(key.as_bytes());
-    bytes.extend(content);
-    let sum = hash(&bytes[HEADER..]).to_le_bytes();
-    bytes[HEADER - 16..HEADER].copy_from_slice(&sum);
-    bytes
+/// A file that is read bit by bit. What was read is good only if the whole is: see [`Entry::is_whole`].
+pub struct Entry {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    sum: u128,
+    hasher: Hasher,
 }
 
-/// Where the content begins in a file that is whole and has this key.
-fn content(file: &[u8], key: &str) -> Option<usize> {
-    let (header, body) = file.split_at_checked(HEADER)?;
-    let number = |at: usize| Some(u64::from_le_bytes(header.get(at..at + 8)?.try_into().ok()?));
-    let sum = u128::from_le_bytes(header.get(HEADER - 16..)?.try_into().ok()?);
-    let whole = header.starts_with(&MAGIC)
-        && number(8)? == key.len() as u64
-        && number(16)?.checked_add(key.len() as u64)? == body.len() as u64
-        && body.starts_with(key.as_bytes())
-        && hash(body) == sum;
-    whole.then_some(HEADER + key.len())
+impl Entry {
+    fn new(mut file: File, path: PathBuf, key: &str) -> Result<Self, PathBuf> {
+        let mut head = vec![0; HEADER + key.len()];
+        if file.read_exact(&mut head).is_err() {
+            return Err(path);
+        }
+        let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| head[at + i]));
+        let sum = u128::from_le_bytes(std::array::from_fn(|i| head[HEADER - 16 + i]));
+        let length = word(16);
+        let whole = (head.len() as u64).checked_add(length);
+        let fits = head.starts_with(&MAGIC)
+            && word(8) == key.len() as u64
+            && head[HEADER..] == *key.as_bytes()
+            && whole.is_some_and(|whole| file.metadata().is_ok_and(|data| data.len() == whole));
+        if !fits {
+            return Err(path);
+        }
+        let mut hasher = Hasher::new();
+        hasher.write(key.as_bytes());
+        Ok(Self { file, path, length, sum, hasher })
+    }
+
+    /// Bytes of the content, or what is left of it to be read.
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The next bytes.
+    ///
+    /// # Errors
+    /// If there are not so many.
+    pub fn read(&mut self, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact(bytes)?;
+        self.length = self.length.checked_sub(bytes.len() as u64).ok_or(io::ErrorKind::UnexpectedEof)?;
+        self.hasher.write(bytes);
+        Ok(())
+    }
+
+    /// Whether all was read, and is what was written.
+    pub fn is_whole(self) -> bool {
+        let whole = self.length == 0 && self.hasher.finish_128() == self.sum;
+        if !whole {
+            log::warn!("'{}' is damaged, and is passed over", self.path.display());
+        }
+        whole
+    }
+}
+
+/// A file that is written bit by bit. Dropped before it is finished, it leaves nothing.
+pub struct Draft {
+    file: File,
+    path: PathBuf,
+    beside: PathBuf,
+    /// Bytes of the key, and of the content so far.
+    key: u64,
+    length: u64,
+    hasher: Hasher,
+}
+
+impl Draft {
+    /// Writes the next bytes.
+    ///
+    /// # Errors
+    /// If the disk is full, or gone.
+    pub fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hasher.write(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Puts the file in its place.
+    ///
+    /// # Errors
+    /// As [`Draft::write`].
+    pub fn finish(mut self) -> io::Result<()> {
+        let mut head = [0; HEADER];
+        head[..8].copy_from_slice(&MAGIC);
+        head[8..16].copy_from_slice(&self.key.to_le_bytes());
+        head[16..24].copy_from_slice(&self.length.to_le_bytes());
+        head[24..].copy_from_slice(&self.hasher.finish_128().to_le_bytes());
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&head)?;
+        std::fs::rename(&self.beside, &self.path)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Entry({}, {} left)", self.path.display(), self.length)
+    }
+}
+
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Draft({}, {} so far)", self.path.display(), self.length)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Finished, it is no longer there.
+        let _ = std::fs::remove_file(&self.beside);
+    }
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -159,6 +269,23 @@ mod tests {
         assert_eq!(folder.read("kind", "key"), None);
         folder.write("kind", "key", b"content").unwrap();
         assert_eq!(folder.read("kind", "key").as_deref(), Some(&b"content"[..]));
+    }
+
+    #[test]
+    fn what_is_written_and_read_bit_by_bit_is_the_same() {
+        let (_dir, folder) = folder("bits");
+        let mut draft = folder.create("kind", "key").unwrap();
+        assert!(draft.write(b"con").is_ok() && draft.write(b"tent").is_ok());
+        assert_eq!(folder.read("kind", "key"), None, "it is not finished");
+        draft.finish().unwrap();
+        assert_eq!(folder.read("kind", "key").as_deref(), Some(&b"content"[..]));
+        let mut entry = folder.open("kind", "key").unwrap();
+        let mut bytes = [0; 4];
+        entry.read(&mut bytes).unwrap();
+        assert_eq!((&bytes, entry.length()), (b"cont", 3));
+        assert!(!entry.is_whole(), "not all was read");
+        drop(folder.create("kind", "another").unwrap());
+        only_file(&folder);
     }
 
     #[test]

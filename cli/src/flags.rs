@@ -49,7 +49,7 @@ pub struct DeviceFlags {
     /// Threads of the CPU backend
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Where compiled pipelines are kept between starts
+    /// Where compiled pipelines, packed weights and what `tune` found are kept between starts
     #[arg(long, value_name = "FOLDER")]
     pub cache_folder: Option<PathBuf>,
 }

@@ -28,7 +28,7 @@ pub(super) struct Constants {
 const ARENA: u64 = 128 << 20;
 
 /// Bytes that are packed before they are handed to the driver: what packing takes beside the constants themselves.
-const BATCH: u64 = 32 << 20;
+pub(super) const BATCH: u64 = 32 << 20;
 
 /// The content, the packing and the storage as one number: equal constants are one.
 fn key(constant: &Constant) -> u128 {
@@ -50,7 +50,7 @@ fn key(constant: &Constant) -> u128 {
 }
 
 /// The packed constant's bytes.
-fn pack(constant: &Constant) -> Result<Vec<u8>, DeviceError> {
+pub(super) fn pack(constant: &Constant) -> Result<Vec<u8>, DeviceError> {
     let fail = |message: String| DeviceError::Refused {
         what: format!("a constant packed for '{}'", constant.packing.name),
         message,
@@ -87,7 +87,7 @@ impl GpuDevice {
             (0..keys.len()).filter(|&i| found[i].is_none() && *first.entry(keys[i]).or_insert(i) == i).collect();
         let largest = ARENA.min(self.info().max_buffer_size);
         for arena in arenas(&missing, constants, self.facts().offset_alignment, largest) {
-            for (i, packed) in self.fill(&arena, constants).await? {
+            for (i, packed) in self.fill(&arena, &keys, constants).await? {
                 lock(&self.shared().constants.packed).insert(keys[i], Arc::downgrade(&packed));
                 found[i] = Some(packed);
             }
@@ -98,17 +98,41 @@ impl GpuDevice {
     }
 
     /// Makes one buffer and fills it.
-    async fn fill(&self, arena: &Arena, constants: &[Constant]) -> Result<Vec<(usize, Arc<Packed>)>, DeviceError> {
+    async fn fill(
+        &self,
+        arena: &Arena,
+        keys: &[u128],
+        constants: &[Constant],
+    ) -> Result<Vec<(usize, Arc<Packed>)>, DeviceError> {
         if arena.size > self.info().max_buffer_size {
             return Err(DeviceError::Refused {
                 what: format!("a constant of {} bytes", arena.size),
                 message: format!("its buffers hold at most {}", self.info().max_buffer_size),
             });
         }
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC;
         let buffer = self
             .guarded("memory for the model's constants", || self.create_buffer("constants", arena.size, usage, false))
             .await?;
+        if !self.take_packed(arena, keys, constants, &buffer).await? {
+            self.pack_into(&buffer, arena, keys, constants).await?;
+        }
+        let members = arena.members.iter().map(|(i, range)| {
+            let (offset, size) = (range.start, range.end - range.start);
+            (*i, Arc::new(Packed { buffer: buffer.clone(), offset, size }))
+        });
+        Ok(members.collect())
+    }
+
+    /// Packs an arena's constants, uploads them, and keeps them in the device's folder if it has one.
+    async fn pack_into(
+        &self,
+        buffer: &wgpu::Buffer,
+        arena: &Arena,
+        keys: &[u128],
+        constants: &[Constant],
+    ) -> Result<(), DeviceError> {
+        let mut kept = self.keep_packed(arena, keys);
         let mut start = 0;
         while start < arena.members.len() {
             let mut bytes = 0;
@@ -124,27 +148,27 @@ impl GpuDevice {
             let contents = contents.into_iter().collect::<Result<Vec<_>, _>>()?;
             self.guarded("memory for uploading constants", || {
                 for ((_, range), bytes) in batch.iter().zip(&contents) {
-                    self.queue().write_buffer(&buffer, range.start, bytes);
+                    self.queue().write_buffer(buffer, range.start, bytes);
                 }
                 self.queue().submit([]);
             })
             .await?;
             // What the driver copied from can be freed as soon as it is done.
             self.poll(wgpu::PollType::Poll)?;
+            for ((_, range), bytes) in batch.iter().zip(&contents) {
+                kept.add(range, bytes);
+            }
         }
-        let members = arena.members.iter().map(|(i, range)| {
-            let (offset, size) = (range.start, range.end - range.start);
-            (*i, Arc::new(Packed { buffer: buffer.clone(), offset, size }))
-        });
-        Ok(members.collect())
+        kept.finish();
+        Ok(())
     }
 }
 
 /// A buffer to be made: the constants in it, by their index, and where they lie.
 #[derive(Debug, PartialEq, Eq)]
-struct Arena {
-    size: u64,
-    members: Vec<(usize, Range<u64>)>,
+pub(super) struct Arena {
+    pub size: u64,
+    pub members: Vec<(usize, Range<u64>)>,
 }
 
 /// Spreads constants over few buffers of at most `largest` bytes, unless one constant is larger, in their order.
@@ -192,6 +216,67 @@ mod tests {
         drop((first, second));
         load(&[b]);
         assert_eq!(device.creations(), made + 1);
+    }
+
+    #[test]
+    fn packed_constants_are_kept_and_damage_is_packed_over() {
+        let Some(device) = GpuDevice::for_this_test() else { return };
+        let path = std::env::temp_dir().join(format!("rimlight-weights-{}", std::process::id()));
+        let folder = crate::cache::Folder::new(&path);
+        pollster::block_on(device.keep_in(folder)).unwrap();
+        let large = constant((0..200_000).map(|i| (i % 97) as f32).collect());
+        let constants = [constant(vec![3.0; 12]), large];
+        let expected: Vec<Vec<u8>> = constants.iter().map(|c| pack(c).unwrap()).collect();
+        let check = |what: &str| {
+            let packed = pollster::block_on(device.constants(&constants)).unwrap();
+            for (packed, expected) in packed.iter().zip(&expected) {
+                let found = read(&device, packed);
+                assert!(found.starts_with(expected), "{what}");
+            }
+        };
+        check("packed");
+        let file = || {
+            let files = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|file| file.to_string_lossy().contains("weights-")).collect::<Vec<_>>()
+        };
+        let [file] = &file()[..] else { panic!("one file") };
+        let good = std::fs::read(file).unwrap();
+        check("read");
+        let mut other = good.clone();
+        let at = good.len() - 100;
+        other[at] ^= 1;
+        // The hash of a file that another packing wrote is right.
+        let key = |bytes: &[u8]| u64::from_le_bytes(bytes[8..16].try_into().unwrap()) as usize;
+        let mut foreign = good.clone();
+        foreign[40 + key(&good)] ^= 1;
+        let sum = crate::cache::hash(&foreign[40..]).to_le_bytes();
+        foreign[24..40].copy_from_slice(&sum);
+        for (what, bad) in [
+            ("a bit flipped", other),
+            ("cut short", good[..at].to_vec()),
+            ("empty", vec![]),
+            ("of another packing", foreign),
+            ("longer", [&good[..], &[0; 16]].concat()),
+        ] {
+            std::fs::write(file, bad).unwrap();
+            check(what);
+            assert_eq!(std::fs::read(file).unwrap(), good, "{what}: written anew");
+        }
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    /// What lies on the device.
+    fn read(device: &GpuDevice, packed: &Packed) -> Vec<u8> {
+        use crate::gpu::wait::{Staging, Wait};
+        let size = packed.size.next_multiple_of(16);
+        let staging = Staging::download(device, size);
+        let mut encoder = device.encoder();
+        encoder.copy_buffer_to_buffer(&packed.buffer, packed.offset, &staging.buffer, 0, packed.size);
+        let submission = device.queue().submit([encoder.finish()]);
+        staging.map();
+        let wait = Wait::Block(std::time::Duration::from_secs(60));
+        crate::gpu::wait::now(device.settle(&staging, &submission, wait)).unwrap();
+        staging.read(0..packed.size).unwrap().to_vec()
     }
 
     #[test]

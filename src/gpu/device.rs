@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::adapter::{AdapterInfo, wanted_features, wanted_limits};
 use super::constants::Constants;
 use super::pipeline::Pipelines;
 use super::wait::Waiter;
+use crate::cache::Folder;
 use crate::error::DeviceError;
 use crate::kernel::{DeviceClass, DeviceFacts};
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) creations: AtomicU64,
     pub(super) pipelines: Pipelines,
     pub(super) constants: Constants,
+    /// Where what makes the next start faster is kept, if anywhere.
+    pub(super) folder: OnceLock<Folder>,
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "a browser polls by itself"))]
     pub(super) waiter: Waiter,
 }
@@ -114,6 +117,7 @@ impl GpuDevice {
             creations: AtomicU64::new(0),
             pipelines: Pipelines::default(),
             constants: Constants::default(),
+            folder: OnceLock::new(),
             waiter: Waiter::default(),
         };
         Self { shared: Arc::new(shared) }

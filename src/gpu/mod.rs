@@ -15,6 +15,7 @@ mod elements;
 mod engine;
 mod observe;
 mod outputs;
+mod packed_cache;
 mod pipeline;
 mod pipeline_cache;
 mod profile;

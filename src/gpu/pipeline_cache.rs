@@ -15,12 +15,13 @@ pub(super) struct PipelineCache {
 }
 
 impl GpuDevice {
-    /// Keeps compiled pipelines in a folder, and takes those that lie there: the second start of a program compiles
-    /// nothing. Where the driver offers no such cache (anything but Vulkan) this does nothing.
+    /// Keeps packed weights and compiled pipelines in a folder, and takes those that lie there: the second start of a
+    /// program packs and compiles nothing. Only Vulkan has compiled pipelines to keep. A device keeps to its first folder.
     ///
     /// # Errors
     /// If the driver refuses. A file that cannot be read, or is another adapter's or driver's, is passed over.
-    pub async fn keep_pipelines_in(&self, folder: Folder) -> Result<(), DeviceError> {
+    pub async fn keep_in(&self, folder: Folder) -> Result<(), DeviceError> {
+        let folder = self.shared().folder.get_or_init(|| folder);
         if !self.wgpu().features().contains(wgpu::Features::PIPELINE_CACHE)
             || lock(&self.shared().pipelines.cache).is_some()
         {
@@ -29,7 +30,7 @@ impl GpuDevice {
         let data = folder.read("pipelines", &self.cache_key());
         let written = data.as_deref().map(crate::cache::hash);
         let made = self.guarded("a cache of pipelines", || self.create_pipeline_cache(data.as_deref())).await?;
-        *lock(&self.shared().pipelines.cache) = Some(PipelineCache { cache: made, folder, written });
+        *lock(&self.shared().pipelines.cache) = Some(PipelineCache { cache: made, folder: folder.clone(), written });
         Ok(())
     }
 

@@ -35,7 +35,8 @@ pub struct DeviceOptions {
     pub class: Option<DeviceClass>,
     /// Threads of the CPU backend; as many as there are cores where not given.
     pub threads: Option<usize>,
-    /// Where compiled pipelines may be kept between starts; nothing is written where not given.
+    /// Where compiled pipelines, packed weights and what [`Session::tune`](crate::Session::tune) found may be kept between
+    /// starts; nothing is written where not given.
     pub cache_folder: Option<PathBuf>,
 }
 
@@ -105,7 +106,7 @@ impl Device {
             match gpu {
                 Ok(gpu) => {
                     if let Some(folder) = &options.cache_folder {
-                        gpu.keep_pipelines_in(crate::cache::Folder::new(folder)).await?;
+                        gpu.keep_in(crate::cache::Folder::new(folder)).await?;
                     }
                     return Ok(Self(Arc::new(Inner {
                         gpu: Some(gpu),

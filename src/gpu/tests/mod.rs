@@ -265,7 +265,7 @@ fn compiled_pipelines_are_kept_in_a_folder() {
     let folder = std::env::temp_dir().join(format!("rimlight-pipelines-{}", std::process::id()));
     let start = || {
         let device = GpuDevice::for_this_test()?;
-        pollster::block_on(device.keep_pipelines_in(crate::cache::Folder::new(&folder))).unwrap();
+        pollster::block_on(device.keep_in(crate::cache::Folder::new(&folder))).unwrap();
         let schedule = schedule(&device, graph(&[100], false), PlanOptions::default());
         let _engine = GpuEngine::new(&device, schedule).unwrap();
         Some(device.info().features.contains(&"pipeline-cache"))
