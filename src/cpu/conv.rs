@@ -10,6 +10,7 @@ use super::product::{Addend, Output, Tile, multiply};
 use super::simd::{Lines, dispatch, load, store};
 use super::tasks;
 use super::windows::Windows;
+use super::winograd::Winograd;
 use super::{Scratch, Threads};
 use crate::graph::{Activation, EvaluateError, Fact};
 use crate::ops::conv::Conv;
@@ -50,6 +51,9 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
     let (inputs, outputs) = (w[1], w[0] / groups);
     if x.contains(&0) || w.contains(&0) || inputs * groups != x[1] || y[1] != w[0] {
         return None;
+    }
+    if let Some(kernel) = weights.and_then(|weights| Winograd::new(conv, &axes, &x, &w, weights)) {
+        return Some(Box::new(kernel));
     }
     let taps: usize = w[2..].iter().product();
     let mut kernel = Convolution {

@@ -29,6 +29,7 @@ mod tasks;
 mod tests;
 mod threads;
 mod windows;
+mod winograd;
 
 pub use executor::{CpuPlan, CpuSession, NodeTime};
 use simd::Scratch;

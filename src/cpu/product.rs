@@ -164,7 +164,11 @@ fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
 
 /// The sums of a tile.
 #[inline(always)]
-fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(simd: S, a: &[f32], b: &[f32]) -> [[S::f32s; VECTORS]; ROWS] {
+pub(super) fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
+    simd: S,
+    a: &[f32],
+    b: &[f32],
+) -> [[S::f32s; VECTORS]; ROWS] {
     let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
     let (a, _) = a.as_chunks::<ROWS>();
     let (b, _) = S::as_simd_f32s(b).0.as_chunks::<VECTORS>();

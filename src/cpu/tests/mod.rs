@@ -155,6 +155,26 @@ proptest! {
     }
 
     #[test]
+    fn convolutions_by_the_way_of_winograd_agree(
+        n in 1usize..3, i in 12usize..40, o in 12usize..40, h in 10usize..40, w in 10usize..40, before in 0usize..3, after in 0usize..3,
+        bias: bool, residual: bool, activation in activation(),
+    ) {
+        let axes = [[3, 1, 1, before, after, h], [3, 1, 1, after, before, w]];
+        let mut conv = operator(&window(Definition::new("Conv"), &axes)).unwrap().downcast::<Conv>().unwrap().clone();
+        conv.activation = activation;
+        let mut inputs = vec![
+            Input::Run(tensor(&[n, i, h, w], 1)),
+            Input::Constant(tensor(&[o, i, 3, 3], 2)),
+            if bias { Input::Constant(tensor(&[o], 3)) } else { Input::Missing },
+        ];
+        if residual {
+            inputs.push(Input::Run(tensor(&[n, o, h + before + after - 2, w + before + after - 2], 4)));
+            conv.residual = true;
+        }
+        check(Arc::new(conv), &inputs, SUMS)?;
+    }
+
+    #[test]
     fn depthwise_convolutions_agree(
         n in 1usize..3, c in 2usize..7, multiplier in 1usize..3, axes in prop::collection::vec(axis(), 1..3), bias: bool,
         residual: bool, activation in activation(),

@@ -28,6 +28,7 @@ mod workgroup;
 pub(super) use direct::axis_params;
 pub(super) use pack::{FLAT, constant};
 pub(super) use problem::activated;
+pub(crate) use winograd::{POINTS, TILE, weights_at_points};
 
 /// A convolution, with what rewrites fuse into it.
 ///

@@ -10,9 +10,9 @@ use crate::ops::matmul::{BatchAxis, Product, Tiles, families, in_panels};
 
 const WORKGROUP: u32 = 64;
 /// Pixels of a tile's side.
-const TILE: usize = 4;
+pub(crate) const TILE: usize = 4;
 /// Points of a tile.
-const POINTS: usize = 36;
+pub(crate) const POINTS: usize = 36;
 /// Time of a byte moved in that of 10 GB/s: a software adapter reads and writes element by element.
 const SOFTWARE_MOVES: f64 = 2.5;
 
@@ -107,6 +107,18 @@ fn points(w: [f64; 3]) -> [f64; 6] {
     ]
 }
 
+/// The weights of a pair of channels at the points, G w Gᵀ.
+pub(crate) fn weights_at_points(w: &[f32; 9]) -> [f32; POINTS] {
+    let rows = [0, 1, 2].map(|r| points([0, 1, 2].map(|c| f64::from(w[r * 3 + c]))));
+    let mut all = [0.0; POINTS];
+    for c in 0..6 {
+        for (r, value) in points(rows.map(|row| row[c])).into_iter().enumerate() {
+            all[r * 6 + c] = value as f32;
+        }
+    }
+    all
+}
+
 /// The weights at the points: for each point a matrix of inputs by outputs, in the panels that `matmul` reads.
 /// Parameters: units of a panel.
 const PACKING: Packing = Packing {
@@ -115,13 +127,10 @@ const PACKING: Packing = Packing {
         let (outputs, inputs) = (w.shape()[0], w.shape()[1]);
         pack::packed(w, &parameters[1..], |w| {
             let mut at_points = vec![0.0; POINTS * inputs * outputs];
-            for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
-                let own = &w[(o * inputs + i) * 9..][..9];
-                let rows = [0, 1, 2].map(|r| points([0, 1, 2].map(|c| f64::from(own[r * 3 + c]))));
-                for c in 0..6 {
-                    for (r, value) in points(rows.map(|row| row[c])).into_iter().enumerate() {
-                        at_points[((r * 6 + c) * inputs + i) * outputs + o] = value as f32;
-                    }
+            let pairs = (0..outputs).flat_map(|o| (0..inputs).map(move |i| i * outputs + o));
+            for (pair, own) in pairs.zip(w.as_chunks::<9>().0) {
+                for (point, value) in weights_at_points(own).into_iter().enumerate() {
+                    at_points[point * inputs * outputs + pair] = value;
                 }
             }
             in_panels(&at_points, &[POINTS, inputs, outputs, 0, parameters[0]])
