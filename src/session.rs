@@ -12,6 +12,7 @@ mod on_device;
 mod opsets;
 mod options;
 mod pending;
+mod precision;
 mod profile;
 mod request;
 mod run;
@@ -20,8 +21,9 @@ mod validate;
 
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::{Engine, Plan};
-pub use options::{Options, Precision};
+pub use options::Options;
 pub use pending::{Outputs, Pending};
+pub use precision::Precision;
 pub use profile::{Profile, StepTime};
 pub use run::{InputId, OutputId, Session};
 pub use tolerance::{Comparison, Tolerance};

@@ -29,7 +29,7 @@ pub enum PrecisionFlag {
     F32,
     /// Stored in 16 bits, computed in 32; on a GPU only
     F16,
-    /// 16 bits on a GPU where the model's values are shown to bear it, else 32
+    /// 16 bits on a GPU where a run of the model is shown to bear it, else 32
     Auto,
 }
 
@@ -185,7 +185,11 @@ impl Setup {
         let precision = match plan.precision {
             PrecisionFlag::F32 => Precision::F32,
             PrecisionFlag::F16 => Precision::F16,
-            PrecisionFlag::Auto => settle(&model, &device, &options, &inputs)?,
+            PrecisionFlag::Auto => {
+                let chosen = settle(&model, &device, &options, &inputs)?;
+                inputs.notes.push(format!("in {}, which a run in 16 bits beside one in 32 told", chosen.name()));
+                chosen
+            }
         };
         let options = options.precision(precision);
         Ok(Self { name: name.to_owned(), known, model, device, device_time, options, precision, inputs })
@@ -198,22 +202,15 @@ impl Setup {
 
     /// The precision's name.
     pub const fn precision_name(&self) -> &'static str {
-        match self.precision {
-            Precision::F16 => "f16",
-            _ => "f32",
-        }
+        self.precision.name()
     }
 }
 
-/// 16 bits, if the device is a GPU and the model's values in 16 bits are near enough to those in 32.
+/// 16 bits, if the device is a GPU and the model's outputs in 16 bits are near enough to those in 32.
 fn settle(model: &Model, device: &Device, options: &Options, inputs: &Inputs) -> Outcome<Precision> {
-    if !device.is_gpu() {
-        return Ok(Precision::F32);
-    }
-    let half = options.clone().precision(Precision::F16);
-    let tolerance = rimlight::Tolerance::of(Precision::F16);
-    let validation = rimlight::validate(model, device, &half, &inputs.borrowed(), tolerance)?;
-    Ok(if validation.passed() { Precision::F16 } else { Precision::F32 })
+    let mut session = model.session_with(device, &options.clone().precision(Precision::Auto))?;
+    session.run_with(inputs.borrowed().iter().map(|(name, tensor)| (*name, tensor.view())))?;
+    Ok(session.precision().unwrap_or_default())
 }
 
 impl PlanFlags {

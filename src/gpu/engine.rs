@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::GpuDevice;
 use super::constants::Packed;
 use super::pipeline::Pipeline;
 use super::program::{Phase, Program};
+use super::slices;
 #[cfg(not(target_arch = "wasm32"))]
 use super::threads;
 use crate::error::DeviceError;
@@ -49,14 +51,16 @@ impl GpuEngine {
     /// # Errors
     /// As [`GpuEngine::new`].
     pub async fn new_async(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
-        Self::load(device, schedule, true).await
+        Self::load(device, schedule, true, None).await
     }
 
-    /// [`GpuEngine::new_async`], whose schedule need not keep the weights in the host's memory.
+    /// [`GpuEngine::new_async`], whose schedule need not keep the weights in the host's memory; a submission takes
+    /// about so long at most, or as long as suits the device.
     pub(crate) async fn load(
         device: &GpuDevice,
         schedule: Arc<Schedule>,
         keep_weights: bool,
+        submission: Option<Duration>,
     ) -> Result<Self, DeviceError> {
         device.check()?;
         let (compile, upload) =
@@ -80,7 +84,10 @@ impl GpuEngine {
             Step::Dispatch(dispatch) => pipelines[dispatch.kernel].buffers[binding].access != Access::Read,
             _ => false,
         };
-        let program = Program::new(&schedule, writes);
+        let mut program = Program::new(&schedule, writes);
+        for segment in &mut program.segments {
+            segment.ends = slices::cut(segment, &schedule, device.facts().class, submission);
+        }
         let mut wanted = vec![false; schedule.graph.values.len()];
         let host_nodes = program.phases.iter().filter_map(|phase| match phase {
             Phase::Host(node) => Some(schedule.graph.node(*node)),
@@ -104,9 +111,9 @@ impl GpuEngine {
         &self.inner.schedule
     }
 
-    /// Submissions of one run: one, unless host nodes stand between.
+    /// Submissions of one run: one, unless host nodes stand between or it would take too long.
     pub fn submissions(&self) -> usize {
-        self.inner.program.segments.len()
+        self.inner.program.segments.iter().map(|segment| segment.ends.len()).sum()
     }
 
     pub(super) fn inner(&self) -> &Arc<Engine> {

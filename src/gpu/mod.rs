@@ -21,6 +21,7 @@ mod pipeline_cache;
 mod profile;
 mod program;
 mod session;
+mod slices;
 mod tensor;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;

@@ -81,7 +81,7 @@ impl GpuSession {
             }
             // The staging buffers take the way of an ordinary run.
             let submission =
-                device.guarded("a watched run", || self.frame.send(engine.inner(), index, device.encoder())).await?;
+                device.guarded("a watched run", || self.frame.send(engine.inner(), index, [device.encoder()])).await?;
             self.frame.launched(index, submission);
             self.collect(wait).await?;
         }

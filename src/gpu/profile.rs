@@ -146,7 +146,7 @@ impl GpuSession {
                     encoder.resolve_query_set(set, 0..set.count(), &stamps.resolved, (i * QUERIES * 8) as u64);
                 }
                 encoder.copy_buffer_to_buffer(&stamps.resolved, 0, &stamps.staging.buffer, 0, bytes);
-                let submission = self.frame.send(engine.inner(), index, encoder);
+                let submission = self.frame.send(engine.inner(), index, [encoder]);
                 stamps.staging.map();
                 (submission, stamps)
             })
@@ -196,7 +196,7 @@ impl GpuSession {
             }
         }
         let submission =
-            device.guarded("a profiled run", || self.frame.send(engine.inner(), index, device.encoder())).await?;
+            device.guarded("a profiled run", || self.frame.send(engine.inner(), index, [device.encoder()])).await?;
         self.frame.launched(index, submission);
         Ok(times)
     }

@@ -28,7 +28,7 @@ pub enum Op {
     Download(usize),
 }
 
-/// Work that is submitted at once.
+/// Work that the device does without the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segment {
     pub ops: Vec<Op>,
@@ -37,6 +37,8 @@ pub struct Segment {
     /// Bytes of the staging buffers.
     pub upload_bytes: u64,
     pub download_bytes: u64,
+    /// Behind the last command of each submission, of which there is one unless it would take too long.
+    pub ends: Vec<usize>,
 }
 
 /// What a run does, one after the other.

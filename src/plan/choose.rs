@@ -273,6 +273,7 @@ impl Chooser<'_> {
             outputs,
             scratch: candidate.scratch,
             dispatches,
+            cost: candidate.cost,
             may_overwrite: candidate.in_place,
             view_of,
             concat: concat_axis(node, facts).filter(|_| candidate.name == "concat"),

@@ -48,6 +48,8 @@ pub struct Run {
     pub outputs: Vec<Target>,
     pub scratch: Vec<(u64, Storage)>,
     pub dispatches: Vec<Dispatch>,
+    /// The estimated time of all of them.
+    pub cost: f64,
     /// Inputs over which output 0 may be written.
     pub may_overwrite: Vec<usize>,
     /// Output 0 is this input under another shape.

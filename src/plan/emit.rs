@@ -153,6 +153,7 @@ impl Emitter<'_> {
                 bindings: vec![],
                 params: dispatch.params.iter().map(|(_, word)| word.bits()).collect(),
                 workgroups: dispatch.workgroups,
+                cost: run.cost / run.dispatches.len() as f64,
             };
             self.steps.push((at, Draftable::Dispatch { dispatch, parts }));
         }

@@ -61,6 +61,8 @@ pub struct ScheduledDispatch {
     pub params: Vec<u32>,
     /// Workgroups along x, y and z.
     pub workgroups: [u32; 3],
+    /// Its part of its node's [estimated time](crate::kernel::Candidate::cost).
+    pub cost: f64,
 }
 
 /// A node that runs on the host. Its inputs that lie on the device were downloaded by steps before it.

@@ -43,6 +43,8 @@ struct Inner {
     rewrites: Rewrites,
     /// The places of the inputs whose content plans are made for.
     parameters: Vec<usize>,
+    /// What was settled on where the options leave the precision open, and why.
+    settled: OnceLock<(Precision, String)>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
 }
@@ -111,6 +113,7 @@ impl Engine {
             options: options.clone(),
             rewrites,
             parameters: Request::parameters(model.graph()),
+            settled: OnceLock::new(),
             plans: Mutex::default(),
         }));
         // A wrong name is said now; a dimension that is not bound yet may be bound by a run.
@@ -153,12 +156,33 @@ impl Engine {
         let mut session = Session::new(self.clone());
         match shapes_from_options(self.0.model.graph(), &self.0.options) {
             // What is not given yet may be what the plan must be made for.
-            Ok(_) if !self.0.parameters.is_empty() => {}
+            Ok(_) if !self.0.parameters.is_empty() || self.precision().is_none() => {}
             Ok(shapes) => session.prepare(Request::new(shapes, &[], |_| None)).await.map_err(Error::from)?,
             Err(PlanError::Unbound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(session)
+    }
+
+    /// What values are stored as, if it is known yet.
+    pub(crate) fn precision(&self) -> Option<Precision> {
+        match self.0.options.precision {
+            Precision::Auto if self.0.device.is_gpu() => self.0.settled.get().map(|(precision, _)| *precision),
+            Precision::Auto => Some(Precision::F32),
+            given => Some(given),
+        }
+    }
+
+    /// Settles on a precision, once.
+    pub(crate) fn settle(&self, precision: Precision, reason: String) {
+        if self.0.settled.set((precision, reason)).is_ok() {
+            self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+
+    /// The model with its weights.
+    pub(crate) fn whole_model(&self) -> Result<Model, PlanError> {
+        self.0.weights.model(&self.0.model)
     }
 
     /// The places of the inputs whose content plans are made for.
@@ -191,25 +215,24 @@ impl Engine {
 
     fn make(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
-        let model = inner.weights.model(&inner.model)?;
-        let graph = concrete(model.graph(), &request, inner.options.seed)?;
-        drop(model);
+        let graph = concrete(self.whole_model()?.graph(), &request, inner.options.seed)?;
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]
         let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
         let planned = |graph, schedule, instead| Planned { request, graph, schedule, instead, loaded: OnceLock::new() };
+        let precision = self.precision().unwrap_or_default();
         // What an automatic choice of the device allows: the CPU for a model that does not fit the GPU.
         let lenient = inner.device.is_lenient()
             && inner.options.placement == Placement::Auto
-            && inner.options.precision == Precision::F32
+            && precision == Precision::F32
             && inner.options.memory_limit.is_none()
             && inner.options.shaders.are_built_in();
         match inner.device.facts() {
             Some(facts) => {
                 let options = PlanOptions {
                     placement: inner.options.placement,
-                    half: inner.options.precision == Precision::F16,
+                    half: precision == Precision::F16,
                     shaders: inner.options.shaders.clone(),
                     memory_limit: inner.options.memory_limit,
                     ..PlanOptions::default()
@@ -230,7 +253,7 @@ impl Engine {
             None if inner.options.placement == Placement::GpuOnly => {
                 Err(PlanError::HostNodes(vec!["the whole model, since the device is the CPU".to_owned()]))
             }
-            None if inner.options.precision == Precision::F16 => {
+            None if precision == Precision::F16 => {
                 Err(PlanError::Options("16-bit storage is for GPUs; the CPU computes in 32 bits".to_owned()))
             }
             None if inner.options.memory_limit.is_some() => {
@@ -255,8 +278,8 @@ impl Engine {
             #[cfg(feature = "gpu")]
             (Some(schedule), device) => {
                 let gpu = device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
-                let keep = self.0.options.keep_weights;
-                let loaded = Loaded::Gpu(GpuEngine::load(gpu, Arc::clone(schedule), keep).await?);
+                let Options { keep_weights, submission, .. } = self.0.options;
+                let loaded = Loaded::Gpu(GpuEngine::load(gpu, Arc::clone(schedule), keep_weights, submission).await?);
                 let loaded = planned.loaded.get_or_init(|| loaded).clone();
                 let Loaded::Gpu(engine) = &loaded else { return Ok((Arc::clone(planned), loaded)) };
                 let schedule = Arc::clone(engine.schedule());

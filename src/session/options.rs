@@ -1,21 +1,12 @@
 //! What a user can ask for.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use super::Precision;
 use crate::graph::Bindings;
 use crate::kernel::Shaders;
 use crate::plan::Placement;
-
-/// The arithmetic's storage on the device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Precision {
-    /// 32-bit floats.
-    #[default]
-    F32,
-    /// Values and weights are stored as 16-bit floats, sums are in 32 bits. Half the memory and bandwidth; on a GPU only.
-    F16,
-}
 
 /// How a model is planned and run.
 ///
@@ -34,6 +25,7 @@ pub struct Options {
     pub(crate) seed: u64,
     pub(crate) memory_limit: Option<u64>,
     pub(crate) keep_weights: bool,
+    pub(crate) submission: Option<Duration>,
     /// A fault to plant, for the tests which show that it is found.
     #[cfg(test)]
     pub(crate) fault: Option<super::faults::Fault>,
@@ -106,6 +98,16 @@ impl Options {
     #[must_use]
     pub const fn keep_weights(mut self, keep: bool) -> Self {
         self.keep_weights = keep;
+        self
+    }
+
+    /// How long one submission to a GPU should take at most: a longer run is submitted in several, by estimates, so that
+    /// the user interface is drawn in between and no watchdog is called. If it is not given, 8 ms on phones and in
+    /// browsers, 100 ms on other GPUs; never split is a run that is encoded into the application's own commands, and
+    /// any run with [`Duration::MAX`].
+    #[must_use]
+    pub const fn submission(mut self, most: Duration) -> Self {
+        self.submission = Some(most);
         self
     }
 

@@ -295,7 +295,7 @@ impl Session {
         }
         let serves =
             |(planned, _): &(Arc<Planned>, Runner)| planned.request.serves(|i| self.shape(i), |i| self.content(i));
-        Ok(self.runners.last().is_some_and(serves))
+        Ok(self.engine.precision().is_some() && self.runners.last().is_some_and(serves))
     }
 
     /// Makes the runner for the inputs' shapes and parameters the current one.
@@ -303,6 +303,7 @@ impl Session {
         if self.is_ready()? {
             return Ok(());
         }
+        Box::pin(self.settle_precision()).await?;
         let shapes = (0..self.inputs.len()).filter_map(|i| self.shape(i).map(<[usize]>::to_vec)).collect();
         let request = Request::new(shapes, self.engine.parameters(), |i| self.content(i));
         self.prepare(request).await

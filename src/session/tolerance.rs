@@ -39,7 +39,7 @@ impl Tolerance {
     /// Amplified errors may be 100 and 4 times as large.
     pub const fn of(precision: Precision) -> Self {
         match precision {
-            Precision::F32 => Self { rtol: 5e-5, atol: 1e-6, floor: 0.25, amplified: 5e-3 },
+            Precision::F32 | Precision::Auto => Self { rtol: 5e-5, atol: 1e-6, floor: 0.25, amplified: 5e-3 },
             Precision::F16 => Self { rtol: 2e-2, atol: 1e-4, floor: 0.25, amplified: 8e-2 },
         }
     }

@@ -1,13 +1,20 @@
 //! A segment of a run as commands of the device.
 
+use std::ops::Range;
+
 use super::{GpuSession, Source};
 use crate::gpu::program::{Op, Segment};
 
 impl GpuSession {
     /// Encodes a segment: copies to the device, one compute pass, copies from it.
     pub(in crate::gpu) fn encode_segment(&self, index: usize, encoder: &mut wgpu::CommandEncoder) {
-        let segment = &self.engine.inner().program.segments[index];
-        let mut rest = segment.ops.as_slice();
+        let count = self.engine.inner().program.segments[index].ops.len();
+        self.encode_part(index, 0..count, encoder);
+    }
+
+    /// Encodes some of a segment's commands.
+    pub(super) fn encode_part(&self, index: usize, part: Range<usize>, encoder: &mut wgpu::CommandEncoder) {
+        let mut rest = &self.engine.inner().program.segments[index].ops[part];
         while let Some(&op) = rest.first() {
             let passes = rest.iter().take_while(|op| matches!(op, Op::Dispatch(_))).count();
             if passes == 0 {

@@ -147,11 +147,18 @@ impl Frame {
         }
     }
 
-    /// Submits what was encoded of a segment, and asks for its staging buffers back.
-    pub fn send(&self, inner: &Engine, index: usize, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+    /// Submits what is encoded of a segment, part by part, and asks for its staging buffers back.
+    pub fn send(
+        &self,
+        inner: &Engine,
+        index: usize,
+        parts: impl IntoIterator<Item = wgpu::CommandEncoder>,
+    ) -> wgpu::SubmissionIndex {
         let crossing = &self.crossings[index];
         crossing.upload.iter().for_each(Staging::unmap);
-        let submission = inner.device.queue().submit([encoder.finish()]);
+        let queue = inner.device.queue();
+        let last = parts.into_iter().map(|encoder| queue.submit([encoder.finish()])).last();
+        let submission = last.unwrap_or_else(|| queue.submit([]));
         crossing.upload.iter().for_each(Staging::map);
         let downloads = &inner.program.segments[index].downloads;
         if downloads.iter().any(|t| t.size > 0 && !self.leaves(t.value)) {

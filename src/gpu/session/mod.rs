@@ -176,9 +176,16 @@ impl GpuSession {
         let device = self.engine.device();
         let submission = device
             .guarded("a run", || {
-                let mut encoder = device.encoder();
-                self.encode_segment(index, &mut encoder);
-                self.frame.send(self.engine.inner(), index, encoder)
+                let inner = self.engine.inner();
+                let mut from = 0;
+                // Each part is computed while the next is encoded.
+                let parts = inner.program.segments[index].ends.iter().map(|&end| {
+                    let mut encoder = device.encoder();
+                    self.encode_part(index, from..end, &mut encoder);
+                    from = end;
+                    encoder
+                });
+                self.frame.send(inner, index, parts)
             })
             .await?;
         self.frame.launched(index, submission);

@@ -192,6 +192,39 @@ fn outputs_that_nobody_waits_for_are_not_read() {
 }
 
 #[test]
+fn long_runs_are_submitted_in_parts() {
+    let Some(device) = GpuDevice::for_this_test() else { return };
+    for host in [false, true] {
+        let n = 257;
+        let whole = session(&device, &[n], host);
+        let schedule = Arc::clone(whole.engine().schedule());
+        let most = std::time::Duration::from_nanos(1);
+        let engine = pollster::block_on(GpuEngine::load(&device, schedule, true, Some(most))).unwrap();
+        assert!(engine.submissions() > whole.engine().submissions());
+        let dispatches = engine.schedule().summary.dispatches;
+        assert_eq!(engine.submissions(), dispatches.max(whole.engine().submissions()));
+        let mut session = GpuSession::new(&engine).unwrap();
+        let (x, y, z) = ids(&session);
+        let mut made = vec![];
+        for i in 0..6u8 {
+            let input = ramp(n, f32::from(i) - 30.0);
+            let (relu, sigmoid) = expected(&input, host);
+            session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+            let mut pending = session.submit().unwrap();
+            pending.wait().unwrap();
+            close(pending.value(y).unwrap().as_tensor().unwrap(), &relu, 0.0);
+            close(pending.value(z).unwrap().as_tensor().unwrap(), &sigmoid, 1e-6);
+            drop(pending);
+            session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
+            session.run().unwrap();
+            close(session.get(z).unwrap(), &sigmoid, 1e-6);
+            made.push(device.creations());
+        }
+        assert!(made[2..].iter().all(|n| *n == made[2]), "{made:?}");
+    }
+}
+
+#[test]
 fn who_holds_too_many_runs_is_told() {
     let device = GpuDevice::noop();
     let mut session = session(&device, &[4], false);

@@ -7,6 +7,11 @@ use crate::graph::{Fact, Node, ValueId};
 use crate::kernel::{Layout, Storage, units};
 use crate::ops::convert;
 
+/// What it costs to read and write so many units of 32 bits.
+fn moving(units: u64) -> f64 {
+    units as f64 * 16.0 * 2.0 / 10.0
+}
+
 impl Chooser<'_> {
     /// What a node's output is stored as on the device.
     pub(super) fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
@@ -44,8 +49,7 @@ impl Chooser<'_> {
         if forms.iter().any(|&f| fits(&self.draft.forms[f])) {
             return 0.0;
         }
-        let bytes = units(&shape, layout).unwrap_or(u64::MAX) as f64 * 16.0;
-        let move_it = overhead(self.device) + bytes * 2.0 / 10.0;
+        let move_it = overhead(self.device) + moving(units(&shape, layout).unwrap_or(u64::MAX));
         if forms.is_empty() && layout != Layout::Linear { 2.0 * move_it } else { move_it }
     }
 
@@ -126,6 +130,7 @@ impl Chooser<'_> {
             outputs: vec![Target::Form(to)],
             scratch: vec![],
             dispatches: if source.units == 0 { vec![] } else { vec![dispatch] },
+            cost: moving(source.units),
             may_overwrite: vec![],
             view_of: None,
             concat: None,
