@@ -3,7 +3,8 @@
 // Layout  x, residual, y: rows padded to whole units. Where the convolution is 1×1 the plane is one long row.
 //         w: blocks of BLOCK output channels; in a block, for each TAPS taps of a row of the kernel, each INPUTS (at most
 //         four) input channels and each of these taps, a unit for each output channel; then the biases.
-// Work    a workgroup is one subgroup. Each invocation owns one unit (four pixels of a row) × BLOCK output channels. Its
+// Work    a workgroup is one subgroup; neighbours take the next blocks of channels of the same pixels, whose weights are
+//         read in their order while x stays in the cache. Each invocation owns one unit (four pixels of a row) × BLOCK output channels. Its
 //         lanes read different weights and share them by broadcast: reads are what costs on a CPU, and so one read of a
 //         weight serves 4 · LANES pixels. BLOCK = GROUPS · LANES, REST = BLOCK − LANES.
 //         With KERNEL = TAPS, a row's taps are written out (not dilated, a stride of STRIDE, a padding of BEFORE): the
@@ -26,7 +27,7 @@
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let pitch = (params.output_x + 3u) / 4u;
     let units = pitch * params.output_y;
-    let own = workgroup.x * LANES + lane;
+    let own = workgroup.y * LANES + lane;
     // Lanes beyond the plane take part in the broadcasts, with the last unit, and store nothing.
     let u = min(own, units - 1u);
     let oy = u / pitch;
@@ -48,10 +49,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let first = workgroup.z * params.inputs * plane;
     let steps = (params.inputs + INPUTS - 1u) / INPUTS;
     let runs = params.kernel_y * params.kernel_x / TAPS;
-    var panel = workgroup.y * runs * steps * TAPS * BLOCK + lane;
+    var panel = workgroup.x * runs * steps * TAPS * BLOCK + lane;
     var c: array<vec4<f32>, BLOCK>;
 #for g in GROUPS
-    let b{g} = exact_w(params.biases, workgroup.y * BLOCK + {g}u * LANES + lane);
+    let b{g} = exact_w(params.biases, workgroup.x * BLOCK + {g}u * LANES + lane);
 #for s in LANES
     c[{g} * LANES + {s}] = vec4<f32>(subgroupBroadcast(b{g}, {s}u));
 #endfor
@@ -121,7 +122,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     // Each turn takes the first LANES channels and brings the next ones to their place: written out for all of them, the
     // reads and writes would be most of what a software adapter has to compile.
-    let o = workgroup.y * BLOCK;
+    let o = workgroup.x * BLOCK;
     var left_over = params.outputs - o;
     var at = (workgroup.z * params.outputs + o) * units + u;
     for (var g = 0u; g < GROUPS && left_over > 0u; g++) {

@@ -69,7 +69,7 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .param("biases", packed.biases);
     let dispatch = axis_params(dispatch, &[h, w]);
     let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= problem.device.max_workgroups);
-    let dispatch = dispatch.workgroups(fits(units.div_ceil(lanes))?, fits(blocks)?, fits(problem.samples)?);
+    let dispatch = dispatch.workgroups(fits(blocks)?, fits(units.div_ceil(lanes))?, fits(problem.samples)?);
     // Lanes beyond the plane, pixels beyond the row and channels beyond the last are computed too.
     let computed = units.next_multiple_of(lanes) * 4 * blocks * block;
     let waste = computed as f64 / (problem.outputs * pixels) as f64;
