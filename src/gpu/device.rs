@@ -32,6 +32,9 @@ pub(super) struct Shared {
     failure: Failure,
     pub(super) creations: AtomicU64,
     pub(super) pipelines: Pipelines,
+    /// Pipelines that were made since the device last answered: it may have to finish them first.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) unfinished: std::sync::atomic::AtomicU32,
     pub(super) constants: Constants,
     /// Where what makes the next start faster is kept, if anywhere.
     pub(super) folder: OnceLock<Folder>,
@@ -116,6 +119,8 @@ impl GpuDevice {
             failure: Arc::default(),
             creations: AtomicU64::new(0),
             pipelines: Pipelines::default(),
+            #[cfg(not(target_arch = "wasm32"))]
+            unfinished: std::sync::atomic::AtomicU32::new(0),
             constants: Constants::default(),
             folder: OnceLock::new(),
             waiter: Waiter::default(),

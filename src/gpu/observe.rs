@@ -17,7 +17,7 @@ impl GpuSession {
     /// As a run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run_observed(&mut self, observe: impl FnMut(&Slot, Tensor)) -> Result<(), RunError> {
-        super::wait::now(self.observed(observe, Wait::Block(self.timeout)))
+        super::wait::now(self.observed(observe, self.bound()))
     }
 
     /// [`GpuSession::run_observed`], for callers that must not block.

@@ -102,6 +102,8 @@ impl GpuDevice {
                 (self.create_compute_pipeline(kernel.shader, &assembled.wgsl, &layout, cache), group)
             })
             .await?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.shared().unfinished.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let words = assembled.params.len();
         Ok(Pipeline { pipeline, layout, buffers: assembled.buffers, words })
     }

@@ -56,7 +56,7 @@ impl GpuSession {
     /// As a run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile(&mut self) -> Result<Profile, RunError> {
-        super::wait::now(self.profiled(Wait::Block(self.timeout)))
+        super::wait::now(self.profiled(self.bound()))
     }
 
     /// [`GpuSession::profile`], for callers that must not block.

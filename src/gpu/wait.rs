@@ -27,6 +27,13 @@ pub(super) enum Wait {
     Async,
 }
 
+/// How long a blocking wait waits unless it is told.
+#[cfg(not(target_arch = "wasm32"))]
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is added for each pipeline that the device may have to finish first: one has taken seconds on a busy machine.
+#[cfg(not(target_arch = "wasm32"))]
+const PER_PIPELINE: Duration = Duration::from_secs(10);
+
 /// Where a buffer stands between host and device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Mapping {
@@ -199,12 +206,23 @@ impl GpuDevice {
             }
         }
         match staging.signal.get() == Mapping::Failed {
-            false => Ok(()),
+            false => {
+                #[cfg(not(target_arch = "wasm32"))]
+                self.shared().unfinished.store(0, Ordering::Relaxed);
+                Ok(())
+            }
             true => {
                 self.check()?;
                 Err(DeviceError::Lost("a buffer could not be read back".to_owned()))
             }
         }
+    }
+
+    /// How long to wait by blocking: as was asked, or the default.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn patience(&self, asked: Option<Duration>) -> Wait {
+        let pipelines = self.shared().unfinished.load(Ordering::Relaxed);
+        Wait::Block(asked.unwrap_or(PATIENCE + PER_PIPELINE * pipelines))
     }
 
     #[cfg(not(target_arch = "wasm32"))]

@@ -50,7 +50,7 @@ pub struct GpuSession {
     /// Outputs that stay on the device, and where.
     pub(super) kept: HashMap<ValueId, GpuTensor>,
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) timeout: Duration,
+    pub(super) timeout: Option<Duration>,
 }
 
 impl GpuSession {
@@ -91,7 +91,7 @@ impl GpuSession {
             sources,
             kept: HashMap::new(),
             #[cfg(not(target_arch = "wasm32"))]
-            timeout: Duration::from_secs(30),
+            timeout: None,
         })
     }
 
@@ -101,16 +101,22 @@ impl GpuSession {
     }
 
     /// How long a blocking call waits for the device before it ends with
-    /// [`DeviceError::Timeout`](crate::DeviceError::Timeout): 30 s unless set.
+    /// [`DeviceError::Timeout`](crate::DeviceError::Timeout): 30 s unless set, and 10 s more for each pipeline that was made
+    /// since the device last answered, since a driver may finish those in the first run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn bound(&self) -> Wait {
+        self.engine.inner().device.patience(self.timeout)
     }
 
     /// Takes the upload buffers back from an earlier run, so that inputs can be written.
     fn reclaim(&mut self) -> Result<(), RunError> {
         #[cfg(not(target_arch = "wasm32"))]
-        return super::wait::now(self.frame.reclaim(self.engine.inner(), Wait::Block(self.timeout)));
+        return super::wait::now(self.frame.reclaim(self.engine.inner(), self.bound()));
         #[cfg(target_arch = "wasm32")]
         return match !self.frame.is_under_way() && self.frame.is_settled() {
             true => Ok(()),
@@ -124,7 +130,7 @@ impl GpuSession {
     /// If an input is missing, a host node fails, or the device does or takes too long.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&mut self) -> Result<(), RunError> {
-        super::wait::now(self.drive(Wait::Block(self.timeout)))
+        super::wait::now(self.drive(self.bound()))
     }
 
     /// [`GpuSession::run`], for callers that must not block. The future needs no runtime; where it is dropped, the work

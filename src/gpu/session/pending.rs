@@ -35,7 +35,7 @@ pub struct GpuPending {
     frame: Option<Frame>,
     spare: Spare,
     #[cfg(not(target_arch = "wasm32"))]
-    timeout: Duration,
+    timeout: Option<Duration>,
 }
 
 impl GpuSession {
@@ -46,7 +46,7 @@ impl GpuSession {
     /// As [`GpuSession::run`]; [`RunError::State`] if eight runs are under way or their outputs held.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn submit(&mut self) -> Result<GpuPending, RunError> {
-        crate::gpu::wait::now(self.submitted(Wait::Block(self.timeout)))
+        crate::gpu::wait::now(self.submitted(self.bound()))
     }
 
     /// [`GpuSession::submit`], for callers that must not block.
@@ -120,7 +120,8 @@ impl GpuPending {
     /// If the device fails or takes too long.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&mut self) -> Result<(), RunError> {
-        crate::gpu::wait::now(self.finished(Wait::Block(self.timeout)))
+        let wait = self.engine.inner().device.patience(self.timeout);
+        crate::gpu::wait::now(self.finished(wait))
     }
 
     /// [`GpuPending::wait`], for callers that must not block.
@@ -158,7 +159,7 @@ impl GpuPending {
     /// How long a blocking wait waits for the device: the session's, unless set.
     #[cfg(not(target_arch = "wasm32"))]
     pub const fn set_timeout(&mut self, timeout: Duration) {
-        self.timeout = timeout;
+        self.timeout = Some(timeout);
     }
 }
 

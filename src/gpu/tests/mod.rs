@@ -6,7 +6,7 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::wait::{Mapping, Signal};
+use super::wait::{Mapping, Signal, Wait};
 use super::{GpuDevice, GpuEngine, GpuSession, GpuTensor};
 use crate::error::{DeviceError, RunError};
 use crate::graph::{Definition, Graph, ValueId};

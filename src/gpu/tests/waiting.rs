@@ -14,6 +14,23 @@ fn a_lost_device_ends_runs_with_an_error() {
     assert!(matches!(session.run(), Err(RunError::Device(DeviceError::Lost(_)))));
 }
 
+#[test]
+fn pipelines_that_are_new_are_waited_for_longer() {
+    let device = GpuDevice::noop();
+    let seconds = |device: &GpuDevice| match device.patience(None) {
+        Wait::Block(bound) => bound.as_secs(),
+        Wait::Async => 0,
+    };
+    assert_eq!(seconds(&device), 30);
+    let mut session = session(&device, &[4], false);
+    assert!(seconds(&device) > 30);
+    assert_eq!(device.patience(Some(Duration::ZERO)), Wait::Block(Duration::ZERO));
+    let (x, ..) = ids(&session);
+    session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
+    session.run().unwrap();
+    assert_eq!(seconds(&device), 30);
+}
+
 /// The device's answer is held back, so that none is too quick for the test.
 #[test]
 fn a_wait_has_its_bound() {
