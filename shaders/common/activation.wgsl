@@ -37,6 +37,12 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
         case 8u: {
             return v * bound4(v * 0.166666667 + 0.5, 0.0, 1.0);
         }
+#if ACTIVATION == 9
+        // Gelu: only where it is used, for it is long.
+        case 9u: {
+            return gelu4(v);
+        }
+#endif
         default: {
             return v;
         }

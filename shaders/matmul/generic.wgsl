@@ -1,4 +1,4 @@
-// y = activation(alpha * a × b + beta * c), for each product of a batch; the way for everything that the others leave.
+// y = activation(alpha * a × b + beta * c + r), for each product of a batch; the way for everything that the others leave.
 //
 // Layout  all linear, as ONNX orders them. Element (i, j) of a matrix of a lies at i * a_row + j * a_column, and so on.
 // Work    one invocation takes one unit of y: four neighbouring results, each with its own walk along k.
@@ -21,6 +21,9 @@
 #read b elements
 #if BIAS
 #read c elements
+#endif
+#if RESIDUAL
+#read r
 #endif
 #write y
 #import matmul/batch
@@ -74,6 +77,9 @@ fn main(
 #if INTEGER
     store_y(unit, out);
 #else
+#if RESIDUAL
+    out += load_r(unit);
+#endif
     store_y(unit, activate(out, params.activation, params.activation_alpha, params.activation_beta));
 #endif
 }

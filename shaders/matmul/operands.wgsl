@@ -8,9 +8,16 @@
 #param b_step: u32
 #endif
 #read a
+#if BIAS == 2
+#read b exact
+#else
 #read b
-#if BIAS
+#endif
+#if BIAS == 1
 #read c
+#endif
+#if RESIDUAL
+#read r
 #endif
 #write y
 #import matmul/finish

@@ -1,4 +1,4 @@
-// y = activation(alpha * a × b + beta * c), for each product of a batch.
+// y = activation(alpha * a × b + beta * c + r), for each product of a batch.
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units (a constant is
 //         packed so at load, transposed or not); c: see finish.wgsl.
@@ -42,7 +42,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let y_at = id.z * params.m * params.n4 + column;
 #for i in ROWS
     if row + {i}u < params.m {
-        store_y(y_at + (row + {i}u) * params.n4, finish(sum{i}, row + {i}u, column));
+        let at{i} = y_at + (row + {i}u) * params.n4;
+        store_y(at{i}, finish(sum{i}, row + {i}u, column, at{i}));
     }
 #endfor
 }

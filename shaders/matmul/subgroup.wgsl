@@ -1,4 +1,4 @@
-// y = activation(alpha * a × b + beta * c), for each product of a batch; for software adapters, where loads are dear and
+// y = activation(alpha * a × b + beta * c + r), for each product of a batch; for software adapters, where loads are dear and
 // lanes of a subgroup are lanes of one vector register.
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units. b: panels of LANES units of columns, `b_panel` units
@@ -61,7 +61,8 @@ fn main(
     for (var at = row; at < min(row + ROWS, params.m); at += LANES) {
 #for l in LANES
         if at + {l}u < params.m {
-            store_y(y_at + (at + {l}u) * params.n4, finish(sum[{l}], at + {l}u, column));
+            let u{l} = y_at + (at + {l}u) * params.n4;
+            store_y(u{l}, finish(sum[{l}], at + {l}u, column, u{l}));
         }
 #endfor
 #for i in REST

@@ -1,4 +1,4 @@
-// y = activation(alpha * a × b + beta * c), for each product of a batch, where a has few rows: the last layers of
+// y = activation(alpha * a × b + beta * c + r), for each product of a batch, where a has few rows: the last layers of
 // classifiers, and anything else that reads b once and is bound by that.
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units; b: panels of COLUMNS units of columns, see
@@ -56,7 +56,7 @@ fn main(
 #for i in ROWS
     if row + {i}u < params.m {
         let y_at = (workgroup.z * params.m + row + {i}u) * params.n4 + first + local;
-        store_y(y_at, finish(sum{i}, row + {i}u, first + local));
+        store_y(y_at, finish(sum{i}, row + {i}u, first + local, y_at));
     }
 #endfor
 #else
@@ -76,6 +76,7 @@ fn main(
     for (var s = 0u; s < SLICES; s++) {
         sum += partial[own * SIZE + s * COLUMNS + local % COLUMNS];
     }
-    store_y((workgroup.z * params.m + row + own) * params.n4 + column, finish(sum, row + own, column));
+    let y_at = (workgroup.z * params.m + row + own) * params.n4 + column;
+    store_y(y_at, finish(sum, row + own, column, y_at));
 #endif
 }

@@ -1,4 +1,4 @@
-// y = activation(alpha * a × b + beta * c), for each product of a batch; for GPUs with fast workgroup memory.
+// y = activation(alpha * a × b + beta * c + r), for each product of a batch; for GPUs with fast workgroup memory.
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units; c: see finish.wgsl.
 // Work    one workgroup of 8 × 8 owns a tile of 64 rows and 16 units of columns, an invocation 8 rows (8 apart) of
@@ -58,11 +58,12 @@ fn main(
     let column = first_column + id.x;
 #for i in 8
     let row{i} = first_row + id.y + {i}u * 8u;
+    let at{i} = y_at + row{i} * params.n4 + column;
     if row{i} < params.m && column < params.n4 {
-        store_y(y_at + row{i} * params.n4 + column, finish(sum{i}_0, row{i}, column));
+        store_y(at{i}, finish(sum{i}_0, row{i}, column, at{i}));
     }
     if row{i} < params.m && column + 8u < params.n4 {
-        store_y(y_at + row{i} * params.n4 + column + 8u, finish(sum{i}_1, row{i}, column + 8u));
+        store_y(at{i} + 8u, finish(sum{i}_1, row{i}, column + 8u, at{i} + 8u));
     }
 #endfor
 }

@@ -108,7 +108,7 @@ impl Kernel for Heads {
 
 /// Where products go.
 fn plain<'a, 'b>(rows: &'a mut [&'b mut [f32]], scale: f32, addend: Option<Addend<'a>>) -> Output<'a, 'b> {
-    Output { rows, scale, bias: None, addend, activation: Activation::Identity }
+    Output { rows, scale, bias: None, addend, residual: None, activation: Activation::Identity }
 }
 
 struct Work<'a, 'b, 'c> {

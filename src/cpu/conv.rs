@@ -194,7 +194,8 @@ impl Convolution {
             });
             let channels = group % self.groups * self.outputs;
             let bias = given.bias.map(|bias| &bias[channels..channels + self.outputs]);
-            let output = Output { rows: &mut rows, scale: 1.0, bias, addend, activation: self.activation };
+            let output =
+                Output { rows: &mut rows, scale: 1.0, bias, addend, residual: None, activation: self.activation };
             let planes = &planes[group * self.inputs * plane..];
             scratch.with(panels, |panels| {
                 let weights = &given.weights[group % self.groups * self.packed()..][..self.packed()];

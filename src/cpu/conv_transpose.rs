@@ -233,7 +233,8 @@ impl WithSimd for Run<'_, '_> {
             let products = &mut products[..task.y.len() * taps * n];
             let mut rows: Vec<_> = products.chunks_exact_mut(n).collect();
             let activation = Activation::Identity;
-            let mut output = Output { rows: &mut rows, scale: 1.0, bias: None, addend: None, activation };
+            let mut output =
+                Output { rows: &mut rows, scale: 1.0, bias: None, addend: None, residual: None, activation };
             multiply(simd, tile, inputs, task.weights, panels, &mut output);
             for (y, products) in task.y.iter_mut().zip(products.chunks_exact(taps * n)) {
                 spread(&task.kernel.axes, first, products, task.first_row, y);

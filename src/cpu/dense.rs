@@ -7,7 +7,7 @@ use super::product::{Addend, Output, Tile, multiply};
 use super::simd::{Lines, dispatch};
 use super::{Threads, tasks};
 use crate::graph::{EvaluateError, Fact};
-use crate::ops::matmul::{Epilogue, Gemm, MatMul, Product};
+use crate::ops::matmul::{Epilogue, Gemm, MatMul, Product, RESIDUAL};
 
 #[derive(Debug)]
 struct Dense {
@@ -105,8 +105,8 @@ impl Dense {
         parts
     }
 
-    fn part(&self, mut part: Part<'_>, a: &[f32], b: &[f32], c: Option<&[f32]>, packed: &mut [f32]) {
-        let &Product { m, k, transpose_a, .. } = &self.product;
+    fn part(&self, mut part: Part<'_>, a: &[f32], b: &[f32], [c, residual]: [Option<&[f32]>; 2], packed: &mut [f32]) {
+        let &Product { m, k, n, transpose_a, .. } = &self.product;
         let (rows, first) = (part.rows.len(), part.first_row);
         let a = if self.tile.rows == 1 {
             a
@@ -125,11 +125,19 @@ impl Dense {
             column,
             factor: self.epilogue.beta,
         });
+        let residual = residual.map(|values| Addend {
+            values,
+            offset: first * n + part.first_column,
+            row: n,
+            column: 1,
+            factor: 1.0,
+        });
         let output = Output {
             rows: &mut part.rows,
             scale: self.epilogue.alpha,
             bias: None,
             addend,
+            residual,
             activation: self.epilogue.activation,
         };
         dispatch(Multiply { tile: self.tile, k, a, b: &b[part.first_column * k..], output });
@@ -142,6 +150,7 @@ impl Kernel for Dense {
         let a = job.inputs.tensor(0)?.as_slice::<f32>()?;
         let b = job.inputs.tensor(1)?.as_slice::<f32>()?;
         let c = job.inputs.optional(2).map(|c| c.as_slice::<f32>()).transpose()?;
+        let residual = job.inputs.optional(RESIDUAL).map(|r| r.as_slice::<f32>()).transpose()?;
         let y = job.y.as_mut_slice::<f32>()?;
         let size = self.tile.packed_b(k, n);
         let (scratch, pairs) = (job.scratch, self.product.pairs());
@@ -149,7 +158,7 @@ impl Kernel for Dense {
             let parts = self.parts(y, threads.count());
             let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
             tasks::each(threads, parts, |part| {
-                scratch.with(self.tile.packed_a(rows, k), |packed| self.part(part, a, b, c, packed));
+                scratch.with(self.tile.packed_a(rows, k), |packed| self.part(part, a, b, [c, residual], packed));
             });
         };
         let matrix = |y: &mut [f32], [a_matrix, b_matrix]: [usize; 2], threads: &Threads| {

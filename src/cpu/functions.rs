@@ -23,8 +23,7 @@ pub(super) enum Function {
     Abs,
     Exp,
     Erf,
-    /// x Φ(x), and its approximation by tanh.
-    Gelu,
+    /// The approximation of Gelu by tanh.
     GeluTanh,
     Neg,
     Reciprocal,
@@ -57,7 +56,6 @@ impl Function {
             "Exp" => Some(Self::Exp),
             "Erf" => Some(Self::Erf),
             "Gelu" if operator.downcast::<Unary>()?.is_approximation() => Some(Self::GeluTanh),
-            "Gelu" => Some(Self::Gelu),
             "Neg" => Some(Self::Neg),
             "Reciprocal" => Some(Self::Reciprocal),
             "Sqrt" => Some(Self::Sqrt),
@@ -80,11 +78,6 @@ impl Function {
                 select(simd, simd.less_than_f32s(splat(88.722_84), x), splat(f32::INFINITY), y)
             }
             Self::Erf => erf(simd, x),
-            Self::Gelu => {
-                let half = simd.mul_f32s(x, splat(0.5));
-                let e = erf(simd, simd.mul_f32s(x, splat(std::f32::consts::FRAC_1_SQRT_2)));
-                simd.mul_add_e_f32s(half, e, half)
-            }
             Self::GeluTanh => {
                 let square = simd.mul_f32s(x, x);
                 // √(2/π) and 0.044715 times that.
@@ -98,6 +91,14 @@ impl Function {
             Self::Square => simd.mul_f32s(x, x),
         }
     }
+}
+
+/// x Φ(x)
+#[inline(always)]
+pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let half = simd.mul_f32s(x, simd.splat_f32s(0.5));
+    let e = erf(simd, simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2)));
+    simd.mul_add_e_f32s(half, e, half)
 }
 
 /// `c₀ + c₁z + c₂z² + …`
@@ -205,7 +206,7 @@ mod tests {
             Function::Abs,
             Function::Exp,
             Function::Erf,
-            Function::Gelu,
+            Function::Activation(Activation::Gelu),
             Function::Neg,
             Function::Reciprocal,
             Function::Sqrt,
@@ -225,10 +226,11 @@ mod tests {
             dispatch(Apply(&mut ys, function));
             for ((x, y), expected) in xs.iter().zip(ys).zip(expected.as_slice::<f32>().unwrap()) {
                 // Gelu's left tail is a difference; the smallest numbers may be flushed to zero.
-                let floor = if function == Function::Gelu { 1e-6 } else { 1e-36 };
+                let floor = if function == Function::Activation(Activation::Gelu) { 1e-6 } else { 1e-36 };
                 let near = (y - expected).abs() <= 1e-6 * expected.abs() + floor;
                 // Gelu of -∞ is a product of infinity and 0.
-                let same = y == *expected || (y.is_nan() && (expected.is_nan() || function == Function::Gelu));
+                let same = y == *expected
+                    || (y.is_nan() && (expected.is_nan() || function == Function::Activation(Activation::Gelu)));
                 assert!(near || same, "{name}({x}) = {expected}, not {y}");
             }
         }

@@ -119,6 +119,8 @@ pub(super) struct Output<'a, 'b> {
     pub bias: Option<&'a [f32]>,
     /// Added after scale and bias.
     pub addend: Option<Addend<'a>>,
+    /// Added after that.
+    pub residual: Option<Addend<'a>>,
     /// Applied last.
     pub activation: Activation,
 }
@@ -209,7 +211,7 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
         for (j, out) in out.chunks_mut(S::F32_LANES).enumerate() {
             let Some(&sum) = sums.get(j) else { break };
             let mut v = simd.mul_add_e_f32s(sum, scale, bias);
-            if let Some(addend) = &output.addend {
+            for addend in [&output.addend, &output.residual].into_iter().flatten() {
                 let at = first + j * S::F32_LANES;
                 let from = addend.offset + row * addend.row + at * addend.column;
                 let c = if addend.column == 0 {
@@ -252,7 +254,7 @@ mod tests {
         for activation in activations {
             let mut y = [0.0; 3];
             let rows = &mut [&mut y[..]];
-            let mut output = Output { rows, scale: 1.0, bias: None, addend: None, activation };
+            let mut output = Output { rows, scale: 1.0, bias: None, addend: None, residual: None, activation };
             multiply(pulp::Scalar::new(), tile, 1, &a, &b, &mut output);
             assert!(y[0].is_nan(), "{activation:?}(NaN) = {}", y[0]);
             assert_eq!(y[1], activation.apply(f32::INFINITY), "{activation:?}");

@@ -187,7 +187,7 @@ fn product<S: Simd>(
     };
     let mut out: Vec<_> = out.chunks_exact_mut(columns).collect();
     let activation = Activation::Identity;
-    let mut output = Output { rows: &mut out, scale: 1.0, bias: None, addend: Some(c), activation };
+    let mut output = Output { rows: &mut out, scale: 1.0, bias: None, addend: Some(c), residual: None, activation };
     multiply(simd, tile, k, a, b.as_slice(), &mut output);
 }
 

@@ -172,6 +172,7 @@ pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> 
             simd.mul_f32s(x, bounded(simd, 0.0, 1.0, y))
         }
         Activation::Tanh => super::functions::tanh(simd, x),
+        Activation::Gelu => super::functions::gelu(simd, x),
     }
 }
 

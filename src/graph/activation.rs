@@ -24,6 +24,8 @@ pub enum Activation {
     HardSigmoid(f32, f32),
     /// x · max(0, min(1, x/6 + 1/2))
     HardSwish,
+    /// x · Φ(x), with Φ the distribution of the standard normal. Products of matrices alone take it.
+    Gelu,
 }
 
 impl Activation {
@@ -60,6 +62,11 @@ impl Activation {
                 let y = x / 6.0 + 0.5;
                 if y.is_nan() { y } else { x * y.clamp(0.0, 1.0) }
             }
+            #[expect(clippy::cast_possible_truncation, reason = "the result is an f32")]
+            Self::Gelu => {
+                let x = f64::from(x);
+                (0.5 * x * super::erf::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)) as f32
+            }
         }
     }
 
@@ -75,6 +82,7 @@ impl Activation {
             Self::Silu => (6, 0.0, 0.0),
             Self::HardSigmoid(alpha, beta) => (7, alpha, beta),
             Self::HardSwish => (8, 0.0, 0.0),
+            Self::Gelu => (9, 0.0, 0.0),
         }
     }
 }

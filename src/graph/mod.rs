@@ -5,6 +5,7 @@ mod attributes;
 mod body;
 mod dim;
 mod dot;
+pub(crate) mod erf;
 mod evaluate;
 mod fact;
 mod infer;

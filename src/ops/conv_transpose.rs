@@ -185,7 +185,8 @@ impl Operator for ConvTranspose {
     }
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
-        (self.activation == Activation::Identity).then(|| Arc::new(Self { activation, ..self.clone() }) as _)
+        let takes = self.activation == Activation::Identity && activation != Activation::Gelu;
+        takes.then(|| Arc::new(Self { activation, ..self.clone() }) as _)
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

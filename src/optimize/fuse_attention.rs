@@ -79,7 +79,7 @@ fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
     let together = [kb.0, vb.0] == [qb.0; 2] && [kh.0, vh.0] == [qh.0; 2] && kd.0 == qd.0 && rows.0 == keys.0;
     // A row of one element is a neighbour to nothing.
     let neighbours = [qd, kd, size].iter().all(|dim| dim.1 == 1);
-    if !together || !neighbours || scores_shape.iter().product::<usize>() != sizes[..4].iter().product() {
+    if !together || !neighbours || scores_shape.iter().product::<usize>() != sizes[..4].iter().product::<usize>() {
         return None;
     }
     let place = |view: &View, dims: [(usize, usize); 3]| Rows {

@@ -11,6 +11,7 @@ mod fold_constants;
 mod fuse_activation;
 mod fuse_attention;
 mod fuse_padding;
+mod fuse_product;
 mod fuse_residual_add;
 mod gather_activation;
 mod remove_identity;
@@ -67,6 +68,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fuse_padding",
         about: "makes a Pad the padding of the Conv or pool that reads it",
         apply: fuse_padding::apply,
+    },
+    Rewrite {
+        name: "fuse_product",
+        about: "adds a bias or another value where a MatMul or Gemm computes its result, behind a Reshape too",
+        apply: fuse_product::apply,
     },
     Rewrite {
         name: "fuse_residual_add",

@@ -198,6 +198,12 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let sum = net.node(op("Add"), &[next, silu]);
     let y = net.node(op("Relu"), &[sum]);
     net.output(y);
+    let rows = net.input("rows", &[2, 3, 4]);
+    let (w, bias) = (net.weights(&[4, 4]), net.weights(&[4]));
+    let product = net.node(op("MatMul"), &[rows, w]);
+    let product = net.node(op("Add"), &[product, bias]);
+    let product = net.node(op("Add"), &[rows, product]);
+    net.output(product);
     let parts: Vec<_> = ["q", "k", "v"].map(|name| net.input(name, &[1, 2, 5, 4])).into();
     let turned = net.node(op("Transpose").attribute("perm", vec![0i64, 1, 3, 2]), &[parts[1]]);
     let scores = net.node(op("MatMul"), &[parts[0], turned]);

@@ -14,7 +14,7 @@ use crate::kernel::Candidates;
 
 mod depthwise;
 mod direct;
-mod pack;
+pub(in crate::ops) mod pack;
 mod problem;
 mod reference;
 mod register;
@@ -168,7 +168,8 @@ impl Operator for Conv {
     }
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
-        (self.activation == Activation::Identity).then(|| Arc::new(Self { activation, ..self.clone() }) as _)
+        let takes = self.activation == Activation::Identity && activation != Activation::Gelu;
+        takes.then(|| Arc::new(Self { activation, ..self.clone() }) as _)
     }
 
     fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {

@@ -36,7 +36,7 @@ pub(in crate::ops) fn constant(
 
 /// Weights as `make` orders them, of a tensor of `f32`, `f16` or `bf16`, then the list of biases, padded to whole units.
 /// `list`: whether the biases are in 32 bits among weights in 16, how many there are, and those that are not zero.
-pub(super) fn packed(w: &Tensor, list: &[usize], make: impl FnOnce(&[f32]) -> Vec<f32>) -> Tensor {
+pub(in crate::ops) fn packed(w: &Tensor, list: &[usize], make: impl FnOnce(&[f32]) -> Vec<f32>) -> Tensor {
     let half: Vec<f32> = match w.element_type() {
         ElementType::F32 => vec![],
         #[expect(clippy::cast_possible_truncation, reason = "they come from 16 bits")]

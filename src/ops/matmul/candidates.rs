@@ -1,8 +1,8 @@
 //! The ways to multiply matrices on a GPU. Which one wins on which device: the measurements in `docs/devices.md`.
 
-use super::pack::{bind_b, bind_c};
+use super::pack::{bind_b, bind_biased, bind_c};
 use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, rate, sizes};
-use super::{Epilogue, Product};
+use super::{Epilogue, Product, RESIDUAL};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::broadcast_strides;
@@ -27,7 +27,18 @@ struct Addend {
     column: usize,
 }
 
-/// The candidates for a product of inputs 0 and 1, input 2 (if there is one) added.
+/// B as a kernel binds it: what is wanted of the input, the binding, its storage, the steps between panels and rows, and
+/// the unit at which C begins behind it.
+struct Factor {
+    want: Want,
+    binding: Binding,
+    storage: Storage,
+    panel: usize,
+    step: usize,
+    c: Option<usize>,
+}
+
+/// The candidates for a product of inputs 0 and 1, inputs 2 and 3 (if there are such) added.
 pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Epilogue) -> Candidates {
     let plan = Plan {
         request,
@@ -95,17 +106,47 @@ impl Plan<'_> {
         Ok(addend(Want::Nothing, binding, pitch, 1))
     }
 
-    /// B in rows (one panel) or in panels: what is wanted of it, the binding, and the steps between panels and rows.
-    fn operand_b(&self, lanes: usize) -> Option<(Want, Binding, usize, usize)> {
+    /// C, where it is a constant row of floats that can lie behind a constant B.
+    fn row_c(&self) -> Option<&crate::tensor::Tensor> {
+        let (b, c) = (self.request.input(1).ok()?.fact, self.request.optional(2)?.fact);
+        let row = c.constant.as_ref().filter(|c| c.element_type().is_float() && c.len() == self.product.n)?;
+        (b.constant.is_some() && row.shape().last() == Some(&self.product.n)).then_some(row)
+    }
+
+    /// B in rows (one panel) or in panels.
+    fn operand_b(&self, lanes: usize) -> Option<Factor> {
         let n4 = self.product.n.div_ceil(4);
         let fact = self.request.input(1).ok()?.fact;
         if let Some(constant) = &fact.constant {
+            let (want, panel) = (Want::Nothing, self.product.k.checked_mul(lanes)?);
+            if let Some(c) = self.row_c() {
+                let packed = bind_biased(constant, self.product, lanes, c, self.b)?;
+                let c = Some(packed.biases / 4);
+                return Some(Factor { want, binding: packed.binding, storage: packed.storage, panel, step: lanes, c });
+            }
             let binding = bind_b(constant, self.product, lanes, self.b)?;
-            return Some((Want::Nothing, binding, self.product.k.checked_mul(lanes)?, lanes));
+            return Some(Factor { want, binding, storage: self.b, panel, step: lanes, c: None });
         }
         let shape = fact.concrete()?;
+        let want = Want::In(rows(&shape));
         // A vector as a column would have to be spread to rows of one element.
-        (!self.product.transpose_b && shape.len() >= 2).then(|| (Want::In(rows(&shape)), Binding::Input(1), lanes, n4))
+        (!self.product.transpose_b && shape.len() >= 2).then_some(Factor {
+            want,
+            binding: Binding::Input(1),
+            storage: self.b,
+            panel: lanes,
+            step: n4,
+            c: None,
+        })
+    }
+
+    /// Binds the residual, if there is one, and the result.
+    fn bind_result(&self, dispatch: Dispatch) -> Result<Dispatch, String> {
+        let dispatch = match self.request.optional(RESIDUAL) {
+            Some(_) => dispatch.bind(Binding::Input(RESIDUAL), self.request.storage(RESIDUAL)?),
+            None => dispatch,
+        };
+        Ok(dispatch.bind(Binding::Output(0), self.y))
     }
 
     /// Bytes of the operands and the result, for costs.
@@ -116,12 +157,24 @@ impl Plan<'_> {
         self.batches as f64 * (size(m * k, self.a) + size(k * n, self.b) + size(m * n, self.y))
     }
 
-    fn wants(&self, a: Want, b: Want, c: Option<&Addend>) -> Vec<Want> {
+    /// A candidate that takes a residual in the layout in which it leaves the result, and may write over it.
+    fn candidate(&self, name: &'static str, a: Want, b: Want, c: Option<&Addend>, y: Layout) -> Candidate {
         let mut wants = vec![a, b];
-        if self.request.inputs.len() > 2 {
-            wants.push(c.map_or(Want::Nothing, |c| c.want));
+        wants.resize(self.request.inputs.len(), Want::Nothing);
+        if let (Some(want), Some(c)) = (wants.get_mut(2), c) {
+            *want = c.want;
         }
-        wants
+        let residual = self.request.optional(RESIDUAL).is_some();
+        if residual {
+            wants[RESIDUAL] = Want::In(y);
+        }
+        let candidate = Candidate::new(name, wants, vec![y]);
+        if residual { candidate.in_place(RESIDUAL) } else { candidate }
+    }
+
+    /// A kernel that adds the residual, if there is one; others are left as they are.
+    fn with_residual(&self, kernel: Kernel) -> Kernel {
+        if self.request.optional(RESIDUAL).is_some() { kernel.define("RESIDUAL", 1) } else { kernel }
     }
 
     /// The kernel for everything.
@@ -131,14 +184,15 @@ impl Plan<'_> {
         let c = self.addend(false).transpose()?;
         let kernel =
             Kernel::of("matmul/generic.wgsl").define("BIAS", c.is_some()).define("INTEGER", !self.y.is_float());
+        let kernel = self.with_residual(kernel);
         let (a_row, a_column) = if p.transpose_a { (1, p.m) } else { (p.k, 1) };
         let (b_row, b_column) = if p.transpose_b { (1, p.k) } else { (p.n, 1) };
         let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), self.a).bind(Binding::Input(1), self.b);
         if let Some(c) = &c {
             dispatch = dispatch.bind(c.binding.clone(), c.storage);
         }
-        dispatch = dispatch
-            .bind(Binding::Output(0), self.y)
+        dispatch = self
+            .bind_result(dispatch)?
             .param("units", results.div_ceil(4))
             .param("results", results)
             .param("m", p.m)
@@ -158,7 +212,8 @@ impl Plan<'_> {
         }
         let dispatch = dispatch.linear(results.div_ceil(4) as u64, 64, self.request.device);
         let linear = Want::In(Layout::Linear);
-        Ok(Candidate::new("generic", self.wants(linear, linear, c.as_ref()), vec![Layout::Linear])
+        Ok(self
+            .candidate("generic", linear, linear, c.as_ref(), Layout::Linear)
             .dispatch(dispatch)
             .cost(p.work() * rate(self.request.device, 1.0, 4.0), self.bytes()))
     }
@@ -174,24 +229,27 @@ impl Plan<'_> {
         if p.transpose_a || y_shape.last() != Some(&p.n) {
             return None;
         }
-        let (b_want, b, b_panel, b_step) = self.operand_b(lanes.unwrap_or(n4))?;
-        let c = self.addend(true).transpose().ok()?;
-        let mut dispatch =
-            Dispatch::of(kernel.define("BIAS", c.is_some())).bind(Binding::Input(0), self.a).bind(b, self.b);
+        let b = self.operand_b(lanes.unwrap_or(n4))?;
+        let c = if b.c.is_some() { None } else { self.addend(true).transpose().ok()? };
+        let kind = if b.c.is_some() { 2 } else { i64::from(c.is_some()) };
+        let kernel = self.with_residual(kernel.define("BIAS", kind));
+        let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), self.a).bind(b.binding, b.storage);
         if let Some(c) = &c {
             dispatch = dispatch.bind(c.binding.clone(), c.storage);
         }
-        dispatch = dispatch.bind(Binding::Output(0), self.y);
-        dispatch = epilogue(sizes(dispatch, p, lanes.map(|_| [b_panel, b_step])), self.epilogue);
+        dispatch = self.bind_result(dispatch).ok()?;
+        dispatch = epilogue(sizes(dispatch, p, lanes.map(|_| [b.panel, b.step])), self.epilogue);
         if let Some(c) = &c {
             dispatch = dispatch.param("c_pitch", c.row);
         }
+        if let Some(start) = b.c {
+            dispatch = dispatch.param("c_start", start);
+        }
         // A packed B is padded to whole panels.
-        let b_units = if b_want == Want::Nothing { n4.next_multiple_of(lanes.unwrap_or(n4)) } else { n4 };
+        let b_units = if b.want == Want::Nothing { n4.next_multiple_of(lanes.unwrap_or(n4)) } else { n4 };
         let dispatch = batch(dispatch, p, p.m * k4, p.k * b_units);
-        let wants = self.wants(Want::In(rows(&a_shape)), b_want, c.as_ref());
         Some(
-            Candidate::new(name, wants, vec![rows(&y_shape)])
+            self.candidate(name, Want::In(rows(&a_shape)), b.want, c.as_ref(), rows(&y_shape))
                 .dispatch(dispatch.workgroups(grid[0], grid[1], grid[2]))
                 .cost(operations, self.bytes()),
         )

@@ -14,8 +14,8 @@ mod tiles;
 
 use std::sync::Arc;
 
-pub(crate) use gemm::Gemm;
 pub(super) use gemm::gemm;
+pub(crate) use gemm::{Gemm, RESIDUAL};
 pub(super) use pack::{bind_b, bind_c, in_panels};
 pub(crate) use product::{BatchAxis, Product};
 pub(super) use tiles::{Tiles, families, vector};

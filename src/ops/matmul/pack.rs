@@ -6,11 +6,21 @@ use crate::kernel::{Binding, Constant, Packing, Storage};
 use crate::tensor::{Element, ElementType, Tensor};
 
 use super::product::Product;
+use crate::ops::conv::pack::{Packed, constant, packed};
 
 /// B in panels of `lanes` units of four columns: `[batch, panel, k, lanes, 4]`, zeros beyond its columns.
 /// One panel as wide as B makes it rows of whole units.
 /// Parameters: matrices, k, n, 1 if it is given transposed, lanes.
 const PANELS: Packing = Packing { name: "matmul/panels", pack: panels };
+
+/// The same of B, with a row C behind it as a list of 32-bit floats. Parameters: those of the panels, and the list's.
+const BIASED: Packing = Packing {
+    name: "matmul/biased",
+    pack: |tensor, parameters| {
+        let (own, list) = parameters.split_at(parameters.len().min(5));
+        packed(tensor, list, |b| in_panels(b, own))
+    },
+};
 
 /// C repeated to `[rows, n]`, its rows padded to whole units. Parameters: rows, n, steps of its own rows and columns.
 const REPEATED: Packing = Packing { name: "matmul/repeated", pack: repeated };
@@ -28,6 +38,25 @@ pub(in crate::ops) fn bind_b(source: &Tensor, product: &Product, lanes: usize, s
         storage,
         units: u64::try_from(units).ok()?,
     })))
+}
+
+/// B of a product in panels of this many units, and a constant row C behind it: one buffer fewer, so that a residual fits
+/// the floor of four.
+pub(super) fn bind_biased(
+    source: &Tensor,
+    product: &Product,
+    lanes: usize,
+    c: &Tensor,
+    storage: Storage,
+) -> Option<Packed> {
+    let &Product { k, n, transpose_b, .. } = product;
+    let matrices = source.len().checked_div(k.checked_mul(n)?)?;
+    let columns = n.div_ceil(4).div_ceil(lanes).checked_mul(lanes)?;
+    let count = matrices.checked_mul(k)?.checked_mul(columns)?.checked_mul(4)?;
+    #[expect(clippy::cast_possible_truncation, reason = "kernels read it as f32")]
+    let row: Vec<usize> = c.to_f64().into_iter().map(|v| (v as f32).to_bits() as usize).collect();
+    let parameters = [matrices, k, n, transpose_b.into(), lanes];
+    Some(constant(source, BIASED, &parameters, (count, n.next_multiple_of(4)), &row, storage))
 }
 
 /// C with `rows` rows (1 or m) of n columns, from steps of 0 where it is repeated.

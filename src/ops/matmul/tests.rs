@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::Gemm;
 use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operator, Value};
 use crate::ops::operator;
 use crate::tensor::{ElementType, Tensor};
@@ -147,10 +148,36 @@ fn every_activation_can_be_fused() {
         Activation::Silu,
         Activation::HardSigmoid(0.2, 0.5),
         Activation::HardSwish,
+        Activation::Gelu,
     ] {
         let op = matmul().with_activation(activation).unwrap();
         assert!(op.with_activation(Activation::Relu).is_none());
         check(&*op, &[Input::Run(tensor(&[9, 6], 1)), Input::Constant(tensor(&[6, 5], 2))], SUMS);
+    }
+}
+
+/// Rows of any number of dimensions, a bias behind the weights, a residual and an activation behind both.
+#[test]
+fn residuals_are_added_before_the_activation() {
+    for (rows, k, n, biased) in [
+        (vec![1], 6, 5, true),
+        (vec![2, 3], 8, 12, true),
+        (vec![1, 37], 7, 33, true),
+        (vec![2, 20], 12, 8, false),
+        (vec![70], 16, 40, true),
+    ] {
+        for activation in [Activation::Identity, Activation::Gelu] {
+            let shape = |last: usize| [&rows[..], &[last]].concat();
+            let gemm = Gemm { residual: true, rows: Some(rows.clone()), activation, beta: 0.5, ..Gemm::default() };
+            let c = if biased { Input::Constant(tensor(&[n], 3)) } else { Input::Missing };
+            let inputs = [
+                Input::Run(tensor(&shape(k), 1)),
+                Input::Constant(tensor(&[k, n], 2)),
+                c,
+                Input::Run(tensor(&shape(n), 4)),
+            ];
+            check(&gemm, &inputs, SUMS);
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::erf::{erf, erfc};
+use crate::graph::erf::{erf, erfc};
 use crate::graph::{Activation, Definition, DefinitionError, EvaluateError};
 use crate::tensor::{ElementType, Tensor, Truth, Wide};
 
@@ -122,6 +122,7 @@ static GELU_TANH: Member = Member {
         floats(x, |v| 0.5 * v * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (v + 0.044_715 * v * v * v)).tanh()))
     },
     wgsl: "gelu_tanh4(v)",
+    activation: |_| None,
     ..FLOAT
 };
 
@@ -173,6 +174,7 @@ pub(super) static MEMBERS: &[Member] = &[
         // x Φ(x), with Φ(x) = erfc(-x/√2) / 2
         evaluate: |x, _| floats(x, |v| 0.5 * v * erfc(-v * std::f64::consts::FRAC_1_SQRT_2)),
         wgsl: "gelu4(v)",
+        activation: |_| Some(Activation::Gelu),
         tolerance: 6e-6,
         range: 6e4,
         ..FLOAT

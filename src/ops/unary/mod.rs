@@ -3,7 +3,6 @@
 //! `y = f(x)`; the members' formulas stand in `members`. Clip, whose bounds may be inputs, stands in [`clip`].
 
 pub mod clip;
-mod erf;
 mod members;
 
 use std::sync::Arc;
@@ -75,9 +74,10 @@ impl Operator for Unary {
         }
         let activation = self.activation().filter(|_| float);
         let expression = match (activation, self.member.integer) {
-            (Some(_), _) => ACTIVATE,
-            (None, Some(NO_KERNEL)) if !float => return Err("its kernel takes floating-point numbers only".to_owned()),
-            (None, Some(integer)) if !float => integer,
+            // Its own kernel knows it better than the one that all activations share.
+            (Some(activation), _) if activation != Activation::Gelu => ACTIVATE,
+            (_, Some(NO_KERNEL)) if !float => return Err("its kernel takes floating-point numbers only".to_owned()),
+            (_, Some(integer)) if !float => integer,
             _ => self.member.wgsl,
         };
         let (kind, ..) = activation.unwrap_or_default().parameters();

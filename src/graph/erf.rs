@@ -1,7 +1,7 @@
 //! The error function in 64 bits.
 
 /// `2/√π ∫₀ˣ e^(-t²) dt`, to about 1e-15.
-pub(super) fn erf(x: f64) -> f64 {
+pub(crate) fn erf(x: f64) -> f64 {
     if x.is_nan() || x.abs() > 6.0 {
         return if x.is_nan() { x } else { x.signum() };
     }
@@ -21,7 +21,7 @@ pub(super) fn erf(x: f64) -> f64 {
 }
 
 /// `1 - erf x`, with all of its digits where that is small.
-pub(super) fn erfc(x: f64) -> f64 {
+pub(crate) fn erfc(x: f64) -> f64 {
     if x > 2.5 { erfc_far(x) } else { 1.0 - erf(x) }
 }
 
