@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use super::Storage;
 use super::assemble::Access;
 
-/// The type of one cell of a buffer's array.
-pub(super) const fn cell(storage: Storage, elements: bool) -> &'static str {
+/// The type of one cell of a buffer's array. `words64`: see [`DeviceFacts::words64`](super::DeviceFacts::words64).
+pub(super) const fn cell(storage: Storage, elements: bool, words64: bool) -> &'static str {
     match (storage, elements) {
+        (Storage::F32, false) if words64 => "vec2<u64>",
         (Storage::F32, false) => "vec4<f32>",
         (Storage::F32, true) => "f32",
         (Storage::I32, false) => "vec4<i32>",
@@ -69,14 +70,25 @@ pub(super) fn movers(out: &mut String, body: &str, name: &str, storage: Storage)
     );
 }
 
-/// What loads, gets and stores units and elements.
-pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Storage, access: Access, elements: bool) {
+/// What loads, gets and stores units and elements of the buffer `name`, which is read through `source`.
+pub(super) fn accessors(
+    out: &mut String,
+    (name, source): (&str, &str),
+    storage: Storage,
+    access: Access,
+    elements: bool,
+    words64: bool,
+) {
     let (element, unit) = types(storage);
     let _ = writeln!(out, "alias {name}_element = {element};\nalias {name}_unit = {unit};");
     let d = format!("{source}_data");
     let b = format!("params.{source}_base");
     if access != Access::Write {
         let load = match (storage, elements) {
+            (Storage::F32, false) if words64 => format!(
+                "let w = {d}[{b} + u]; let h = w >> vec2<u32>(32u); \
+                 return bitcast<vec4<f32>>(vec4<u32>(u32(w.x), u32(h.x), u32(w.y), u32(h.y)));"
+            ),
             (Storage::F32 | Storage::I32 | Storage::U32, false) => format!("return {d}[{b} + u];"),
             (Storage::F32 | Storage::I32 | Storage::U32, true) => {
                 format!("let e = ({b} + u) * 4u; return {name}_unit({d}[e], {d}[e + 1u], {d}[e + 2u], {d}[e + 3u]);")
@@ -120,6 +132,9 @@ pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Sto
             }
         };
         let get = match (storage, elements) {
+            (Storage::F32, false) if words64 => {
+                format!("return bitcast<f32>(u32({d}[{b} + (e >> 2u)][(e >> 1u) & 1u] >> ((e & 1u) * 32u)));")
+            }
             (Storage::F32 | Storage::I32 | Storage::U32, true) => format!("return {d}[{b} * 4u + e];"),
             (Storage::F16, true) => {
                 format!("return unpack2x16float({d}[{b} * 2u + (e >> 1u)] >> ((e & 1u) * 16u)).x;")
@@ -162,6 +177,10 @@ pub(super) fn accessors(out: &mut String, name: &str, source: &str, storage: Sto
     }
     if access != Access::Read {
         let store = match (storage, elements) {
+            (Storage::F32, false) if words64 => format!(
+                "let w = bitcast<vec4<u32>>(v); \
+                 {d}[{b} + u] = vec2<u64>(u64(w.x) | (u64(w.y) << 32u), u64(w.z) | (u64(w.w) << 32u));"
+            ),
             (Storage::F32 | Storage::I32 | Storage::U32, false) => format!("{d}[{b} + u] = v;"),
             (Storage::F32 | Storage::I32 | Storage::U32, true) => {
                 format!(

@@ -92,6 +92,7 @@ struct Declared {
 struct Assembly<'a> {
     kernel: &'a Kernel,
     shaders: &'a Shaders,
+    words64: bool,
     imported: BTreeSet<String>,
     body: String,
     buffers: Vec<Declared>,
@@ -104,18 +105,19 @@ struct Assembly<'a> {
 /// # Errors
 /// As [`assemble_from`].
 pub fn assemble(kernel: &Kernel) -> Result<Assembled, ShaderError> {
-    assemble_from(&Shaders::default(), kernel)
+    assemble_from(&Shaders::default(), kernel, false)
 }
 
-/// Assembles a kernel's WGSL from these shaders.
+/// Assembles a kernel's WGSL from these shaders. `words64`: see [`DeviceFacts::words64`](super::DeviceFacts::words64).
 ///
 /// # Errors
 /// If a file is missing, a directive is malformed, or the kernel's storages do not match the shader's buffers.
-pub fn assemble_from(shaders: &Shaders, kernel: &Kernel) -> Result<Assembled, ShaderError> {
+pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, words64: bool) -> Result<Assembled, ShaderError> {
     let fail = |message: String| ShaderError { shader: kernel.shader.to_owned(), message };
     let mut assembly = Assembly {
         kernel,
         shaders,
+        words64,
         imported: BTreeSet::new(),
         body: String::new(),
         buffers: vec![],
@@ -304,14 +306,14 @@ impl Assembly<'_> {
                 let _ = writeln!(
                     declarations,
                     "@group(0) @binding({binding}) var<storage, {mode}> {name}_data: array<{}>;",
-                    if *atomic { "atomic<i32>" } else { cell(storage, elements) }
+                    if *atomic { "atomic<i32>" } else { cell(storage, elements, self.words64) }
                 );
                 params.push((format!("{name}_base"), "u32".to_owned()));
             }
             match atomic {
                 true => atomic_accessors(&mut declarations, name),
                 false => {
-                    accessors(&mut declarations, name, source, storage, *access, elements);
+                    accessors(&mut declarations, (name, source), storage, *access, elements, self.words64);
                     movers(&mut declarations, &self.body, name, storage);
                 }
             }
@@ -372,6 +374,7 @@ mod tests {
         let assembly = Assembly {
             kernel: &kernel,
             shaders: &Shaders::default(),
+            words64: false,
             imported: BTreeSet::new(),
             body: String::new(),
             buffers: vec![],
@@ -388,5 +391,19 @@ mod tests {
         );
         assert!(repeat("#for i in 3\na").is_err());
         assert!(repeat("#endfor").is_err());
+    }
+
+    #[test]
+    fn units_may_be_words_of_64_bits() {
+        let storages = vec![Storage::F32; 2];
+        for in_place in [None, Some((0, 1))] {
+            let kernel = Kernel { storages: storages.clone(), in_place, ..Kernel::of("elementwise/unary.wgsl") };
+            let kernel = kernel.define("WORKGROUP", 64).paste("EXPRESSION", "v");
+            let text = assemble_from(&Shaders::default(), &kernel, true).unwrap().wgsl;
+            assert!(text.contains("array<vec2<u64>>") && !text.contains("array<vec4<f32>>"), "{text}");
+            let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+            let capabilities = naga::valid::Capabilities::SHADER_INT64;
+            naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities).validate(&module).unwrap();
+        }
     }
 }

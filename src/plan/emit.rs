@@ -170,7 +170,7 @@ impl Emitter<'_> {
         if let Some(&index) = self.kernel_index.get(&kernel) {
             return Ok(index);
         }
-        let assembled = assemble_from(self.shaders, &kernel).map_err(|e| match self.shaders.are_built_in() {
+        let assembled = assemble_from(self.shaders, &kernel, false).map_err(|e| match self.shaders.are_built_in() {
             true => fault(run, &e.to_string()),
             false => PlanError::Shader(e),
         })?;

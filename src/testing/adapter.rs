@@ -6,10 +6,12 @@ use std::sync::{Mutex, OnceLock};
 use wgpu::util::DeviceExt as _;
 
 use super::Input;
-use crate::kernel::assemble::{Access, assemble};
+#[cfg(test)]
+use crate::kernel::assemble::assemble;
+use crate::kernel::assemble::{Access, assemble_from};
 use crate::kernel::{
-    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want, pack, units,
-    unpack,
+    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Dispatch, Kernel, Layout, Shaders, Storage, Want, pack,
+    units, unpack,
 };
 use crate::tensor::{ElementType, Tensor, Truth};
 
@@ -43,7 +45,8 @@ impl Adapter {
         descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::VULKAN);
         let instance = wgpu::Instance::new(descriptor);
         let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok()?;
-        let features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY);
+        let features = adapter.features()
+            & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_INT64);
         let limits = adapter.limits();
         let info = adapter.get_info();
         let (device, queue) = adapter
@@ -65,6 +68,7 @@ impl Adapter {
             max_buffer_size: limits.max_buffer_size,
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             offset_alignment: limits.min_storage_buffer_offset_alignment.into(),
+            words64: features.contains(wgpu::Features::SHADER_INT64),
         };
         Some(Self { facts, device, queue, pipelines: Mutex::default() })
     }
@@ -154,7 +158,7 @@ impl Adapter {
             let written = dispatch.bindings.iter().position(|b| *b == Binding::Output(0));
             kernel.in_place = read.zip(written);
         }
-        let assembled = assemble(&kernel).map_err(|e| e.to_string())?;
+        let assembled = assemble_from(&Shaders::default(), &kernel, self.facts.words64).map_err(|e| e.to_string())?;
         let mut words: Vec<u32> = assembled.buffers.iter().filter(|b| b.binding.is_some()).map(|_| 0).collect();
         let own: Vec<_> = assembled.params[words.len()..].to_vec();
         let given: Vec<_> = dispatch.params.iter().map(|(name, _)| (*name).to_owned()).collect();

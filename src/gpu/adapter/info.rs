@@ -99,8 +99,9 @@ impl fmt::Display for AdapterInfo {
 }
 
 /// The features that a device is asked for where its adapter has them.
-const FEATURES: [(wgpu::Features, &str); 3] = [
+const FEATURES: [(wgpu::Features, &str); 4] = [
     (wgpu::Features::SUBGROUP, "subgroups"),
+    (wgpu::Features::SHADER_INT64, "int64"),
     (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
     (wgpu::Features::PIPELINE_CACHE, "pipeline-cache"),
 ];
@@ -145,6 +146,7 @@ fn facts(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limi
         max_buffer_size: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
+        words64: class == DeviceClass::Software && features.contains(wgpu::Features::SHADER_INT64),
     }
 }
 
