@@ -74,6 +74,8 @@ pub use session::{
     Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Outputs, Pending, Plan, Precision,
     Profile, Session, StepTime, Tolerance, Validation, validate_async,
 };
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use session::{Tuned, TunedKind};
 pub use tensor::{Element, ElementType, Tensor, TensorError, TensorView};
 
 #[cfg(test)]

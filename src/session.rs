@@ -17,6 +17,8 @@ mod profile;
 mod request;
 mod run;
 mod tolerance;
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+mod tune;
 mod validate;
 
 pub use device::{Backend, Device, DeviceOptions};
@@ -27,6 +29,8 @@ pub use precision::Precision;
 pub use profile::{Profile, StepTime};
 pub use run::{InputId, OutputId, Session};
 pub use tolerance::{Comparison, Tolerance};
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use tune::{Tuned, TunedKind};
 #[cfg(not(target_arch = "wasm32"))]
 pub use validate::validate;
 pub use validate::{Validation, validate_async};

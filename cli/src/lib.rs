@@ -1,4 +1,5 @@
-//! The command line of Rimlight: `rimlight try`, `devices`, `inspect`, `run`, `validate`, `bench`, `conformance`, `models`.
+//! The command line of Rimlight: `rimlight try`, `devices`, `inspect`, `run`, `validate`, `bench`, `tune`, `conformance`,
+//! `models`.
 //!
 //! Each command is a file in `commands/`; what they share stands beside it.
 
@@ -52,6 +53,7 @@ enum Command {
     Validate(commands::validate::Validate),
     Bench(commands::bench::Bench),
     Conformance(commands::conformance::Conformance),
+    Tune(commands::tune::Tune),
     Models(commands::models::Models),
 }
 
@@ -65,6 +67,7 @@ pub fn main() -> ExitCode {
         Command::Validate(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Conformance(command) => command.run(),
+        Command::Tune(command) => command.run(),
         Command::Models(command) => command.run(),
     };
     match outcome {

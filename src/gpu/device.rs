@@ -13,6 +13,7 @@ use super::wait::Waiter;
 use crate::cache::Folder;
 use crate::error::DeviceError;
 use crate::kernel::{DeviceClass, DeviceFacts};
+use crate::plan::Tuning;
 
 /// A GPU that can be computed on. Cloning it gives another handle to the same one.
 #[derive(Clone)]
@@ -38,6 +39,7 @@ pub(super) struct Shared {
     pub(super) constants: Constants,
     /// Where what makes the next start faster is kept, if anywhere.
     pub(super) folder: OnceLock<Folder>,
+    pub(super) tuning: Mutex<Arc<Tuning>>,
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "a browser polls by itself"))]
     pub(super) waiter: Waiter,
 }
@@ -123,6 +125,7 @@ impl GpuDevice {
             unfinished: std::sync::atomic::AtomicU32::new(0),
             constants: Constants::default(),
             folder: OnceLock::new(),
+            tuning: Mutex::default(),
             waiter: Waiter::default(),
         };
         Self { shared: Arc::new(shared) }

@@ -26,6 +26,7 @@ mod tensor;
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests;
 mod threads;
+mod tuning;
 mod wait;
 #[cfg(not(target_arch = "wasm32"))]
 mod warm;

@@ -15,13 +15,14 @@ pub(super) struct PipelineCache {
 }
 
 impl GpuDevice {
-    /// Keeps packed weights and compiled pipelines in a folder, and takes those that lie there: the second start of a
-    /// program packs and compiles nothing. Only Vulkan has compiled pipelines to keep. A device keeps to its first folder.
+    /// Keeps packed weights, compiled pipelines and what was measured in a folder, and takes what lies there: the second
+    /// start of a program packs and compiles nothing. Only Vulkan has compiled pipelines to keep. A device keeps to its first folder.
     ///
     /// # Errors
     /// If the driver refuses. A file that cannot be read, or is another adapter's or driver's, is passed over.
     pub async fn keep_in(&self, folder: Folder) -> Result<(), DeviceError> {
         let folder = self.shared().folder.get_or_init(|| folder);
+        self.recall();
         if !self.wgpu().features().contains(wgpu::Features::PIPELINE_CACHE)
             || lock(&self.shared().pipelines.cache).is_some()
         {
@@ -51,7 +52,7 @@ impl GpuDevice {
     }
 
     /// What a file of compiled pipelines belongs to: the adapter and the driver's version.
-    fn cache_key(&self) -> String {
+    pub(super) fn cache_key(&self) -> String {
         let info = self.info();
         format!("{}|{:x}|{:x}|{}|{}", info.backend, info.vendor, info.device, info.name, info.driver)
     }

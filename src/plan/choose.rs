@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
 use super::precision::Precision;
 use super::schedule::{NodePlace, Place};
+use super::tuning::{self, Kind};
 use super::{Aim, Placement, PlanOptions};
 use crate::error::PlanError;
 use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Reads, Request, ValueId};
@@ -38,6 +39,8 @@ struct Chooser<'a> {
     on_host: HashMap<ValueId, usize>,
     places: Vec<NodePlace>,
     precision: Precision,
+    /// The kinds of nodes that were met, where somebody asks for them.
+    kinds: Option<Vec<Kind>>,
 }
 
 /// Chooses for the whole graph.
@@ -47,18 +50,7 @@ pub fn choose(
     options: &PlanOptions,
     aim: Aim,
 ) -> Result<(Draft, Vec<NodePlace>), PlanError> {
-    let mut chooser = Chooser {
-        graph,
-        device,
-        options,
-        aim,
-        draft: Draft::default(),
-        order: vec![],
-        on_device: HashMap::new(),
-        on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
-        places: vec![],
-        precision: Precision::of(graph, options.half),
-    };
+    let mut chooser = Chooser::new(graph, device, options, aim);
     for id in graph.node_ids() {
         chooser.node(id)?;
     }
@@ -69,6 +61,15 @@ pub fn choose(
     let mut draft = Draft { forms: chooser.draft.forms, stages };
     join_downloads(&mut draft);
     Ok((draft, chooser.places))
+}
+
+/// The kinds of nodes that a plan meets.
+pub fn survey(graph: &Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Vec<Kind>, PlanError> {
+    let mut chooser = Chooser { kinds: Some(vec![]), ..Chooser::new(graph, device, options, Aim::Speed) };
+    for id in graph.node_ids() {
+        chooser.node(id)?;
+    }
+    Ok(chooser.kinds.unwrap_or_default())
 }
 
 /// Moves downloads before the host nodes that stand directly before them, so that one wait serves several.
@@ -89,7 +90,23 @@ fn join_downloads(draft: &mut Draft) {
     }
 }
 
-impl Chooser<'_> {
+impl<'a> Chooser<'a> {
+    fn new(graph: &'a Graph, device: &'a DeviceFacts, options: &'a PlanOptions, aim: Aim) -> Self {
+        Self {
+            graph,
+            device,
+            options,
+            aim,
+            draft: Draft::default(),
+            order: vec![],
+            on_device: HashMap::new(),
+            on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
+            places: vec![],
+            precision: Precision::of(graph, options.half),
+            kinds: None,
+        }
+    }
+
     fn node(&mut self, id: NodeId) -> Result<(), PlanError> {
         let graph = self.graph;
         let node = graph.node(id);
@@ -108,7 +125,7 @@ impl Chooser<'_> {
         let work = node.operator.work(&facts, &outputs);
         let chosen = match self.options.placement {
             Placement::HostOnly => Err("the plan was asked to stay on the host".to_owned()),
-            Placement::Auto | Placement::GpuOnly => self.candidate(node, &facts, &outputs),
+            Placement::Auto | Placement::GpuOnly => self.candidate(id, &facts, &outputs),
         };
         let place = match chosen {
             Ok(candidate) => {
@@ -126,7 +143,9 @@ impl Chooser<'_> {
     }
 
     /// The cheapest way to run a node on the device, or why there is none.
-    fn candidate(&self, node: &Node, facts: &[Option<&Fact>], outputs: &[Fact]) -> Result<Candidate, String> {
+    fn candidate(&mut self, id: NodeId, facts: &[Option<&Fact>], outputs: &[Fact]) -> Result<Candidate, String> {
+        let graph = self.graph;
+        let node = graph.node(id);
         let operands: Vec<Option<Operand<'_>>> = node
             .inputs
             .iter()
@@ -154,7 +173,7 @@ impl Chooser<'_> {
         let candidates = node.operator.candidates(&request)?;
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
         let mut refused = None;
-        let mut best: Option<((u64, f64), Candidate)> = None;
+        let mut fitting: Vec<((u64, f64), Candidate)> = vec![];
         for candidate in candidates {
             if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
                 refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
@@ -180,13 +199,22 @@ impl Chooser<'_> {
                 })
                 .sum();
             let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
-            let cost = (bytes, candidate.cost + dispatches + conversions);
-            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
-                best = Some((cost, candidate));
+            fitting.push(((bytes, candidate.cost + dispatches + conversions), candidate));
+        }
+        let least = |best: usize, i: usize| if fitting[i].0 < fitting[best].0 { i } else { best };
+        let cheapest = (0..fitting.len()).reduce(least);
+        let mut chosen =
+            cheapest.ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))?;
+        if self.aim == Aim::Speed && (self.kinds.is_some() || !self.options.tuning.is_empty()) {
+            let key = tuning::kind(node, &request);
+            if let Some(fastest) = self.options.tuning.get(key) {
+                chosen = fitting.iter().position(|(_, c)| tuning::fingerprint(c) == fastest).unwrap_or(chosen);
+            }
+            if let Some(kinds) = &mut self.kinds {
+                tuning::note(kinds, key, id, fitting.iter().map(|(_, candidate)| candidate), chosen);
             }
         }
-        best.map(|(_, candidate)| candidate)
-            .ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))
+        Ok(fitting.swap_remove(chosen).1)
     }
 
     /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.

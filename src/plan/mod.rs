@@ -14,11 +14,15 @@ mod precision;
 mod schedule;
 mod share;
 mod text;
+mod tuning;
 
 pub use schedule::{
     Bound, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, Step, Summary,
 };
 pub use text::bytes as readable_bytes;
+pub use tuning::{Found, Kind, Timed, Tuning, search};
+
+use std::sync::Arc;
 
 use crate::error::PlanError;
 use crate::graph::Graph;
@@ -53,6 +57,8 @@ pub struct PlanOptions {
     /// Bytes that values and packed constants may take on the device. Where the fastest kernels take more, those that take
     /// least are chosen.
     pub memory_limit: Option<u64>,
+    /// The candidates that were measured to be fastest, which come before what is estimated.
+    pub tuning: Arc<Tuning>,
 }
 
 impl Default for PlanOptions {
@@ -64,6 +70,7 @@ impl Default for PlanOptions {
             in_place_concat: true,
             shaders: Shaders::default(),
             memory_limit: None,
+            tuning: Arc::default(),
         }
     }
 }
@@ -88,6 +95,16 @@ pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result
         needed if needed > limit => Err(PlanError::Memory { needed, limit, constants: least.summary.constant_bytes }),
         _ => Ok(least),
     }
+}
+
+/// The kinds of nodes that have more than one candidate on a device, for [`search`].
+///
+/// # Errors
+/// As [`plan`].
+pub fn survey(graph: &Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Vec<Kind>, PlanError> {
+    let mut kinds = choose::survey(graph, device, options)?;
+    kinds.retain(|kind| kind.candidates.len() > 1);
+    Ok(kinds)
 }
 
 /// What is chosen for.
@@ -122,8 +139,6 @@ fn plan_for(aim: Aim, graph: Graph, device: &DeviceFacts, options: &PlanOptions)
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::graph::{Context, Definition, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value};
     use crate::kernel::{Candidates, Storage};
@@ -155,14 +170,40 @@ mod tests {
         }
     }
 
-    fn planned(memory_limit: Option<u64>) -> Result<Schedule, PlanError> {
+    fn graph() -> Graph {
         let mut graph = Graph::builder();
         let x = graph.input("x", ElementType::F32, [1000usize]);
         let relu = crate::ops::operator(&Definition::new("Relu")).unwrap();
         let y = graph.operator(Arc::new(Twofold(relu)), &[Some(x)], 1)[0];
         graph.output("y", y);
-        let options = PlanOptions { memory_limit, ..PlanOptions::default() };
-        plan(graph.build().unwrap(), &DeviceFacts::lavapipe(), &options)
+        graph.build().unwrap()
+    }
+
+    fn planned(memory_limit: Option<u64>) -> Result<Schedule, PlanError> {
+        plan(graph(), &DeviceFacts::lavapipe(), &PlanOptions { memory_limit, ..PlanOptions::default() })
+    }
+
+    #[test]
+    fn a_candidate_that_is_measured_to_be_slow_is_not_chosen_again() {
+        let (device, options) = (DeviceFacts::lavapipe(), PlanOptions::default());
+        let kinds = survey(&graph(), &device, &options).unwrap();
+        assert_eq!(kinds[0].candidates[kinds[0].chosen].1, "quick");
+        // "quick" by its estimate alone.
+        let place = |tuning: &Tuning| {
+            let options = PlanOptions { tuning: Arc::new(tuning.clone()), ..PlanOptions::default() };
+            plan(graph(), &device, &options).unwrap().places[0].place.clone()
+        };
+        let (found, tuning) = search(&kinds, |tuning| -> Result<_, ()> {
+            let slow = place(tuning) == Place::Gpu("quick");
+            Ok(vec![(Some(kinds[0].nodes[0]), std::time::Duration::from_millis(if slow { 9 } else { 1 }))])
+        })
+        .unwrap();
+        assert_ne!(found[0].kind.candidates[found[0].taken].1, "quick");
+        assert_eq!(place(&Tuning::default()), Place::Gpu("quick"));
+        assert_ne!(place(&tuning), Place::Gpu("quick"));
+        // What a limit of memory demands comes first.
+        let options = PlanOptions { tuning: Arc::new(tuning), memory_limit: Some(1), ..PlanOptions::default() };
+        assert!(matches!(plan(graph(), &device, &options), Err(PlanError::Memory { .. })));
     }
 
     #[test]

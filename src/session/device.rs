@@ -197,6 +197,14 @@ impl Device {
         self.0.gpu.as_ref()
     }
 
+    /// What was measured on it, where it is a GPU.
+    pub(crate) fn tuning(&self) -> Arc<crate::plan::Tuning> {
+        #[cfg(feature = "gpu")]
+        return self.0.gpu.as_ref().map(GpuDevice::tuning).unwrap_or_default();
+        #[cfg(not(feature = "gpu"))]
+        Arc::default()
+    }
+
     /// Whether the CPU takes a model that does not fit this GPU: nobody asked for a GPU.
     pub(crate) fn is_lenient(&self) -> bool {
         #[cfg(feature = "gpu")]

@@ -15,7 +15,7 @@ use crate::model::{Model, WeakModel};
 use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
-use crate::plan::{Placement, PlanOptions, Schedule};
+use crate::plan::{Placement, PlanOptions, Schedule, Tuning};
 use crate::tensor::Tensor;
 
 /// Plans that are kept for shapes that may come again.
@@ -41,6 +41,8 @@ struct Inner {
     device: Device,
     options: Options,
     rewrites: Rewrites,
+    /// What plans follow in place of what was measured on the device.
+    tuning: Option<Arc<Tuning>>,
     /// The places of the inputs whose content plans are made for.
     parameters: Vec<usize>,
     /// What was settled on where the options leave the precision open, and why.
@@ -105,6 +107,16 @@ impl Engine {
     /// # Errors
     /// [`PlanError::Options`] if the options name a rewrite, a dimension or an input that there is not.
     pub fn new(model: &Model, device: &Device, options: &Options) -> Result<Self, PlanError> {
+        Self::made(model, device, options, None)
+    }
+
+    /// [`Engine::new`] whose plans follow a tuning, whatever the device knows.
+    #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+    pub(super) fn tuned(model: &Model, device: &Device, options: &Options, tuning: &Tuning) -> Result<Self, PlanError> {
+        Self::made(model, device, options, Some(Arc::new(tuning.clone())))
+    }
+
+    fn made(model: &Model, device: &Device, options: &Options, tuning: Option<Arc<Tuning>>) -> Result<Self, PlanError> {
         let rewrites = Rewrites::without(options.without.iter().map(String::as_str)).map_err(PlanError::Options)?;
         let engine = Self(Arc::new(Inner {
             weights: Weights::of(model),
@@ -112,6 +124,7 @@ impl Engine {
             device: device.clone(),
             options: options.clone(),
             rewrites,
+            tuning,
             parameters: Request::parameters(model.graph()),
             settled: OnceLock::new(),
             plans: Mutex::default(),
@@ -176,8 +189,13 @@ impl Engine {
     /// Settles on a precision, once.
     pub(crate) fn settle(&self, precision: Precision, reason: String) {
         if self.0.settled.set((precision, reason)).is_ok() {
-            self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
+            self.forget_plans();
         }
+    }
+
+    /// Has plans made anew where sessions ask for them.
+    pub(super) fn forget_plans(&self) {
+        self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The model with its weights.
@@ -213,13 +231,37 @@ impl Engine {
         Ok(planned)
     }
 
-    fn make(&self, request: Request) -> Result<Planned, PlanError> {
+    /// The graph that is planned: its dimensions numbers, rewritten.
+    pub(super) fn optimized(&self, request: &Request) -> Result<Graph, PlanError> {
         let inner = &*self.0;
-        let graph = concrete(self.whole_model()?.graph(), &request, inner.options.seed)?;
+        let graph = concrete(self.whole_model()?.graph(), request, inner.options.seed)?;
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]
         let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
+        Ok(graph)
+    }
+
+    /// How a graph is planned on a GPU.
+    pub(super) fn plan_options(&self, measured: Arc<Tuning>) -> PlanOptions {
+        let options = &self.0.options;
+        PlanOptions {
+            placement: options.placement,
+            half: self.precision() == Some(Precision::F16),
+            shaders: options.shaders.clone(),
+            memory_limit: options.memory_limit,
+            tuning: match &self.0.tuning {
+                Some(tuning) => Arc::clone(tuning),
+                None if options.shaders.are_built_in() => measured,
+                None => Arc::default(),
+            },
+            ..PlanOptions::default()
+        }
+    }
+
+    fn make(&self, request: Request) -> Result<Planned, PlanError> {
+        let inner = &*self.0;
+        let graph = self.optimized(&request)?;
         let planned = |graph, schedule, instead| Planned { request, graph, schedule, instead, loaded: OnceLock::new() };
         let precision = self.precision().unwrap_or_default();
         // What an automatic choice of the device allows: the CPU for a model that does not fit the GPU.
@@ -230,13 +272,7 @@ impl Engine {
             && inner.options.shaders.are_built_in();
         match inner.device.facts() {
             Some(facts) => {
-                let options = PlanOptions {
-                    placement: inner.options.placement,
-                    half: precision == Precision::F16,
-                    shaders: inner.options.shaders.clone(),
-                    memory_limit: inner.options.memory_limit,
-                    ..PlanOptions::default()
-                };
+                let options = self.plan_options(inner.device.tuning());
                 let spare = lenient.then(|| graph.clone());
                 let schedule = match (crate::plan::plan(graph, facts, &options), spare) {
                     (Err(error @ PlanError::TooLarge { .. }), Some(graph)) => {

@@ -336,7 +336,7 @@ impl fmt::Debug for Session {
 }
 
 #[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
-mod tests;
+pub(super) mod tests;
 
 #[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
 mod parameters;

@@ -7,6 +7,7 @@ pub mod inspect;
 pub mod models;
 pub mod run;
 pub mod try_model;
+pub mod tune;
 pub mod validate;
 
 use std::io::Write;

@@ -5,7 +5,7 @@ use crate::model::Model;
 use crate::session::{Backend, Device, DeviceOptions, Options};
 use crate::{Dim, ElementType, Placement, Tensor};
 
-pub(super) fn gpu() -> Option<Device> {
+pub(in crate::session) fn gpu() -> Option<Device> {
     let options = DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() };
     Device::new(&options).inspect_err(|e| eprintln!("skipped: {e}")).ok()
 }
