@@ -73,13 +73,20 @@ impl<'a> Edit<'a> {
 
     /// A new constant, its name like this one.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        let id = self.value(name);
+        self.set_fact(id, Fact::constant(tensor));
+        id
+    }
+
+    /// A new value that no node computes yet, its name like this one.
+    pub fn value(&mut self, name: &str) -> ValueId {
         let mut name = name.to_owned();
         while !self.names.insert(name.clone()) {
             name.push('\'');
         }
         self.producers.push(None);
         self.reads.push(0);
-        self.graph.add_value(name, Some(Fact::constant(tensor)))
+        self.graph.add_value(name, None)
     }
 
     /// Gives a node another operator and other inputs. Its outputs stay, and so do their names and places in the order.

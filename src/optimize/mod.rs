@@ -14,6 +14,7 @@ mod fuse_padding;
 mod fuse_product;
 mod fuse_residual_add;
 mod gather_activation;
+mod pack_projections;
 mod remove_identity;
 mod strides;
 #[cfg(test)]
@@ -73,6 +74,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fuse_product",
         about: "adds a bias or another value where a MatMul or Gemm computes its result, behind a Reshape too",
         apply: fuse_product::apply,
+    },
+    Rewrite {
+        name: "pack_projections",
+        about: "makes one product of the three whose results attention reads as queries, keys and values",
+        apply: pack_projections::apply,
     },
     Rewrite {
         name: "fuse_residual_add",

@@ -85,7 +85,8 @@ impl TestGraph {
         };
         let before = values(&self.rewritten(&[]));
         for (name, after) in values(&rewritten) {
-            let before = &before[&name];
+            // What a rewrite has made has no counterpart.
+            let Some(before) = before.get(&name) else { continue };
             assert_eq!(before.shape(), after.shape(), "{name}");
             if let (Ok(before), Ok(after)) = (before.as_slice::<f32>(), after.as_slice::<f32>()) {
                 let largest = before.iter().fold(0f32, |m, v| m.max(v.abs()));
