@@ -106,8 +106,8 @@ pub type Timed = (Option<NodeId>, Duration);
 /// A candidate is taken in place of the chosen one if it takes less than this part of its time: what is between may be chance.
 const GAIN: f64 = 0.95;
 
-/// Has every candidate measured, all kinds in one plan at a time, and gives what was found and the tuning that follows.
-/// `measure` makes a plan by a tuning, and tells the times of the steps of a run.
+/// Has every candidate measured, all kinds in one plan at a time, then those that were faster one by one, and gives what
+/// was found and the tuning that follows. `measure` makes a plan by a tuning, and tells the times of the steps of a run.
 ///
 /// # Errors
 /// With the first error of a measurement of the default plan; candidates that cannot be measured are passed over.
@@ -119,6 +119,7 @@ pub fn search<E>(
         .iter()
         .map(|kind| Found { kind: kind.clone(), times: vec![None; kind.candidates.len()], taken: kind.chosen })
         .collect();
+    let mut total = Duration::ZERO;
     let rounds = kinds.iter().map(|kind| kind.candidates.len()).max().unwrap_or(0);
     for round in 0..rounds.max(1) {
         // Beginning with what is chosen: the first round is the default plan.
@@ -135,6 +136,9 @@ pub fn search<E>(
             Err(error) if round == 0 => return Err(error),
             Err(_) => continue,
         };
+        if round == 0 {
+            total = sum(&steps);
+        }
         let mut times: BTreeMap<NodeId, Duration> = BTreeMap::new();
         let mut converted = Duration::ZERO;
         for (node, time) in steps {
@@ -148,18 +152,37 @@ pub fn search<E>(
             found.times[place(&found.kind)] = Some(nodes.sum());
         }
     }
-    let mut tuning = Tuning::default();
-    for found in &mut found {
-        let before = found.times().0.as_secs_f64();
-        let measured = found.times.iter().enumerate().filter_map(|(i, time)| Some((i, (*time)?)));
-        if let Some((i, least)) = measured.min_by_key(|(_, time)| *time)
-            && least.as_secs_f64() < before * GAIN
+    let taken = |found: &[Found]| {
+        let mut tuning = Tuning::default();
+        found.iter().for_each(|found| tuning.set(found.kind.key, found.kind.candidates[found.taken].0));
+        tuning
+    };
+    // Kinds whose fastest candidate is another, and the time that it promises to save: most first.
+    let mut promised: Vec<(Duration, usize, usize)> = vec![];
+    for (i, found) in found.iter().enumerate() {
+        let before = found.times().0;
+        let measured = found.times.iter().enumerate().filter_map(|(c, time)| Some(((*time)?, c)));
+        if let Some((least, candidate)) = measured.min()
+            && least.as_secs_f64() < before.as_secs_f64() * GAIN
         {
-            found.taken = i;
+            promised.push((before - least, i, candidate));
         }
-        tuning.set(found.kind.key, found.kind.candidates[found.taken].0);
     }
+    promised.sort_by_key(|(gain, ..)| std::cmp::Reverse(*gain));
+    for (gain, i, candidate) in promised {
+        // What it costs others, which must convert now, only the whole tells.
+        found[i].taken = candidate;
+        match measure(&taken(&found)) {
+            Ok(steps) if sum(&steps) + gain / 2 < total => total = sum(&steps),
+            _ => found[i].taken = found[i].kind.chosen,
+        }
+    }
+    let tuning = taken(&found);
     Ok((found, tuning))
+}
+
+fn sum(steps: &[Timed]) -> Duration {
+    steps.iter().map(|(_, time)| *time).sum()
 }
 
 /// What a node has in common with others that want the same kernel.
@@ -222,17 +245,24 @@ mod tests {
             kind(1, &[0, 2], &[(10, "slow"), (11, "fast"), (12, "fast, but converts")], 0),
             kind(2, &[1], &[(20, "chosen"), (21, "hardly faster")], 0),
             kind(3, &[3], &[(30, "only")], 0),
+            kind(4, &[4], &[(40, "chosen"), (41, "faster, but the next must convert")], 0),
+            kind(5, &[5], &[(50, "next"), (51, "slow")], 0),
         ];
         let ms = Duration::from_millis;
         let mut plans = 0;
         let measured = search(&kinds, |tuning: &Tuning| -> Result<_, ()> {
             plans += 1;
             let mut steps = vec![];
-            for (kind, node) in [(1, 0), (2, 1), (1, 2), (3, 3)] {
+            for (kind, node) in [(1, 0), (2, 1), (1, 2), (3, 3), (4, 4), (5, 5)] {
                 let (conversion, time) = match tuning.get(kind).unwrap() {
                     10 => (0, 50),
                     11 => (0, 40),
                     12 => (30, 20),
+                    40 => (0, 10),
+                    41 => (0, 2),
+                    50 if tuning.get(4) == Some(41) => (20, 3),
+                    50 => (0, 3),
+                    51 => (0, 30),
                     20 => (0, 100),
                     21 => (0, 97),
                     _ => (0, 7),
@@ -245,8 +275,9 @@ mod tests {
             Ok(steps)
         });
         let (found, tuning) = measured.unwrap();
-        assert_eq!(plans, 3);
-        assert_eq!(found.iter().map(|f| f.taken).collect::<Vec<_>>(), [1, 0, 0]);
+        // Three candidates at most, and two kinds whose fastest is another than the chosen one.
+        assert_eq!(plans, 5);
+        assert_eq!(found.iter().map(|f| f.taken).collect::<Vec<_>>(), [1, 0, 0, 0, 0]);
         assert_eq!(found[0].times, [Some(ms(100)), Some(ms(80)), Some(ms(100))]);
         assert_eq!(found[0].times(), (ms(100), ms(80)));
         assert_eq!((tuning.get(1), tuning.get(2), tuning.get(3)), (Some(11), Some(20), Some(30)));
