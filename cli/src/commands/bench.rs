@@ -17,7 +17,8 @@ use crate::output::{self, rounded_ms};
 #[command(
     long_about = "Measure a model: loading, the first result, a steady run, memory.\n\n\
         A run includes handing the inputs over and reading the outputs back. The cold start is measured first, in this \
-        process: from opening the file to the first result.",
+        process: from opening the file to the first result. With --starts, so are two more, the device made anew each time: \
+        one with an empty cache folder, one with what that left there. What the driver keeps by itself is out of reach.",
     after_help = "Examples:\n  rimlight bench model.onnx --runs 100\n  rimlight bench model.onnx --backend gpu --profile\n  rimlight bench model.onnx --in-flight 3"
 )]
 pub struct Bench {
@@ -35,6 +36,9 @@ pub struct Bench {
     /// Stop measuring after this many seconds, three runs at the earliest
     #[arg(long, value_name = "S", value_parser = seconds)]
     seconds: Option<Duration>,
+    /// Also make a start that finds an empty cache folder, and one that finds what that left there
+    #[arg(long)]
+    starts: bool,
     /// Add the time of each operator
     #[arg(long)]
     profile: bool,
@@ -93,6 +97,12 @@ impl Bench {
             let rate = throughput(&mut session, &setup, self.in_flight as usize, self.runs, limit)?;
             figures["in_flight"] = self.in_flight.into();
             figures["runs_per_second"] = ((rate * 100.0).round() / 100.0).into();
+        }
+        if self.starts {
+            for (name, (load, first)) in ["empty", "filled"].into_iter().zip(starts(&setup, &self.device)?) {
+                figures[format!("{name}_cache_load_ms")] = rounded_ms(load).into();
+                figures[format!("{name}_cache_first_ms")] = rounded_ms(first).into();
+            }
         }
         if self.json {
             figures["runs_ms"] = measured.runs.iter().copied().map(rounded_ms).collect();
@@ -166,6 +176,25 @@ pub fn measure(setup: &Setup, warmup: usize, runs: usize, limit: Duration) -> Ou
         gpu_bytes: summary.device_bytes(),
     };
     Ok((measured, session))
+}
+
+/// Two starts with a folder of their own, empty at first: from asking for the device to the session, and to the first result.
+fn starts(setup: &Setup, flags: &DeviceFlags) -> Outcome<[(Duration, Duration); 2]> {
+    let folder = std::env::temp_dir().join(format!("rimlight-starts-{}", std::process::id()));
+    let flags = DeviceFlags { cache_folder: Some(folder.clone()), ..flags.clone() };
+    let start = || -> Outcome<(Duration, Duration)> {
+        let start = Instant::now();
+        let device = flags.device(setup.device.is_gpu())?;
+        let (model, _) = known::open(&setup.name)?;
+        let mut session = model.session_with(&device, &setup.options)?;
+        let load = start.elapsed();
+        let ids = ids(&model, &session)?;
+        once(&mut session, setup, &ids)?;
+        Ok((load, start.elapsed()))
+    };
+    let both = start().and_then(|empty| start().map(|filled| [empty, filled]));
+    let _ = std::fs::remove_dir_all(&folder);
+    both
 }
 
 type Ids = (Vec<InputId>, Vec<OutputId>);
