@@ -3,13 +3,21 @@
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units. b: panels of LANES units of columns, `b_panel` units
 //         apart, in each panel k rows `b_step` units apart (a constant is packed so that a panel is dense; rows of whole
-//         units are panels too, with b_panel = LANES and b_step = n4). c: see finish.wgsl.
+//         units are panels too, with b_panel = LANES and b_step = n4). c: see finish.wgsl. PACKED: a in panels of ROWS rows,
+//         in each the units of all rows one after the other (see panels.wgsl); there is one product.
 // Work    one workgroup is one subgroup of LANES lanes and owns ROWS = GROUPS * LANES rows of one panel; a lane owns one
 //         unit of columns. For each unit of k, a lane reads GROUPS units of a, each of a row of its own, and four units of
 //         b; subgroupBroadcast at constant lanes hands a's units round. Rows and columns beyond the matrix are clamped on
 //         reading and not stored. REST = ROWS - LANES.
 
 #import matmul/operands
+
+// Units of a from one unit of a row to the next.
+#if PACKED
+const A_STEP = ROWS;
+#else
+const A_STEP = 1;
+#endif
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -24,7 +32,11 @@ fn main(
     let b_at = offsets.y + clamped / LANES * params.b_panel + clamped % LANES;
     var sum: array<vec4<f32>, ROWS>;
 #for g in GROUPS
+#if PACKED
+    let a{g} = row * k4 + {g}u * LANES + lane;
+#else
     let a{g} = offsets.x + min(row + {g}u * LANES + lane, params.m - 1u) * k4;
+#endif
 #endfor
     let whole = params.k / 4u;
     for (var u = 0u; u < whole; u++) {
@@ -33,7 +45,7 @@ fn main(
         let b{q} = load_b(b_row + {q}u * params.b_step);
 #endfor
 #for g in GROUPS
-        let x{g} = load_a(a{g} + u);
+        let x{g} = load_a(a{g} + u * A_STEP);
 #for l in LANES
         let x{g}_{l} = subgroupBroadcast(x{g}, {l}u);
         sum[{g} * LANES + {l}] += x{g}_{l}.x * b0;
@@ -46,7 +58,7 @@ fn main(
     for (var kk = whole * 4u; kk < params.k; kk++) {
         let b0 = load_b(b_at + kk * params.b_step);
 #for g in GROUPS
-        let x{g} = get_a(a{g} * 4u + kk);
+        let x{g} = get_a((a{g} + kk / 4u * A_STEP) * 4u + kk % 4u);
 #for l in LANES
         sum[{g} * LANES + {l}] += subgroupBroadcast(x{g}, {l}u) * b0;
 #endfor

@@ -73,6 +73,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "matmul/finish.wgsl",
     "matmul/generic.wgsl",
     "matmul/operands.wgsl",
+    "matmul/panels.wgsl",
     "matmul/register.wgsl",
     "matmul/subgroup.wgsl",
     "matmul/vector.wgsl",

@@ -1,10 +1,10 @@
 //! The ways to multiply matrices on a GPU. Which one wins on which device: the measurements in `docs/devices.md`.
 
 use super::pack::{bind_b, bind_biased, bind_c};
-use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, rate, sizes};
+use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, packed, rate, sizes};
 use super::{Epilogue, Product, RESIDUAL};
 use crate::graph::Request;
-use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
+use crate::kernel::{Binding, Candidate, Candidates, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want};
 use crate::tensor::shape::broadcast_strides;
 
 /// What all of them need to know.
@@ -64,7 +64,8 @@ pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Ep
     }
     let mut offered = vec![plan.generic()?];
     if plan.y.is_float() {
-        offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.tiled(tiles)));
+        offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.tiled(tiles, None)));
+        offered.extend(packed(product, request.device).and_then(|(tiles, rows)| plan.tiled(tiles, Some(rows))));
     }
     Ok(offered)
 }
@@ -218,8 +219,8 @@ impl Plan<'_> {
             .cost(p.work() * rate(self.request.device, 1.0, 4.0), self.bytes()))
     }
 
-    /// A kernel over rows of whole units.
-    fn tiled(&self, tiles: Tiles) -> Option<Candidate> {
+    /// A kernel over rows of whole units, A in panels of `packed` rows where that is given.
+    fn tiled(&self, tiles: Tiles, packed: Option<usize>) -> Option<Candidate> {
         let Tiles { name, kernel, lanes, grid, operations } = tiles;
         let p = self.product;
         let (n4, k4) = (p.n.div_ceil(4), p.k.div_ceil(4));
@@ -229,11 +230,28 @@ impl Plan<'_> {
         if p.transpose_a || y_shape.last() != Some(&p.n) {
             return None;
         }
-        let b = self.operand_b(lanes.unwrap_or(n4))?;
+        let mut b = self.operand_b(lanes.unwrap_or(n4))?;
+        let (mut a, mut scratch, mut packs) = (Binding::Input(0), vec![], vec![]);
+        if let Some(rows) = packed {
+            let mut panels = |from: &mut Binding, storage, [inner, middle, limit]: [usize; 3], steps| {
+                let units = limit.div_ceil(inner).checked_mul(middle)?.checked_mul(inner)?;
+                let to = Binding::Scratch(scratch.len());
+                scratch.push((units as u64, storage));
+                let operands = [(from.clone(), storage), (to.clone(), storage)];
+                packs.push(in_panels(operands, [units, inner, middle, limit], steps, self.request.device));
+                *from = to;
+                Some(())
+            };
+            panels(&mut a, self.a, [rows, k4, p.m], [k4, 1])?;
+            if let (Want::In(_), Some(lanes)) = (b.want, lanes) {
+                panels(&mut b.binding, b.storage, [lanes, p.k, n4], [1, n4])?;
+                (b.panel, b.step) = (p.k.checked_mul(lanes)?, lanes);
+            }
+        }
         let c = if b.c.is_some() { None } else { self.addend(true).transpose().ok()? };
         let kind = if b.c.is_some() { 2 } else { i64::from(c.is_some()) };
         let kernel = self.with_residual(kernel.define("BIAS", kind));
-        let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), self.a).bind(b.binding, b.storage);
+        let mut dispatch = Dispatch::of(kernel).bind(a, self.a).bind(b.binding, b.storage);
         if let Some(c) = &c {
             dispatch = dispatch.bind(c.binding.clone(), c.storage);
         }
@@ -248,10 +266,33 @@ impl Plan<'_> {
         // A packed B is padded to whole panels.
         let b_units = if b.want == Want::Nothing { n4.next_multiple_of(lanes.unwrap_or(n4)) } else { n4 };
         let dispatch = batch(dispatch, p, p.m * k4, p.k * b_units);
+        let mut candidate = self.candidate(name, Want::In(rows(&a_shape)), b.want, c.as_ref(), rows(&y_shape));
+        let packed_bytes: f64 = scratch.iter().map(|(units, s)| 2.0 * (units * s.unit_bytes()) as f64).sum();
+        candidate.scratch = scratch;
+        candidate.dispatches = packs;
         Some(
-            self.candidate(name, Want::In(rows(&a_shape)), b.want, c.as_ref(), rows(&y_shape))
+            candidate
                 .dispatch(dispatch.workgroups(grid[0], grid[1], grid[2]))
-                .cost(operations, self.bytes()),
+                .cost(operations, self.bytes() + packed_bytes),
         )
     }
+}
+
+/// Brings an operand into panels, see `matmul/panels.wgsl`.
+fn in_panels(
+    [x, y]: [(Binding, Storage); 2],
+    [units, inner, middle, limit]: [usize; 4],
+    [inner_step, middle_step]: [usize; 2],
+    device: &DeviceFacts,
+) -> Dispatch {
+    Dispatch::of(Kernel::of("matmul/panels.wgsl"))
+        .bind(x.0, x.1)
+        .bind(y.0, y.1)
+        .param("units", units)
+        .param("inner", inner)
+        .param("middle", middle)
+        .param("limit", limit)
+        .param("inner_step", inner_step)
+        .param("middle_step", middle_step)
+        .linear(units as u64, 64, device)
 }

@@ -110,6 +110,16 @@ fn sizes_at_the_edges_of_the_tiles_agree() {
 }
 
 #[test]
+fn large_products_agree_with_their_operands_in_panels() {
+    // Nothing is a multiple of a panel. The bound of the sums grows with their square here: 650² · 6e-8 = 2.5e-2.
+    let (a, b) = (tensor(&[75, 650], 1), tensor(&[650, 661], 2));
+    let sums = Tolerance { absolute: 1e-4, relative: 1e-5 };
+    for b in [Input::Run(b.clone()), Input::Constant(b)] {
+        check(&*matmul(), &[Input::Run(a.clone()), b], sums);
+    }
+}
+
+#[test]
 fn integers_agree_exactly() {
     let ints = |shape: &[usize]| {
         let n: usize = shape.iter().product();

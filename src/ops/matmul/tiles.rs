@@ -6,6 +6,8 @@ use crate::kernel::{Binding, DeviceClass, DeviceFacts, Dispatch, Kernel, Storage
 
 /// Rows of A up to which the kernel for few rows is offered, and from which the one that shares them.
 const FEW_ROWS: usize = 8;
+/// Operations from which packing both operands pays in software: a product of matrices of 320 × 320.
+const LARGE: f64 = 64e6;
 /// Units of columns that a workgroup of the kernel for few rows owns, and of a panel of its B: so B is read in its order.
 const VECTOR_UNITS: usize = 8;
 /// The define of kernels that take the activation as a parameter.
@@ -113,6 +115,18 @@ fn subgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
         .define("ROWS", rows as i64)
         .define("REST", (rows - lanes) as i64);
     tiles(("subgroup", kernel), p, device, Some(lanes), [rows, lanes], rate(device, 60.0, 60.0))
+}
+
+/// The same with A brought into panels first, and B where it is no constant: rows that lie a page apart throw each other
+/// out of the cache, which only large products outweigh. With it, the rows of a panel.
+pub(super) fn packed(p: &Product, device: &DeviceFacts) -> Option<(Tiles, usize)> {
+    if !p.batch.is_empty() || p.work() < LARGE {
+        return None;
+    }
+    let tiles = subgroup(p, device)?;
+    let rows = tiles.kernel.defines.iter().find(|(name, _)| *name == "ROWS")?.1;
+    let kernel = tiles.kernel.define("PACKED", 1);
+    Some((Tiles { name: "packed", kernel, operations: tiles.operations * 0.7, ..tiles }, usize::try_from(rows).ok()?))
 }
 
 impl Tiles {

@@ -17,7 +17,9 @@ pub(super) fn products() -> (Model, Vec<(&'static str, Tensor)>) {
     let large = net.node(op("MatMul"), &[m, m]);
     let batch = net.node(op("MatMul"), &[b, c]);
     let gemm = net.node(op("Gemm").attribute("transB", 1i64), &[m, m]);
-    for value in [row, square, large, batch, gemm] {
+    let (wide, packed) = (net.input("wide", &[64, 1024]), net.weights(&[1024, 512]));
+    let packed = net.node(op("MatMul"), &[wide, packed]);
+    for value in [row, square, large, batch, gemm, packed] {
         net.output(value);
     }
     net.finish()
