@@ -19,6 +19,9 @@ use crate::ops::window::Axis;
 /// Elements that the panels of one task may take: about what a second-level cache holds beside the weights.
 const PANELS: usize = 48 << 10;
 
+/// Elements of a group's weights that are too many for a second-level cache.
+const WEIGHTS: usize = 256 << 10;
+
 #[derive(Debug)]
 struct Convolution {
     samples: usize,
@@ -102,9 +105,11 @@ impl Convolution {
         let cached = (PANELS / self.k()).max(panel) / panel;
         let panels = self.y_plane.div_ceil(panel);
         let work = self.outputs * self.k() * self.y_plane;
+        // Weights that no cache holds come from memory for each task: a few panels then share them, wherever those lie.
+        let (least, each) = if self.packed() > WEIGHTS { (4, 1) } else { (1, 2) };
         let parts =
-            if threads > 1 && work > tasks::SMALL { threads.div_ceil(self.samples * self.groups) * 2 } else { 1 };
-        cached.min(panels.div_ceil(parts)).max(1) * panel
+            if threads > 1 && work > tasks::SMALL { threads.div_ceil(self.samples * self.groups) * each } else { 1 };
+        cached.max(least).min(panels.div_ceil(parts)).max(1) * panel
     }
 }
 
