@@ -136,8 +136,8 @@ impl WithSimd for Work<'_, '_, '_> {
         let count = part.rows.len();
         // What no query of these sees need not be looked at.
         let seen = if fused.causal { keys.min(part.first + count) } else { keys };
-        tile.pack_b(d, seen, k, |kk, j| operands[1][at(1, j) + kk]);
-        tile.pack_a(count, d, packed, |i, kk| operands[0][at(0, part.first + i) + kk]);
+        tile.pack_columns_of(d, seen, k, |j| &operands[1][at(1, j)..]);
+        tile.pack_rows_of_a(count, d, packed, |i| &operands[0][at(0, part.first + i)..]);
         let scores = &mut scores[..count * seen];
         let mut rows: Vec<&mut [f32]> = scores.chunks_exact_mut(seen).collect();
         let steps = steps.map_or([0; 4], |(steps, _)| steps);
@@ -166,7 +166,7 @@ impl WithSimd for Work<'_, '_, '_> {
             }
         }
         tile.pack_rows_of(seen, size, v, |kk| &operands[2][at(2, kk)..][..size]);
-        tile.pack_a(count, seen, packed, |i, kk| rows[i][kk]);
+        tile.pack_rows_of_a(count, seen, packed, |i| &*rows[i]);
         multiply(simd, *tile, seen, packed, v, &mut plain(part.rows, 1.0, None));
     }
 }

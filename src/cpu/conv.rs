@@ -95,7 +95,7 @@ impl Convolution {
     fn pack(&self, weights: &[f32], packed: &mut [f32]) {
         let (outputs, k) = (self.outputs, self.k());
         for (weights, packed) in weights.chunks_exact(outputs * k).zip(packed.chunks_exact_mut(self.packed())) {
-            self.tile.pack_a(outputs, k, packed, |i, kk| weights[i * k + kk]);
+            self.tile.pack_rows_of_a(outputs, k, packed, |i| &weights[i * k..]);
         }
     }
 

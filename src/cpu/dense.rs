@@ -65,7 +65,7 @@ fn kernel(product: Product, b: &Fact, c: Option<[usize; 2]>, epilogue: Epilogue)
 fn pack_b(product: &Product, tile: Tile, b: &[f32], out: &mut [f32]) {
     let &Product { k, n, .. } = product;
     if product.transpose_b {
-        tile.pack_b(k, n, out, |kk, j| b[j * k + kk]);
+        tile.pack_columns_of(k, n, out, |j| &b[j * k..]);
     } else {
         tile.pack_rows(k, n, out, b);
     }
@@ -114,7 +114,7 @@ impl Dense {
             if transpose_a {
                 self.tile.pack_a(rows, k, packed, |i, kk| a[kk * m + first + i]);
             } else {
-                self.tile.pack_a(rows, k, packed, |i, kk| a[(first + i) * k + kk]);
+                self.tile.pack_rows_of_a(rows, k, packed, |i| &a[(first + i) * k..]);
             }
             &*packed
         };

@@ -64,11 +64,41 @@ impl Tile {
         }
     }
 
-    /// Packs B, whose element (kk, j) is `at(kk, j)`.
-    pub fn pack_b(self, k: usize, n: usize, out: &mut [f32], at: impl Fn(usize, usize) -> f32) {
-        self.each_row_of_b(k, n, out, |kk, first, row| {
-            row.iter_mut().enumerate().for_each(|(j, out)| *out = at(kk, first + j));
-        });
+    /// Packs A, whose row `i` is `at(i)`.
+    pub fn pack_rows_of_a<'a>(self, m: usize, k: usize, out: &mut [f32], at: impl Fn(usize) -> &'a [f32]) {
+        for (b, block) in out[..self.packed_a(m, k)].chunks_exact_mut((self.rows * k).max(1)).enumerate() {
+            // Rows that are missing may be anything: nobody keeps what becomes of them.
+            let row = |i: usize| &at((b * self.rows + i).min(m - 1))[..k];
+            match self.rows {
+                6 => side_by_side::<6>(std::array::from_fn(row), block),
+                12 => side_by_side::<12>(std::array::from_fn(row), block),
+                _ => block.copy_from_slice(row(0)),
+            }
+        }
+    }
+
+    /// Packs B, whose column `j` is `at(j)`.
+    pub fn pack_columns_of<'a>(self, k: usize, n: usize, out: &mut [f32], at: impl Fn(usize) -> &'a [f32]) {
+        let mut rest = &mut out[..self.packed_b(k, n)];
+        let mut first = 0;
+        while first < n {
+            let width = self.width((n - first).min(self.columns()));
+            let (panel, after) = rest.split_at_mut(width * k);
+            // As with rows of A.
+            let column = |j: usize| &at((first + j).min(n - 1))[..k];
+            match width {
+                8 => side_by_side::<8>(std::array::from_fn(column), panel),
+                16 => side_by_side::<16>(std::array::from_fn(column), panel),
+                32 => side_by_side::<32>(std::array::from_fn(column), panel),
+                _ => {
+                    for (kk, row) in panel.chunks_exact_mut(width).enumerate() {
+                        row.iter_mut().enumerate().for_each(|(j, to)| *to = column(j)[kk]);
+                    }
+                }
+            }
+            rest = after;
+            first += width;
+        }
     }
 
     /// Packs B as it lies in memory, row after row.
@@ -95,6 +125,17 @@ impl Tile {
             }
             rest = after;
             first += columns;
+        }
+    }
+}
+
+/// The first elements of some rows, then their second ones, and so on.
+fn side_by_side<const ROWS: usize>(rows: [&[f32]; ROWS], out: &mut [f32]) {
+    let (columns, _) = out.as_chunks_mut::<ROWS>();
+    let rows = rows.map(|row| &row[..columns.len()]);
+    for (kk, column) in columns.iter_mut().enumerate() {
+        for i in 0..ROWS {
+            column[i] = rows[i][kk];
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn kernel(layer: &Recurrent, inputs: &[Option<&Fact>]) -> Option<Box<
     let columns = GATES * hidden;
     let packed = |tile: Tile, k: usize, matrix: &[f32]| {
         let mut lines = Lines::new(tile.packed_b(k, columns));
-        tile.pack_b(k, columns, lines.as_mut_slice(), |kk, j| matrix[j * k + kk]);
+        tile.pack_columns_of(k, columns, lines.as_mut_slice(), |j| &matrix[j * k..]);
         lines
     };
     let weights = (0..layer.directions()).map(|d| Weights {
@@ -182,7 +182,7 @@ fn product<S: Simd>(
     let a = if tile.rows == 1 {
         a
     } else {
-        tile.pack_a(m, k, packed, |i, kk| a[i * k + kk]);
+        tile.pack_rows_of_a(m, k, packed, |i| &a[i * k..]);
         packed
     };
     let mut out: Vec<_> = out.chunks_exact_mut(columns).collect();
