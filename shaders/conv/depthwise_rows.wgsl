@@ -5,10 +5,16 @@
 // Work    one invocation computes `rows` units, one below the other. With KERNEL and STRIDE written out (a square kernel, not
 //         dilated) each turn of a loop brings STRIDE more rows of the SPAN pixels that they see, and moves the others up,
 //         so that each pixel is read once and there is little to compile. LEAD turns fill the window first, with EXTRA
-//         rows above it; KEPT = SPAN · (KERNEL − STRIDE) pixels are moved. Otherwise each unit is computed from scratch.
+//         rows above it; KEPT = SPAN · (KERNEL − STRIDE) pixels are moved. A row is read in whole units, from the element
+//         OFFSET of the first of UNITS; UNITS_BEFORE of them lie before the row. Otherwise each unit is computed from
+//         scratch.
 
 #import common/index
+#if KERNEL
+#read x
+#else
 #read x elements
+#endif
 #read w elements exact
 #import conv/output
 #param planes: u32     // N · output channels
@@ -34,8 +40,8 @@ fn main(
     let oy = index / pitch % bands * params.rows;
     let ox = index % pitch * 4u;
     let o = plane % params.outputs;
-    let row_length = (params.input_x + 3u) / 4u * 4u;
-    let first = plane / params.multiplier * params.input_y * row_length;
+    let in_pitch = (params.input_x + 3u) / 4u;
+    let first = plane / params.multiplier * params.input_y * in_pitch;
     // Where the window of the first pixel begins; before the plane it wraps around and so lies beyond it.
     let top = oy * params.stride_y - params.before_y;
     let left = ox * params.stride_x - params.before_x;
@@ -51,7 +57,10 @@ fn main(
 #endfor
 #for j in SPAN
     let in{j} = left + {j}u < params.input_x;
-    let at{j} = first + select(0u, left + {j}u, in{j});
+#endfor
+#for j in UNITS
+    // Units before or beyond the row are read from within it, and not used.
+    let unit{j} = first + min(max(ox / 4u * STRIDE + {j}u, UNITS_BEFORE) - UNITS_BEFORE, in_pitch - 1u);
 #endfor
     var seen: array<f32, KERNEL * SPAN>;
     var row = top - EXTRA;
@@ -62,9 +71,13 @@ fn main(
 #for i in STRIDE
         {
             let in_row = row < params.input_y;
-            let start = select(0u, row, in_row) * row_length;
+            let start = select(0u, row, in_row) * in_pitch;
+            var units: array<vec4<f32>, UNITS>;
+#for j in UNITS
+            units[{j}] = load_x(start + unit{j});
+#endfor
 #for j in SPAN
-            seen[KEPT + {i} * SPAN + {j}] = select(0.0, get_x(start + at{j}), in_row && in{j});
+            seen[KEPT + {i} * SPAN + {j}] = select(0.0, units[(OFFSET + {j}) / 4][(OFFSET + {j}) % 4], in_row && in{j});
 #endfor
             row++;
         }
@@ -91,7 +104,7 @@ fn main(
         for (var ky = 0u; ky < params.kernel_y; ky++) {
             let row = top + r * params.stride_y + ky * params.dilation_y;
             let in_row = row < params.input_y;
-            let start = first + select(0u, row, in_row) * row_length;
+            let start = (first + select(0u, row, in_row) * in_pitch) * 4u;
             for (var kx = 0u; kx < params.kernel_x; kx++) {
                 let column = left + kx * params.dilation_x + vec4<u32>(0u, 1u, 2u, 3u) * params.stride_x;
                 let inside = (column < vec4<u32>(params.input_x)) & vec4<bool>(in_row);

@@ -26,14 +26,19 @@ fn rows(problem: &Problem<'_>) -> Option<Candidate> {
     let weights = problem.weights?;
     let [_, h, w] = problem.axes;
     let square = h.kernel == w.kernel && h.stride == w.stride && h.dilation == 1 && w.dilation == 1;
-    let written_out = square && matches!(w.kernel, 3 | 5) && w.stride <= 2;
+    let written_out = square && matches!(w.kernel, 3 | 5) && w.stride <= 2 && w.before < 8;
     let mut kernel = Kernel::of("conv/depthwise_rows.wgsl").define("WORKGROUP", WORKGROUP);
     if written_out {
         let (span, lead) = (3 * w.stride + w.kernel, (w.kernel - 1) / w.stride);
+        let units_before = w.before.div_ceil(4);
+        let offset = units_before * 4 - w.before;
         kernel = kernel
             .define("KERNEL", w.kernel as i64)
             .define("STRIDE", w.stride as i64)
             .define("SPAN", span as i64)
+            .define("OFFSET", offset as i64)
+            .define("UNITS", (offset + span).div_ceil(4) as i64)
+            .define("UNITS_BEFORE", units_before as i64)
             .define("KEPT", (span * (w.kernel - w.stride)) as i64)
             .define("LEAD", lead as i64)
             .define("EXTRA", ((lead + 1) * w.stride - w.kernel) as i64);
