@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::edit::Edit;
-use crate::graph::{Dim, Fact, Graph, Operator, ValueId};
+use crate::graph::{Dim, Fact, Graph, Node, Operator, ValueId};
+use crate::ops::binary::Binary;
 use crate::ops::conv::Conv;
 
 /// The place of the residual among a convolution's inputs.
@@ -13,7 +14,7 @@ const RESIDUAL: usize = 3;
 pub(super) fn apply(graph: &mut Graph) {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
-        let Some(node) = edit.node(index).filter(|node| node.operator.name() == "Add") else { continue };
+        let Some(node) = edit.node(index).filter(|node| is_sum(node)) else { continue };
         let [Some(a), Some(b)] = node.inputs[..] else { continue };
         if !edit.graph().fact(a).zip(edit.graph().fact(b)).is_some_and(|(a, b)| same(a, b)) {
             continue;
@@ -33,6 +34,11 @@ pub(super) fn apply(graph: &mut Graph) {
         }
     }
     edit.finish();
+}
+
+/// Whether a node adds two values.
+fn is_sum(node: &Node) -> bool {
+    node.operator.downcast::<Binary>().is_some_and(|binary| binary.name() == "Add")
 }
 
 /// Whether two values are of one type and, whatever symbols stand for, of one shape.

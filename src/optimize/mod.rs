@@ -4,6 +4,7 @@
 //! names, and where a chain of nodes becomes one, its output keeps that of the chain's last value, so that the rewritten
 //! graph can be compared with the one as read.
 
+mod advance_addition;
 mod edit;
 mod expand;
 mod fold_batch_norm;
@@ -69,6 +70,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fuse_padding",
         about: "makes a Pad the padding of the Conv or pool that reads it",
         apply: fuse_padding::apply,
+    },
+    Rewrite {
+        name: "advance_addition",
+        about: "adds a constant before a Transpose, Reshape or Concat, where a Conv can add it",
+        apply: advance_addition::apply,
     },
     Rewrite {
         name: "fuse_product",

@@ -1,7 +1,7 @@
 //! Which forms are the same memory: views, results written over what they were computed from, and parts of a
 //! concatenation that are written where they belong.
 
-use super::draft::{Draft, FormId, Run, Stage, Target};
+use super::draft::{Draft, FormId, Run, Source, Stage, Target};
 
 /// The memory of forms: groups of forms that are one memory, some of them lying inside another group's.
 #[derive(Debug)]
@@ -111,7 +111,17 @@ impl Sharing {
         let (Some(axis), Some(&Target::Form(output))) = (run.concat, run.outputs.first()) else { return };
         let mut offset = 0u64;
         for index in 0..run.inputs.len() {
-            let Some(part) = run.input_form(index) else { return };
+            let Some(part) = run.input_form(index) else {
+                // A constant is copied; what comes behind it may still lie where it belongs.
+                let Some(Some(Source::Constant(constant))) = run.inputs.get(index) else { return };
+                let physical = draft.forms[output].layout.physical_shape(constant.source.shape());
+                let contiguous = physical.iter().take(axis).all(|&d| d == 1);
+                if !contiguous || physical.iter().product::<usize>() as u64 != 4 * constant.units {
+                    return;
+                }
+                offset += constant.units * draft.forms[output].storage.unit_bytes();
+                continue;
+            };
             let form = &draft.forms[part];
             let physical = form.layout.physical_shape(&form.shape);
             let contiguous = physical.iter().take(axis).all(|&d| d == 1);

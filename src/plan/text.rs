@@ -90,7 +90,7 @@ mod tests {
     use crate::graph::{Definition, Graph};
     use crate::kernel::DeviceFacts;
     use crate::plan::{PlanOptions, plan};
-    use crate::tensor::ElementType;
+    use crate::tensor::{ElementType, Tensor};
 
     #[test]
     fn a_chain_runs_in_place_and_a_value_that_is_needed_is_kept() {
@@ -125,5 +125,24 @@ mod tests {
             |name: &str| schedule.slots.iter().find(|s| schedule.graph.value(s.value).name == name).unwrap().region;
         let (a, b, y) = (slot("Relu_0"), slot("Neg_1"), slot("y"));
         assert_eq!((a.buffer, a.offset, b.buffer, b.offset), (y.buffer, y.offset, y.buffer, y.offset + 128));
+    }
+
+    #[test]
+    fn what_comes_behind_a_constant_is_written_where_it_belongs() {
+        for length in [4usize, 3] {
+            let mut graph = Graph::builder();
+            let x = graph.input("x", ElementType::F32, [1, 8]);
+            let c = graph.constant("c", Tensor::new([1, length], vec![1f32; length]).unwrap());
+            let a = graph.node(&Definition::new("Relu"), &[x]).unwrap();
+            let y = graph.node(&Definition::new("Concat").attribute("axis", 1i64), &[c, a]).unwrap();
+            // The input is needed afterwards, so that nothing is written over it.
+            let z = graph.node(&Definition::new("Neg"), &[x]).unwrap();
+            graph.output("y", y);
+            graph.output("z", z);
+            let schedule = plan(graph.build().unwrap(), &DeviceFacts::lavapipe(), &PlanOptions::default()).unwrap();
+            // Relu, Neg, and a copy of the constant; where that ends within a unit, of both parts by elements.
+            assert_eq!(schedule.summary.dispatches, 3, "{schedule}");
+            assert_eq!(schedule.to_string().contains("shape/place"), length == 4, "{schedule}");
+        }
     }
 }

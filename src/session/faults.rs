@@ -198,6 +198,11 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let sum = net.node(op("Add"), &[next, silu]);
     let y = net.node(op("Relu"), &[sum]);
     net.output(y);
+    let v = net.weights(&[2, 4, 1, 1]);
+    let (pieces, positions) = (net.node(op("Conv"), &[x, v]), net.weights(&[2, 1, 8, 8]));
+    let turned = net.node(op("Transpose").attribute("perm", vec![1i64, 0, 2, 3]), &[pieces]);
+    let placed = net.node(op("Add"), &[turned, positions]);
+    net.output(placed);
     let rows = net.input("rows", &[2, 3, 4]);
     let (w, bias) = (net.weights(&[4, 4]), net.weights(&[4]));
     let product = net.node(op("MatMul"), &[rows, w]);
