@@ -2,8 +2,8 @@
 //! one output for each channel, and the convolution is the product of a vector and a matrix.
 
 use super::problem::Problem;
-use crate::kernel::{Binding, Candidate, Layout, Storage};
-use crate::ops::matmul::{Epilogue, Product, bind_b, bind_c, vector};
+use crate::kernel::{Binding, Candidate, Layout};
+use crate::ops::matmul::{Epilogue, Product, bind_biased, vector};
 
 /// The candidate, if every window is the whole of x.
 pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
@@ -23,16 +23,15 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let request = problem.request;
     let tiles = vector(&product, problem.device)?;
     let storage = request.storage(1).ok()?;
-    let b = bind_b(weights, &product, tiles.panel(&product), storage)?;
     // Without a bias one of zeros, so that all share a pipeline with the classifier behind them.
-    let c = bind_c(&problem.bias_tensor()?, 1, problem.outputs, [0, 1], Storage::F32)?;
+    let b = bind_biased(weights, &product, tiles.panel(&product), &problem.bias_tensor()?, storage)?;
     let operands = [
         (Binding::Input(0), request.storage(0).ok()?),
-        (b, storage),
+        (b.binding, b.storage),
         (Binding::Output(0), request.output_storage(0).ok()?),
     ];
     let then = Epilogue { activation: problem.conv.activation, ..Epilogue::PLAIN };
-    let dispatch = tiles.finished(&product, operands, Some((c, Storage::F32)), &then);
+    let dispatch = tiles.finished(&product, operands, Some(b.biases / 4), &then);
     let candidate = problem.candidate("vector", Layout::Linear).dispatch(dispatch);
     Some(candidate.cost(tiles.operations, problem.bytes()))
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 pub(super) use gemm::gemm;
 pub(crate) use gemm::{Gemm, RESIDUAL};
-pub(super) use pack::{bind_b, bind_c, in_panels};
+pub(super) use pack::{bind_biased, in_panels};
 pub(crate) use product::{BatchAxis, Product};
 pub(super) use tiles::{Tiles, families, vector};
 

@@ -26,7 +26,7 @@ const BIASED: Packing = Packing {
 const REPEATED: Packing = Packing { name: "matmul/repeated", pack: repeated };
 
 /// B of a product, packed in panels of this many units.
-pub(in crate::ops) fn bind_b(source: &Tensor, product: &Product, lanes: usize, storage: Storage) -> Option<Binding> {
+pub(super) fn bind_b(source: &Tensor, product: &Product, lanes: usize, storage: Storage) -> Option<Binding> {
     let &Product { k, n, transpose_b, .. } = product;
     let matrices = source.len().checked_div(k.checked_mul(n)?)?;
     let columns = n.div_ceil(4).div_ceil(lanes).checked_mul(lanes)?;
@@ -42,7 +42,7 @@ pub(in crate::ops) fn bind_b(source: &Tensor, product: &Product, lanes: usize, s
 
 /// B of a product in panels of this many units, and a constant row C behind it: one buffer fewer, so that a residual fits
 /// the floor of four.
-pub(super) fn bind_biased(
+pub(in crate::ops) fn bind_biased(
     source: &Tensor,
     product: &Product,
     lanes: usize,
@@ -60,13 +60,7 @@ pub(super) fn bind_biased(
 }
 
 /// C with `rows` rows (1 or m) of n columns, from steps of 0 where it is repeated.
-pub(in crate::ops) fn bind_c(
-    source: &Tensor,
-    rows: usize,
-    n: usize,
-    steps: [usize; 2],
-    storage: Storage,
-) -> Option<Binding> {
+pub(super) fn bind_c(source: &Tensor, rows: usize, n: usize, steps: [usize; 2], storage: Storage) -> Option<Binding> {
     Some(Binding::Constant(Box::new(Constant {
         source: source.clone(),
         packing: REPEATED,

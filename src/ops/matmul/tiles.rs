@@ -140,26 +140,21 @@ impl Tiles {
         self.finished(p, operands, None, &Epilogue::PLAIN)
     }
 
-    /// [`Tiles::dispatch`] with an epilogue, C being one row for all.
+    /// [`Tiles::dispatch`] with an epilogue, C being one row for all that lies behind B from this unit on.
     pub fn finished(
         &self,
         p: &Product,
         operands: [(Binding, Storage); 3],
-        c: Option<(Binding, Storage)>,
+        c: Option<usize>,
         then: &Epilogue,
     ) -> Dispatch {
         let [a, b, y] = operands;
         let panel = self.panel(p);
-        let kernel = self.kernel.clone().define("BIAS", c.is_some());
-        let mut dispatch = Dispatch::of(kernel).bind(a.0, a.1).bind(b.0, b.1);
-        let biased = c.is_some();
-        if let Some(c) = c {
-            dispatch = dispatch.bind(c.0, c.1);
-        }
-        dispatch = dispatch.bind(y.0, y.1);
+        let kernel = self.kernel.clone().define("BIAS", if c.is_some() { 2 } else { 0 });
+        let mut dispatch = Dispatch::of(kernel).bind(a.0, a.1).bind(b.0, b.1).bind(y.0, y.1);
         dispatch = epilogue(sizes(dispatch, p, self.lanes.map(|lanes| [p.k * lanes, lanes])), then);
-        if biased {
-            dispatch = dispatch.param("c_pitch", 0u32);
+        if let Some(start) = c {
+            dispatch = dispatch.param("c_start", start);
         }
         let columns = p.n.div_ceil(4).next_multiple_of(panel);
         batch(dispatch, p, p.m * p.k.div_ceil(4), p.k * columns).workgroups(self.grid[0], self.grid[1], self.grid[2])
