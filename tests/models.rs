@@ -87,8 +87,7 @@ models! {
     text_detection: "ch_PP-OCRv3_det", ["ch_PP-OCRv3_det", "ch_PP-OCRv3_det.second"], 2e-4, HALF;
     file_types: "magika_standard_v3_3", ["magika_standard_v3_3"], SINGLE, HALF;
     noise_suppression_1: "dtln_model_1", ["dtln_model_1"], SINGLE, HALF, host;
-    // Each of the 512 samples that come out counts as a channel of its own here, also those next to zero.
-    noise_suppression_2: "dtln_model_2", ["dtln_model_2"], SINGLE, 0.2, host;
+    noise_suppression_2: "dtln_model_2", ["dtln_model_2"], SINGLE, HALF, host;
     voice_activity: "silero_vad_16k", ["silero_vad_16k"], SINGLE, HALF, host;
     sentences: "all-minilm-l6-v2_w8", ["all-minilm-l6-v2_w8"], SINGLE, HALF, host;
 }

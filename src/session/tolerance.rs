@@ -7,9 +7,10 @@ use crate::tensor::Tensor;
 ///
 /// A float differs by `|got - expected|`; allowed is `atol + rtol · m`, where `m` is the largest magnitude that the
 /// reference has in the same channel: axis 1 of a value of rank 4 or more, the last axis of one of rank 3, the whole of a
-/// smaller one. (Channels of one network differ a thousand times in scale, and within one the rounding errors of a sum
-/// are those of its largest terms.) A channel that an activation has all but silenced still has the errors of the sums
-/// before it, which are as large as its neighbours': so `m` is at least `floor` times the whole value's largest magnitude.
+/// smaller one and of one whose channels are single elements. (Channels of one network differ a thousand times in scale,
+/// and within one the rounding errors of a sum are those of its largest terms.) A channel that an activation has all but
+/// silenced still has the errors of the sums before it, which are as large as its neighbours': so `m` is at least `floor`
+/// times the whole value's largest magnitude.
 /// Integers and truth values must be equal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Tolerance {
@@ -129,6 +130,10 @@ impl Channels {
             3 => 2,
             _ => 1,
         };
+        // One element has no scale of its own; flattened, as most such values are next, it would be one of many too.
+        if shape.iter().product::<usize>() == shape[axis] {
+            return Self { count: 1, stride: usize::MAX };
+        }
         Self { count: shape[axis].max(1), stride: shape[axis + 1..].iter().product::<usize>().max(1) }
     }
 
@@ -162,6 +167,18 @@ mod tests {
         let compared = tolerance.compare("x", &far, &expected);
         assert!(!compared.passed, "0.0002 is much beside 0.01");
         assert_eq!(compared.index, 3);
+    }
+
+    #[test]
+    fn channels_of_one_element_are_measured_together() {
+        let tolerance = Tolerance { rtol: 1e-3, atol: 0.0, floor: 0.0, amplified: 0.0 };
+        for shape in [vec![4], vec![1, 4], vec![1, 1, 4], vec![1, 4, 1, 1]] {
+            let expected = Tensor::new(shape.clone(), vec![1000f32, 1.0, 0.01, 0.01]).unwrap();
+            let near = Tensor::new(shape.clone(), vec![1000f32, 1.9, 0.01, 0.01]).unwrap();
+            assert!(tolerance.compare("x", &near, &expected).passed, "{shape:?}");
+            let far = Tensor::new(shape.clone(), vec![1000f32, 2.1, 0.01, 0.01]).unwrap();
+            assert!(!tolerance.compare("x", &far, &expected).passed, "{shape:?}");
+        }
     }
 
     #[test]
