@@ -1,4 +1,4 @@
-//! The ways to multiply matrices on a GPU. Which one wins on which device: `docs/devices.md`.
+//! The ways to multiply matrices on a GPU. Which one wins on which device: the measurements in `docs/devices.md`.
 
 use super::pack::{bind_b, bind_biased, bind_c};
 use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, packed, rate, sizes};
