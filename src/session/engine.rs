@@ -45,8 +45,8 @@ struct Inner {
     tuning: Option<Arc<Tuning>>,
     /// The places of the inputs whose content plans are made for.
     parameters: Vec<usize>,
-    /// What was settled on where the options leave the precision open, and why.
-    settled: OnceLock<(Precision, String)>,
+    /// What was settled on where the options leave the precision open.
+    settled: OnceLock<Precision>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
 }
@@ -180,15 +180,15 @@ impl Engine {
     /// What values are stored as, if it is known yet.
     pub(crate) fn precision(&self) -> Option<Precision> {
         match self.0.options.precision {
-            Precision::Auto if self.0.device.is_gpu() => self.0.settled.get().map(|(precision, _)| *precision),
+            Precision::Auto if self.0.device.is_gpu() => self.0.settled.get().copied(),
             Precision::Auto => Some(Precision::F32),
             given => Some(given),
         }
     }
 
     /// Settles on a precision, once.
-    pub(crate) fn settle(&self, precision: Precision, reason: String) {
-        if self.0.settled.set((precision, reason)).is_ok() {
+    pub(crate) fn settle(&self, precision: Precision) {
+        if self.0.settled.set(precision).is_ok() {
             self.forget_plans();
         }
     }

@@ -54,7 +54,7 @@ impl Session {
             },
         };
         log::info!("values are stored as {}: {reason}", chosen.name());
-        self.engine.settle(chosen, reason);
+        self.engine.settle(chosen);
         // What was made ready before was so in 32 bits.
         self.runners.clear();
         Ok(())
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::graph::{Definition, Graph};
     use crate::model::Model;
-    use crate::session::{Backend, Device, DeviceOptions, Options};
+    use crate::session::{Device, Options};
     use crate::tensor::{ElementType, Tensor};
 
     /// `exp(x · scale)` times the identity: where the scale is large, far beyond what 16 bits hold in between.
@@ -116,8 +116,7 @@ mod tests {
 
     #[test]
     fn sixteen_bits_are_taken_where_the_outputs_bear_them() {
-        let options = DeviceOptions { backend: Backend::Gpu, ..DeviceOptions::default() };
-        let Ok(gpu) = Device::new(&options) else { return };
+        let Some(gpu) = crate::session::run::tests::gpu() else { return };
         let auto = Options::new().precision(Precision::Auto);
         let x = Tensor::new([64, 64], (0..4096).map(|i| (i % 64) as f32 / 64.0).collect::<Vec<f32>>()).unwrap();
         for (scale, chosen) in [(1.0f32, Precision::F16), (30.0, Precision::F32)] {
