@@ -84,7 +84,7 @@ impl Kernel for Heads {
         }
         let blocks = queries.div_ceil(QUERIES).max((job.threads.count() * 2).div_ceil(batch * heads));
         let step = queries.div_ceil(blocks).next_multiple_of(self.tile.rows);
-        let mut parts: Vec<_> = rows
+        let parts: Vec<_> = rows
             .iter_mut()
             .enumerate()
             .flat_map(|(i, rows)| {
@@ -94,7 +94,7 @@ impl Kernel for Heads {
             .collect();
         let tile = self.tile;
         let sizes = [tile.packed_b(d, keys), tile.packed_b(keys, v), tile.packed_a(step, d.max(keys)), step * keys];
-        tasks::each(job.threads, std::mem::take(&mut parts), |part| {
+        tasks::each(job.threads, parts, |part| {
             job.scratch.with(sizes.iter().sum(), |memory| {
                 let (k, memory) = memory.split_at_mut(sizes[0]);
                 let (v, memory) = memory.split_at_mut(sizes[1]);

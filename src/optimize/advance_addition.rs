@@ -118,21 +118,20 @@ fn computed_part(graph: &Graph, inputs: &[Option<ValueId>]) -> Option<usize> {
 
 /// Whether a value is a convolution's, moved, which nobody else reads.
 fn from_convolution(edit: &Edit<'_>, value: ValueId) -> bool {
-    let mut value = value;
-    for moves in 0.. {
-        let Some((_, node)) = edit.producer_for(value, 1) else { return false };
+    let (mut value, mut moved) = (value, false);
+    while let Some((_, node)) = edit.producer_for(value, 1) {
         let operator = &node.operator;
         if let Some(conv) = operator.downcast::<Conv>() {
-            return moves > 0 && conv.with_residual().is_some();
+            return moved && conv.with_residual().is_some();
         }
-        let part =
-            if operator.downcast::<Concat>().is_some() { computed_part(edit.graph(), &node.inputs) } else { Some(0) };
-        let moves = operator.downcast::<Reshape>().is_some() || operator.downcast::<Transpose>().is_some();
-        let next = part.and_then(|part| node.inputs.get(part).copied().flatten());
-        match next {
-            Some(next) if moves || operator.downcast::<Concat>().is_some() => value = next,
-            _ => return false,
-        }
+        let part = if operator.downcast::<Concat>().is_some() {
+            computed_part(edit.graph(), &node.inputs)
+        } else {
+            let moves = operator.downcast::<Reshape>().is_some() || operator.downcast::<Transpose>().is_some();
+            moves.then_some(0)
+        };
+        let Some(next) = part.and_then(|part| node.inputs.get(part).copied().flatten()) else { return false };
+        (value, moved) = (next, true);
     }
     false
 }
