@@ -89,6 +89,15 @@ impl Model {
         None
     }
 
+    /// Whether the model can be read again from where it came from, although nobody holds its bytes.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn gives_anew(&self) -> bool {
+        #[cfg(feature = "onnx")]
+        return self.0.source.gives_anew();
+        #[cfg(not(feature = "onnx"))]
+        return false;
+    }
+
     /// Whoever else holds the model.
     pub(crate) fn downgrade(&self) -> WeakModel {
         WeakModel(Arc::downgrade(&self.0))

@@ -12,6 +12,7 @@ mod on_device;
 mod opsets;
 mod options;
 mod pending;
+mod plan;
 mod precision;
 mod profile;
 mod request;
@@ -20,11 +21,13 @@ mod tolerance;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod tune;
 mod validate;
+mod weights;
 
 pub use device::{Backend, Device, DeviceOptions};
-pub use engine::{Engine, Plan};
+pub use engine::Engine;
 pub use options::Options;
 pub use pending::{Outputs, Pending};
+pub use plan::Plan;
 pub use precision::Precision;
 pub use profile::{Profile, StepTime};
 pub use run::{InputId, OutputId, Session};

@@ -3,32 +3,23 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::binding::{check_input, concrete, shapes_from_options};
+use super::binding::{concrete, shapes_from_options};
 use super::request::Request;
+use super::weights::Weights;
 use super::{Device, Options, Precision, Session};
 use crate::cpu::CpuPlan;
 use crate::error::{DeviceError, Error, PlanError};
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuEngine;
 use crate::graph::Graph;
-use crate::model::{Model, WeakModel};
+use crate::model::Model;
 use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
 use crate::plan::{Placement, PlanOptions, Schedule, Tuning};
-use crate::tensor::Tensor;
 
 /// Plans that are kept for shapes that may come again.
 const KEPT_PLANS: usize = 16;
-
-/// What a run of a model does on a device, for certain shapes, before anything is compiled or uploaded.
-///
-/// Made by [`Model::plan`].
-#[derive(Clone)]
-pub struct Plan {
-    engine: Engine,
-    planned: Arc<Planned>,
-}
 
 /// A model on a device, ready for sessions. Cloning it gives another handle to the same one.
 #[derive(Clone)]
@@ -51,45 +42,13 @@ struct Inner {
     plans: Mutex<Vec<Arc<Planned>>>,
 }
 
-/// The model with its weights, to make plans of.
-struct Weights {
-    held: Mutex<Option<Model>>,
-    others: WeakModel,
-}
-
-impl Weights {
-    fn of(model: &Model) -> Self {
-        Self { held: Mutex::new(Some(model.clone())), others: model.downgrade() }
-    }
-
-    /// The model: held, or somebody else's, or read again from where `described` came from.
-    fn model(&self, described: &Model) -> Result<Model, PlanError> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(model) = held.or_else(|| self.others.upgrade()) {
-            return Ok(model);
-        }
-        let again = described.reread().map_err(|e| PlanError::Reread(e.to_string()))?;
-        let ports = |model: &Model| model.inputs().chain(model.outputs()).map(|p| p.to_string()).collect::<Vec<_>>();
-        match ports(&again) == ports(described) && again.graph().nodes.len() == described.graph().nodes.len() {
-            true => Ok(again),
-            false => Err(PlanError::Reread("it is another model now".to_owned())),
-        }
-    }
-
-    /// Lets go of it.
-    #[cfg(feature = "gpu")]
-    fn release(&self) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
 /// A plan for certain input shapes and parameters, and what was loaded for it.
 pub(crate) struct Planned {
     pub request: Request,
     pub graph: Arc<Graph>,
     pub schedule: Option<Arc<Schedule>>,
     /// Why the CPU runs it although the device is a GPU.
-    instead: Option<String>,
+    pub instead: Option<String>,
     loaded: OnceLock<Loaded>,
 }
 
@@ -338,113 +297,6 @@ impl Engine {
                 Ok((Arc::clone(planned), planned.loaded.get_or_init(|| loaded).clone()))
             }
         }
-    }
-}
-
-impl Model {
-    /// Plans the model for a device: no work is done there yet. Inputs that parameterise operators are taken as not known
-    /// ([`Model::plan_for`] takes them); runs make plans for their content.
-    ///
-    /// # Errors
-    /// [`PlanError::Unbound`] if a dimension is not known (sessions can be made without: see [`Model::session`]);
-    /// [`PlanError::HostNodes`] if a node would run on the host although the options forbid it.
-    pub fn plan(&self, device: &Device, options: &Options) -> Result<Plan, PlanError> {
-        self.plan_for(device, options, &[])
-    }
-
-    /// [`Model::plan`] as a run with these inputs has it, by their names: for their shapes, and for the content of those
-    /// that parameterise operators ([`Model::parameters`]). The others need not be given.
-    ///
-    /// # Errors
-    /// As [`Model::plan`]; [`PlanError::Options`] if an input is not there or does not fit.
-    pub fn plan_for(&self, device: &Device, options: &Options, inputs: &[(&str, &Tensor)]) -> Result<Plan, PlanError> {
-        let graph = self.graph();
-        let mut options = options.clone();
-        for (name, tensor) in inputs {
-            options = options.shape(*name, tensor.shape());
-        }
-        let engine = Engine::new(self, device, &options)?;
-        let mut given = vec![None; graph.inputs.len()];
-        for (place, &id) in given.iter_mut().zip(&graph.inputs) {
-            let info = graph.value(id);
-            *place = inputs.iter().find(|(name, _)| *name == info.name).map(|(_, tensor)| *tensor);
-            if let (Some(tensor), Some(fact)) = (*place, &info.fact) {
-                let fits = check_input(&info.name, fact, &options, &tensor.view());
-                fits.map_err(|e| PlanError::Options(e.to_string()))?;
-            }
-        }
-        let shapes = shapes_from_options(graph, &options)?;
-        let request = Request::new(shapes, engine.parameters(), |i| given[i]);
-        let planned = engine.planned(request)?;
-        Ok(Plan { engine, planned })
-    }
-
-    /// A session with the default options: the short form for a first program.
-    ///
-    /// # Errors
-    /// If the model cannot be planned or loaded.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn session(&self, device: &Device) -> Result<Session, Error> {
-        self.session_with(device, &Options::default())
-    }
-
-    /// A session. Dimensions that the options leave open are bound by the inputs of a run.
-    ///
-    /// # Errors
-    /// If the model cannot be planned or loaded.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn session_with(&self, device: &Device, options: &Options) -> Result<Session, Error> {
-        Engine::new(self, device, options)?.session()
-    }
-
-    /// [`Model::session_with`], for callers that must not block.
-    ///
-    /// # Errors
-    /// As [`Model::session_with`].
-    pub async fn session_async(&self, device: &Device, options: &Options) -> Result<Session, Error> {
-        Engine::new(self, device, options)?.session_async().await
-    }
-}
-
-impl Plan {
-    /// The graph that is run: rewritten, every dimension a number.
-    pub fn graph(&self) -> &Graph {
-        &self.planned.graph
-    }
-
-    /// What a GPU does, in order; `None` where the CPU runs the model.
-    pub fn schedule(&self) -> Option<&Schedule> {
-        self.planned.schedule.as_deref()
-    }
-
-    /// Why the CPU runs the model although the device is a GPU: a tensor is too large for it, and the device was chosen
-    /// automatically.
-    pub fn instead(&self) -> Option<&str> {
-        self.planned.instead.as_deref()
-    }
-
-    /// Compiles the pipelines and uploads the weights.
-    ///
-    /// # Errors
-    /// What the device says.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn load(&self) -> Result<Engine, DeviceError> {
-        pollster::block_on(self.load_async())
-    }
-
-    /// [`Plan::load`], for callers that must not block.
-    ///
-    /// # Errors
-    /// What the device says.
-    pub async fn load_async(&self) -> Result<Engine, DeviceError> {
-        self.engine.load(&self.planned).await?;
-        Ok(self.engine.clone())
-    }
-}
-
-impl fmt::Debug for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Plan({:?}, {:?})", self.engine.device(), self.planned.request.shapes)
     }
 }
 

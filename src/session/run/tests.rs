@@ -165,3 +165,33 @@ fn weights_are_on_the_gpu_alone_and_read_again_where_a_plan_needs_them() {
         assert_eq!(reads.load(Ordering::Relaxed), if keep { 1 } else { 2 });
     }
 }
+
+#[test]
+fn a_model_that_was_trained_further_meanwhile_is_not_mixed_in() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let Some(gpu) = gpu() else { return };
+    let further = Arc::new(AtomicBool::new(false));
+    let switch = Arc::clone(&further);
+    let callback = move || {
+        let mut bytes = include_bytes!("../../../models/digits.onnx").to_vec();
+        if switch.load(Ordering::Relaxed) {
+            // In the midst of the weights, which are most of the file.
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+        }
+        Ok(bytes.into())
+    };
+    let mut session = Model::from_callback(Arc::new(callback)).unwrap().session(&gpu).unwrap();
+    let mut run = |n: usize| {
+        let x = Tensor::zeros(ElementType::F32, [n, 1, 28, 28]).unwrap();
+        session.run_with([("image", x.view())]).map(|_| ())
+    };
+    run(1).unwrap();
+    run(2).unwrap();
+    further.store(true, Ordering::Relaxed);
+    let error = run(3).unwrap_err().to_string();
+    assert!(error.contains("another model now"), "{error}");
+    // What was planned before runs on.
+    run(2).unwrap();
+}
