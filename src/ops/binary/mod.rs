@@ -3,6 +3,7 @@
 //! `y = f(a, b)`; the members' formulas stand in `members`. Before operator set 7 the arithmetic ones did not
 //! broadcast unless `broadcast` asked for it, `axis` being where the second operand's dimensions begin in the first's.
 
+mod evaluate;
 mod members;
 pub mod variadic;
 
