@@ -1,15 +1,17 @@
-// y[n, o, p] = activate((Aᵀ m[t] A)[p] + bias[o] + residual): the 4×4 pixels p of each tile t out of the products m at the
-// 36 points of Winograd's F(4×4, 3×3), see winograd_input.
+// y[n, o, p] = activate((Aᵀ m[t] A)[p] + bias[o] + residual): the SIDE×SIDE pixels p of each tile t out of the products m at
+// the EDGE×EDGE points (EDGE = SIDE + 2) of Winograd's F(SIDE×SIDE, 3×3), see winograd_input.
 //
 // Layout  m: for each point a matrix with a row for each tile (of all samples), its channels padded to whole units.
 //         residual, y: rows padded to whole units, or, with CHANNELS4, channels in groups of four. w: biases at its end.
-// Work    one invocation makes four channels of a tile. Neighbours take neighbouring channels.
+// Work    one invocation makes four channels of ACROSS tiles side by side: WIDTH = ACROSS · SIDE pixels of a row, which are a
+//         unit where y lies in rows. Neighbours take neighbouring channels. UP = SIDE · (EDGE - 1), REST = (SIDE - 1) · WIDTH.
 
 #import common/index
 #read m
 #read w exact
 #import conv/output
-#param invocations: u32 // tiles · quads
+#param invocations: u32 // groups of tiles · quads
+#param point: u32       // units of a point's matrix
 #param outputs: u32     // channels of y
 #param tiles_y: u32     // of a sample
 #param tiles_x: u32
@@ -17,8 +19,11 @@
 #param output_x: u32
 #param biases: u32      // where they begin in w
 
-// Aᵀ times six points.
-fn pixels(m: array<vec4<f32>, 6>) -> array<vec4<f32>, 4> {
+// Aᵀ times a row of points.
+fn pixels(m: array<vec4<f32>, EDGE>) -> array<vec4<f32>, SIDE> {
+#if SIDE == 2
+    return array<vec4<f32>, 2>(m[0] + m[1] + m[2], m[1] - m[2] - m[3]);
+#else
     let sum_a = m[1] + m[2];
     let difference_a = m[1] - m[2];
     let sum_b = m[3] + m[4];
@@ -29,6 +34,7 @@ fn pixels(m: array<vec4<f32>, 6>) -> array<vec4<f32>, 4> {
         0.5 * sum_a + 2.0 * sum_b,
         0.35355339 * difference_a + 2.82842712 * difference_b + m[5],
     );
+#endif
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -43,47 +49,56 @@ fn main(
     }
     let quads = (params.outputs + 3u) / 4u;
     let quad = index % quads;
-    let tile = index / quads;
-    let n = tile / (params.tiles_y * params.tiles_x);
-    let oy = tile / params.tiles_x % params.tiles_y * 4u;
-    let tx = tile % params.tiles_x;
-    // Each turn brings the pixels along x of one more row of points and moves the others up: loops, because reads and
-    // writes are most of what a driver has to compile.
-    var along: array<vec4<f32>, 24>;
-    for (var r = 0u; r < 6u; r++) {
-        let last = pixels(array<vec4<f32>, 6>(
-#for c in 6
-            load_m((r * 6u + {c}u) * params.invocations + index),
-#endfor
-        ));
-#for i in 20
-        along[{i}] = along[{i} + 4];
-#endfor
-#for c in 4
-        along[20 + {c}] = last[{c}];
-#endfor
-    }
+    let groups = (params.tiles_x + ACROSS - 1u) / ACROSS;
+    let row = index / quads / groups; // of tiles
+    let n = row / params.tiles_y;
+    let oy = row % params.tiles_y * SIDE;
+    let tx = index / quads % groups * ACROSS;
+    let ox = tx * SIDE;
     let bias = vec4<f32>(
         exact_w(params.biases, quad * 4u), exact_w(params.biases, quad * 4u + 1u),
         exact_w(params.biases, quad * 4u + 2u), exact_w(params.biases, quad * 4u + 3u),
     );
-    var tile_pixels: array<vec4<f32>, 16>;
-#for c in 4
+    var tile_pixels: array<vec4<f32>, SIDE * WIDTH>;
+#for a in ACROSS
     {
-        let column = pixels(array<vec4<f32>, 6>(
-            along[{c}], along[4 + {c}], along[8 + {c}], along[12 + {c}], along[16 + {c}], along[20 + {c}],
-        ));
-#for r in 4
-        tile_pixels[{r} * 4 + {c}] = column[{r}] + bias;
+        // Each turn brings the pixels along x of one more row of points and moves the others up: loops, because reads and
+        // writes are most of what a driver has to compile. A tile beyond the last is that one again.
+        let tile = (row * params.tiles_x + min(tx + {a}u, params.tiles_x - 1u)) * quads + quad;
+        var along: array<vec4<f32>, EDGE * SIDE>;
+        for (var r = 0u; r < EDGE; r++) {
+            let last = pixels(array<vec4<f32>, EDGE>(
+#for c in EDGE
+                load_m((r * EDGE + {c}u) * params.point + tile),
+#endfor
+            ));
+#for i in UP
+            along[{i}] = along[{i} + SIDE];
+#endfor
+#for c in SIDE
+            along[UP + {c}] = last[{c}];
+#endfor
+        }
+#for c in SIDE
+        {
+            let column = pixels(array<vec4<f32>, EDGE>(
+#for r in EDGE
+                along[{r} * SIDE + {c}],
+#endfor
+            ));
+#for r in SIDE
+            tile_pixels[{r} * WIDTH + {a} * SIDE + {c}] = column[{r}] + bias;
+#endfor
+        }
 #endfor
     }
 #endfor
-    let rows = min(4u, params.output_y - oy);
+    let rows = min(u32(SIDE), params.output_y - oy);
     for (var r = 0u; r < rows; r++) {
 #if CHANNELS4
-        let at = ((n * quads + quad) * params.output_y + oy + r) * params.output_x + tx * 4u;
-#for c in 4
-        if tx * 4u + {c}u < params.output_x {
+        let at = ((n * quads + quad) * params.output_y + oy + r) * params.output_x + ox;
+#for c in WIDTH
+        if ox + {c}u < params.output_x {
             finish(at + {c}u, tile_pixels[{c}]);
         }
 #endfor
@@ -93,12 +108,12 @@ fn main(
         if quad * 4u + {q}u < params.outputs {
             let plane = n * params.outputs + quad * 4u + {q}u;
             let unit = vec4<f32>(tile_pixels[0][{q}], tile_pixels[1][{q}], tile_pixels[2][{q}], tile_pixels[3][{q}]);
-            finish((plane * params.output_y + oy + r) * pitch + tx, unit);
+            finish((plane * params.output_y + oy + r) * pitch + ox / 4u, unit);
         }
 #endfor
 #endif
-#for i in 12
-        tile_pixels[{i}] = tile_pixels[{i} + 4];
+#for i in REST
+        tile_pixels[{i}] = tile_pixels[{i} + WIDTH];
 #endfor
     }
 }

@@ -155,7 +155,7 @@ impl Operator for Conv {
         candidates.extend(depthwise::candidates(&problem));
         candidates.extend(register::candidate(&problem));
         candidates.extend(workgroup::candidate(&problem));
-        candidates.extend(winograd::candidate(&problem));
+        candidates.extend(winograd::candidates(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());
