@@ -22,7 +22,7 @@ use crate::output::{self, Table, thousands};
 pub struct Validate {
     /// An ONNX file, or a model that is known by name
     model: String,
-    /// Allowed difference relative to the channel's largest magnitude [default: 5e-5, or 2e-2 in f16]
+    /// Allowed difference relative to the channel's largest magnitude [default: 5e-5, or 1e-2 in f16]
     #[arg(long, value_parser = tolerance)]
     rtol: Option<f32>,
     /// Allowed absolute difference [default: 1e-6, or 1e-4 in f16]
