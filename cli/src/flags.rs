@@ -70,6 +70,10 @@ pub struct PlanFlags {
     /// Megabytes of GPU memory that values and weights may take: the plan keeps to it, or is refused with the number
     #[arg(long, value_name = "MB")]
     pub memory_limit: Option<u64>,
+    /// Milliseconds that one submission to the GPU should take at most, so that a screen is drawn in between [default: 8
+    /// on phones, else 100]
+    #[arg(long, value_name = "MS")]
+    pub submission: Option<u64>,
     /// Leave out a rewrite of the graph, by its name
     #[arg(long, value_name = "REWRITE")]
     pub without: Vec<String>,
@@ -224,6 +228,10 @@ impl PlanFlags {
         let options = self.without.iter().fold(options, |options, rewrite| options.without(rewrite));
         let options = match self.memory_limit {
             Some(megabytes) => options.memory_limit(megabytes.saturating_mul(1_000_000)),
+            None => options,
+        };
+        let options = match self.submission {
+            Some(milliseconds) => options.submission(Duration::from_millis(milliseconds)),
             None => options,
         };
         Ok(match &self.shaders {

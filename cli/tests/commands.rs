@@ -165,6 +165,15 @@ fn a_memory_limit_is_kept_or_refused() {
 }
 
 #[test]
+fn short_submissions_change_nothing_but_their_number() {
+    if gpu() {
+        let run = |more: &[&str]| run(&[&["validate", "digits", "--backend", "gpu"], more].concat());
+        assert_eq!(code(&run(&["--submission", "0"])), 0);
+        assert_eq!(code(&run(&["--submission", "short"])), 2);
+    }
+}
+
+#[test]
 fn bench_keeps_several_runs_under_way() {
     for backend in if gpu() { &["cpu", "gpu"][..] } else { &["cpu"] } {
         let result =

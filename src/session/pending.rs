@@ -28,7 +28,8 @@ enum Run {
 impl Session {
     /// Hands a run to the device and does not wait for its end: the next inputs can be set, and the next run submitted,
     /// while this one is computed. So a camera's frames overlap: one is written, one computed, one read. (On a GPU in
-    /// software, which is the processor itself, that gains nothing.) Runs end in their order. On the CPU the run is over when this returns; where nodes run on the host, it waits for what they read.
+    /// software, which is the processor itself, that gains nothing.) Runs end in their order. On the CPU the run is over when
+    /// this returns; where nodes run on the host, it waits for what they read.
     ///
     /// ```
     /// use rimlight::{Device, Model, TensorView};
