@@ -15,7 +15,7 @@ fn two_versions_of_a_shader_are_two_pipelines_of_one_device() {
     };
     let mut graph = Graph::builder();
     let x = graph.input("x", ElementType::F32, [4usize]);
-    let y = graph.node(&Definition::new("Neg"), &[x]).unwrap();
+    let y = graph.node(&Definition::new("Abs"), &[x]).unwrap();
     graph.output("y", y);
     let model = Model::from_graph(graph.build().unwrap());
     let x = Tensor::vector(vec![1f32, -2.0, 3.0, 0.0]);
@@ -33,8 +33,8 @@ fn two_versions_of_a_shader_are_two_pipelines_of_one_device() {
     let other = own.clone().shaders(Shaders::new().replace(path, changed).unwrap());
     let before = device.as_gpu().unwrap().pipelines();
     for _ in 0..2 {
-        assert_eq!(run(&own), [-1.0, 2.0, -3.0, 0.0]);
-        assert_eq!(run(&other), [0.0, 3.0, -2.0, 1.0]);
+        assert_eq!(run(&own), [1.0, 2.0, 3.0, 0.0]);
+        assert_eq!(run(&other), [2.0, 3.0, 4.0, 1.0]);
     }
     assert_eq!(device.as_gpu().unwrap().pipelines() - before, 2);
 }

@@ -25,6 +25,8 @@ pub struct Candidate {
     /// Inputs in whose memory output 0 may be written where nobody needs them afterwards. The dispatch that writes the
     /// output must read of that input only the units that it writes (the kernel's `in_place` is set by the planner).
     pub in_place: Vec<usize>,
+    /// What is dispatched instead where output 0 is written over an input, if that is another.
+    pub instead: Vec<(usize, Dispatch)>,
     /// Units and storage of memory that it needs while it runs.
     pub scratch: Vec<(u64, Storage)>,
     /// What it dispatches, in order.
@@ -36,7 +38,17 @@ pub struct Candidate {
 impl Candidate {
     /// A candidate without dispatches: fill them in.
     pub fn new(name: &'static str, inputs: Vec<Want>, outputs: Vec<Layout>) -> Self {
-        Self { name, inputs, outputs, view_of: None, in_place: vec![], scratch: vec![], dispatches: vec![], cost: 0.0 }
+        Self {
+            name,
+            inputs,
+            outputs,
+            view_of: None,
+            in_place: vec![],
+            instead: vec![],
+            scratch: vec![],
+            dispatches: vec![],
+            cost: 0.0,
+        }
     }
 
     /// The node's output is its input under another shape, both dense.
@@ -58,6 +70,14 @@ impl Candidate {
     pub fn in_place(mut self, input: usize) -> Self {
         self.in_place.push(input);
         self
+    }
+
+    /// The dispatches, where output 0 is perhaps written over an input.
+    pub fn dispatched(&self, over: Option<usize>) -> &[Dispatch] {
+        match self.instead.iter().find(|(input, _)| Some(*input) == over) {
+            Some((_, dispatch)) => std::slice::from_ref(dispatch),
+            None => &self.dispatches,
+        }
     }
 
     /// The bytes of each piece of scratch memory.

@@ -52,6 +52,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "conv/workgroup.wgsl",
     "convert/blocks.wgsl",
     "convert/gather.wgsl",
+    "elementwise/arithmetic.wgsl",
     "elementwise/broadcast.wgsl",
     "elementwise/lookup.wgsl",
     "elementwise/unary.wgsl",

@@ -303,10 +303,11 @@ impl<'a> Chooser<'a> {
             dispatches,
             cost: candidate.cost,
             may_overwrite: candidate.in_place,
+            instead: candidate.instead,
             view_of,
             concat: concat_axis(node, facts).filter(|_| candidate.name == "concat"),
         };
-        self.stage((at, 1), Stage::Run(run));
+        self.stage((at, 1), Stage::Run(Box::new(run)));
         Ok(())
     }
 

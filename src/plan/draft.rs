@@ -52,6 +52,8 @@ pub struct Run {
     pub cost: f64,
     /// Inputs over which output 0 may be written.
     pub may_overwrite: Vec<usize>,
+    /// What is dispatched instead where output 0 is written over an input, if that is another.
+    pub instead: Vec<(usize, Dispatch)>,
     /// Output 0 is this input under another shape.
     pub view_of: Option<usize>,
     /// Output 0 is the concatenation of the inputs along this axis, one dispatch an input.
@@ -87,7 +89,7 @@ pub enum Stage {
     Upload(FormId),
     Download(FormId),
     Host(NodeId),
-    Run(Run),
+    Run(Box<Run>),
 }
 
 impl Stage {

@@ -118,7 +118,7 @@ impl Adapter {
             .iter()
             .map(|(units, storage)| self.buffer(&vec![0xffu8; (units * storage.unit_bytes()).max(16) as usize]))
             .collect();
-        for dispatch in &candidate.dispatches {
+        for dispatch in candidate.dispatched(in_place) {
             self.dispatch(dispatch, &input_buffers, &output_buffers, &scratch, in_place)?;
         }
         let mut results = vec![];

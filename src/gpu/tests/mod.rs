@@ -200,9 +200,7 @@ fn a_kernel_that_does_not_compile_is_refused() {
     assert!(matches!(refused, Err(DeviceError::Refused { .. })), "{refused:?}");
     // One that assembles, but is not WGSL.
     schedule.kernels[0].shader = "elementwise/unary.wgsl";
-    for (_, text) in &mut schedule.kernels[0].pastes {
-        text.push_str(" + no_such_name");
-    }
+    schedule.kernels[0].pastes = vec![("EXPRESSION", "v + no_such_name".to_owned())];
     let refused = GpuEngine::new(&device, Arc::new(schedule));
     assert!(matches!(refused, Err(DeviceError::Refused { ref message, .. }) if message.contains("no_such_name")));
 }

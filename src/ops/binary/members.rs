@@ -2,6 +2,7 @@
 
 use super::evaluate::{compare, equal, numbers, power, truths};
 use crate::graph::{Definition, DefinitionError, Dim, EvaluateError};
+use crate::ops::broadcast::program::Operation;
 use crate::tensor::{ElementType, Tensor};
 
 type Result<T, E = EvaluateError> = std::result::Result<T, E>;
@@ -53,6 +54,8 @@ pub(super) struct Member {
     /// The kernel for integers of 64 bits, and of 32 without a sign: an expression of single elements `a` and `b` as
     /// `common/wide` has them.
     pub wide: Option<&'static str>,
+    /// What it is in a program of floating-point numbers.
+    pub step: Option<Operation>,
     /// The function on dimensions, so that shapes are followed through arithmetic.
     pub dims: Option<fn(&Dim, &Dim) -> Dim>,
     /// How far kernel and reference may lie apart, relative to the value.
@@ -84,6 +87,7 @@ const NUMBER: Member = Member {
     wgsl: "a",
     integer: None,
     wide: None,
+    step: None,
     dims: None,
     tolerance: 0.0,
 };
@@ -112,6 +116,7 @@ static SHIFT_LEFT: Member = Member {
 pub(super) static MEMBERS: &[Member] = &[
     Member {
         name: "Add",
+        step: Some(Operation::Add),
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a + b, i128::wrapping_add),
         wgsl: "a + b",
         dims: Some(Dim::add),
@@ -159,6 +164,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Div",
+        step: Some(Operation::Div),
         // Integers are truncated toward zero; by zero they give 0.
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a / b, |a, b| if b == 0 { 0 } else { a.wrapping_div(b) }),
         wgsl: "a / b",
@@ -207,6 +213,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Max",
+        step: Some(Operation::Max),
         evaluate: |a, b, to| numbers(a, b, to, |a, b| if a > b || a.is_nan() { a } else { b }, i128::max),
         wgsl: "select(b, a, (a > b) | is_nan4(a))",
         integer: Some("max(a, b)"),
@@ -216,6 +223,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Min",
+        step: Some(Operation::Min),
         evaluate: |a, b, to| numbers(a, b, to, |a, b| if a < b || a.is_nan() { a } else { b }, i128::min),
         wgsl: "select(b, a, (a < b) | is_nan4(a))",
         integer: Some("min(a, b)"),
@@ -247,6 +255,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Mul",
+        step: Some(Operation::Mul),
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a * b, i128::wrapping_mul),
         wgsl: "a * b",
         dims: Some(Dim::mul),
@@ -280,6 +289,7 @@ pub(super) static MEMBERS: &[Member] = &[
     },
     Member {
         name: "Sub",
+        step: Some(Operation::Sub),
         evaluate: |a, b, to| numbers(a, b, to, |a, b| a - b, i128::wrapping_sub),
         wgsl: "a - b",
         dims: Some(Dim::sub),

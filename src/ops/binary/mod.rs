@@ -9,6 +9,7 @@ pub mod variadic;
 
 use std::sync::Arc;
 
+use super::broadcast::program::{Operation, Program, With};
 use super::broadcast::{self, Expression, Operand, is_wide};
 use super::unary;
 use crate::graph::{
@@ -138,7 +139,10 @@ impl Operator for Binary {
         if self.member.name == "Pow" {
             if let Some(exponent) = scalar(request, 1).filter(|_| request.shape(0) == request.output_shape(0) && float)
             {
-                return unary::pointwise(request, power(exponent), 0, [exponent, 0.0]);
+                return match steps(exponent) {
+                    Some(program) => broadcast::arithmetic(request, vec![Operand::input(request, 0)?], program),
+                    None => unary::pointwise(request, power(exponent), 0, [exponent, 0.0]),
+                };
             }
             let [a, b] = self.operands(request)?;
             return broadcast::candidates(request, &[a, b], powers(request)?);
@@ -160,7 +164,10 @@ impl Operator for Binary {
         let a = Operand::input(request, 0)?;
         let mut b = Operand::input(request, 1)?;
         b.aligned = self.aligned(a.shape.len(), b.shape.clone(), 1).map_err(|e| e.to_string())?;
-        broadcast::candidates(request, &[a, b], expression)
+        match self.member.step {
+            Some(step) if float => broadcast::arithmetic(request, vec![a, b], Program::of(step)),
+            _ => broadcast::candidates(request, &[a, b], expression),
+        }
     }
 }
 
@@ -221,14 +228,22 @@ fn scalar(request: &Request<'_>, index: usize) -> Option<f32> {
     fact.floats().filter(|v| v.len() == 1).map(|v| v[0]).or_else(integer)
 }
 
-/// The kernel of a power with a constant exponent.
+/// A power with a constant exponent, where it is simple arithmetic.
+fn steps(exponent: f32) -> Option<Program> {
+    let step = |operation, with, swapped| Program::default().then(operation, with, swapped);
+    match exponent {
+        1.0 => Some(Program::default()),
+        2.0 => Some(step(Operation::Mul, With::Itself, false)),
+        0.5 => Some(step(Operation::Sqrt, With::Itself, false)),
+        -1.0 => Some(step(Operation::Div, With::Number(1.0), true)),
+        _ => None,
+    }
+}
+
+/// The kernel of a power with any other constant exponent.
 fn power(exponent: f32) -> &'static str {
     match exponent {
-        1.0 => "v",
-        2.0 => "v * v",
         3.0 => "v * v * v",
-        0.5 => "sqrt4(v)",
-        -1.0 => "1.0 / v",
         _ => "pow4(v, vec4<f32>(params.alpha))",
     }
 }

@@ -7,6 +7,7 @@ use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Storage, units};
+use crate::ops::broadcast::program::{Operation, Program, With};
 use crate::ops::broadcast::{self, Expression, Operand, is_wide};
 use crate::tensor::ElementType;
 use crate::tensor::shape::elements;
@@ -88,6 +89,14 @@ impl Operator for Variadic {
             _ if pairs => return Err(format!("it has no kernel for {element_type}")),
             _ => text.into(),
         };
+        if let (Some(step), true, 2..=3) = (self.member.step, float, operands.len()) {
+            let joined = (1..operands.len()).fold(Program::default(), |p, i| p.then(step, With::Operand(i), false));
+            let program = match self.mean {
+                true => joined.then(Operation::Mul, With::Number(1.0 / operands.len() as f32), false),
+                false => joined,
+            };
+            return broadcast::arithmetic(request, operands, program);
+        }
         let (first, rest) = match operands.as_slice() {
             [_] => return Ok(vec![Candidate::view(0, 1)]),
             [first, second, rest @ ..] => ([first.clone(), second.clone()], rest),

@@ -4,10 +4,11 @@
 mod evaluate;
 mod expression;
 mod plan;
+pub(super) mod program;
 
 pub(super) use evaluate::{combine, combine3, numbers};
 pub(super) use expression::{Expression, is_wide};
-pub(super) use plan::{Operand, candidates};
+pub(super) use plan::{Operand, arithmetic, candidates};
 
 use crate::graph::{Dim, ShapeError};
 

@@ -1,5 +1,6 @@
 //! How a broadcasting kernel reads its operands in each layout.
 
+use super::program::Program;
 use super::{Expression, Walk};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Storage, Want};
@@ -11,6 +12,9 @@ const WORKGROUP: u32 = 64;
 
 /// Ranks that the kernel is compiled for, so that there are few pipelines.
 const RANKS: [usize; 5] = [1, 2, 3, 4, 8];
+
+/// The same for programs.
+const PROGRAM_RANKS: [usize; 3] = [2, 4, 8];
 
 const DIMS: [&str; 7] = ["d0", "d1", "d2", "d3", "d4", "d5", "d6"];
 const STRIDES: [[&str; 7]; 3] = [
@@ -63,6 +67,16 @@ impl Operand {
         let units = source.len().div_ceil(4) as u64;
         let constant = Constant { source, packing: LINEAR, parameters: vec![], storage: Storage::F32, units };
         Self { binding: Binding::Constant(Box::new(constant)), storage: Storage::F32, shape, aligned }
+    }
+
+    /// The number that it is, if it is a single one and known.
+    fn number(&self, request: &Request<'_>) -> Option<f32> {
+        let numbers = match &self.binding {
+            Binding::Input(i) => request.input(*i).ok()?.fact.floats()?,
+            Binding::Constant(constant) => constant.source.as_slice::<f32>().ok()?.to_vec(),
+            _ => return None,
+        };
+        (numbers.len() == 1).then(|| numbers[0])
     }
 
     /// How the operand lies if the result of shape `to` lies in `layout`: the operand's own layout, and its strides over
@@ -126,7 +140,50 @@ const LINEAR: Packing = Packing {
 
 /// The candidates for `EXPRESSION(operands)` written to output 0: one for each layout that an input lies in, and linear.
 pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: impl Into<Expression>) -> Candidates {
-    let expression = &expression.into();
+    all(request, operands, &Formula::Text(expression.into()))
+}
+
+/// The candidates for a program of floating-point operands, written to output 0. Operands that are single numbers and
+/// known become numbers of the program.
+pub fn arithmetic(request: &Request<'_>, mut operands: Vec<Operand>, mut program: Program) -> Candidates {
+    if !operands.iter().all(|operand| operand.storage.is_float()) || !request.output_storage(0)?.is_float() {
+        return Err("it computes with floating-point numbers".to_owned());
+    }
+    // The value that a program begins with is one in memory.
+    if operands.len() > 1
+        && operands[0].number(request).is_some()
+        && let Some(exchanged) = program.exchanged()
+    {
+        operands.swap(0, 1);
+        program = exchanged;
+    }
+    for i in (1..operands.len()).rev() {
+        if let Some(number) = operands[i].number(request) {
+            operands.remove(i);
+            program = program.with_number(i, number);
+        }
+    }
+    all(request, &operands, &Formula::Program(program))
+}
+
+/// What is computed.
+#[derive(Debug, Clone)]
+enum Formula {
+    Text(Expression),
+    Program(Program),
+}
+
+impl Formula {
+    /// The same with the first two operands exchanged, where it says how.
+    fn exchanged(&self) -> Option<Self> {
+        match self {
+            Self::Text(_) => None,
+            Self::Program(program) => program.exchanged().map(Self::Program),
+        }
+    }
+}
+
+fn all(request: &Request<'_>, operands: &[Operand], formula: &Formula) -> Candidates {
     let to = request.output_shape(0)?;
     let mut layouts = vec![];
     for layout in request.inputs.iter().flatten().map(|i| i.layout).chain([Layout::Linear]) {
@@ -137,7 +194,7 @@ pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: impl 
     }
     let mut all = vec![];
     for layout in layouts {
-        if let Some(candidate) = candidate(request, operands, expression, &to, layout)? {
+        if let Some(candidate) = candidate(request, operands, formula, &to, layout)? {
             all.push(candidate);
         }
     }
@@ -147,7 +204,7 @@ pub fn candidates(request: &Request<'_>, operands: &[Operand], expression: impl 
 fn candidate(
     request: &Request<'_>,
     operands: &[Operand],
-    expression: &Expression,
+    formula: &Formula,
     to: &[usize],
     layout: Layout,
 ) -> Result<Option<Candidate>, String> {
@@ -182,7 +239,19 @@ fn candidate(
         .ok_or("it has more elements than a shader can count")?;
     if elements > 0 {
         let walk = Walk::joined(&physical, &walked);
-        candidate = candidate.dispatch(dispatch(request, operands, expression, &walk, elements, written)?);
+        // What is written over the second operand reads that first: so there are fewer pipelines.
+        if let (Some(exchanged), [a, b, rest @ ..]) = (formula.exchanged(), operands)
+            && candidate.in_place.iter().any(|&i| b.binding == Binding::Input(i))
+        {
+            let operands = [&[b.clone(), a.clone()], rest].concat();
+            let mut walk = walk.clone();
+            walk.strides.swap(0, 1);
+            let dispatch = dispatch(request, &operands, &exchanged, &walk, elements, written)?;
+            if let Binding::Input(i) = b.binding {
+                candidate.instead.push((i, dispatch));
+            }
+        }
+        candidate = candidate.dispatch(dispatch(request, operands, formula, &walk, elements, written)?);
     }
     let units = elements.div_ceil(4) as f64;
     let bytes: f64 = operands.iter().map(|o| o.storage.unit_bytes() as f64).sum::<f64>() + written.unit_bytes() as f64;
@@ -192,48 +261,68 @@ fn candidate(
 fn dispatch(
     request: &Request<'_>,
     operands: &[Operand],
-    expression: &Expression,
+    formula: &Formula,
     walk: &Walk,
     elements: usize,
     written: Storage,
 ) -> Result<Dispatch, String> {
     let units = elements.div_ceil(4);
-    let flat = walk.dims.len() == 1 && walk.strides.iter().all(|s| s[0] == 1);
+    let flat = walk.dims.len() == 1 && (walk.dims[0] == 1 || walk.strides.iter().all(|s| s[0] == 1));
     // Units are read whole where none crosses the end of the innermost dim and each operand's units begin at whole units.
     let whole = walk.dims[0].is_multiple_of(4)
         && walk.strides.iter().all(|s| s[0] == 0 || (s[0] == 1 && s[1..].iter().all(|s| s.is_multiple_of(4))));
-    let rank = RANKS
-        .into_iter()
-        .find(|&r| r >= walk.dims.len())
-        .ok_or_else(|| format!("it has {} dimensions that cannot be joined; the kernel takes 8", walk.dims.len()))?;
-    let mut kernel = Kernel::of("elementwise/broadcast.wgsl")
-        .define("WORKGROUP", WORKGROUP)
-        .define("OPERANDS", operands.len() as i64);
-    kernel = expression.specialize(kernel);
-    kernel = if flat {
-        kernel.define("FLAT", 1)
-    } else {
-        kernel.define("UNITS", i64::from(whole)).define("DIVIDED", rank as i64 - 1)
+    let ranks = match formula {
+        Formula::Text(_) => &RANKS[..],
+        Formula::Program(_) => &PROGRAM_RANKS[..],
     };
-    let mut dispatch = Dispatch::of(kernel).param("units", units);
+    let rank =
+        ranks.iter().copied().find(|&r| r >= walk.dims.len()).ok_or_else(|| {
+            format!("it has {} dimensions that cannot be joined; the kernel takes 8", walk.dims.len())
+        })?;
+    let kernel = |shader: &'static str| {
+        Kernel::of(shader).define("WORKGROUP", WORKGROUP).define("OPERANDS", operands.len() as i64)
+    };
+    let mut dispatch = match formula {
+        Formula::Text(expression) => {
+            let kernel = expression.specialize(kernel("elementwise/broadcast.wgsl"));
+            Dispatch::of(match flat {
+                true => kernel.define("FLAT", 1),
+                false => kernel.define("UNITS", i64::from(whole)).define("DIVIDED", rank as i64 - 1),
+            })
+            .param("units", units)
+        }
+        Formula::Program(program) => {
+            let kernel = program.specialize(kernel("elementwise/arithmetic.wgsl"), units);
+            let kernel = match flat {
+                true => kernel.define("FORM", 2),
+                false => kernel.define("FORM", i64::from(whole)).define("DIVIDED", rank as i64 - 1),
+            };
+            program.parameters(Dispatch::of(kernel).param("units", units))
+        }
+    };
     for operand in operands {
         dispatch = dispatch.bind(operand.binding.clone(), operand.storage);
     }
     dispatch = dispatch.bind(Binding::Output(0), written);
     if !flat {
-        let dim = |i: usize| walk.dims.get(i).copied().unwrap_or(1);
-        dispatch = dispatch.param("elements", elements);
-        for (i, name) in DIMS.into_iter().enumerate().take(rank - 1) {
-            dispatch = dispatch.param(name, dim(i));
-        }
-        for (k, strides) in walk.strides.iter().enumerate() {
-            let stride = |i: usize| strides.get(i).copied().unwrap_or(0);
-            dispatch = dispatch.param(STEPS[k], stride(0));
-            for (i, name) in STRIDES[k].into_iter().enumerate().take(rank - 1) {
-                dispatch = dispatch.param(name, stride(i));
-            }
-            dispatch = dispatch.param(OUTER[k], stride(rank - 1));
-        }
+        dispatch = walked(dispatch.param("elements", elements), walk, rank);
     }
     Ok(dispatch.linear(units as u64, WORKGROUP, request.device))
+}
+
+/// Sets the parameters of a walk over so many dimensions.
+fn walked(mut dispatch: Dispatch, walk: &Walk, rank: usize) -> Dispatch {
+    let dim = |i: usize| walk.dims.get(i).copied().unwrap_or(1);
+    for (i, name) in DIMS.into_iter().enumerate().take(rank - 1) {
+        dispatch = dispatch.param(name, dim(i));
+    }
+    for (k, strides) in walk.strides.iter().enumerate() {
+        let stride = |i: usize| strides.get(i).copied().unwrap_or(0);
+        dispatch = dispatch.param(STEPS[k], stride(0));
+        for (i, name) in STRIDES[k].into_iter().enumerate().take(rank - 1) {
+            dispatch = dispatch.param(name, stride(i));
+        }
+        dispatch = dispatch.param(OUTER[k], stride(rank - 1));
+    }
+    dispatch
 }

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::members::{floats, numbers};
-use super::{ACTIVATE, pointwise, typed};
+use super::typed;
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Reads, Request,
     ShapeError, Value,
 };
 use crate::kernel::Candidates;
-use crate::ops::broadcast::Expression;
+use crate::ops::broadcast::program::Program;
+use crate::ops::broadcast::{self, Expression, Operand};
 use crate::tensor::{ElementType, Tensor, Wide};
 
 /// Clip.
@@ -135,8 +136,8 @@ impl Operator for Clip {
         }
         let facts: Vec<_> = request.inputs.iter().map(|i| i.map(|i| i.fact)).collect();
         let function = self.function(&facts).ok_or("its bounds are computed at run time")?;
-        let (kind, low, high) = function.parameters();
-        pointwise(request, ACTIVATE, kind, [low, high])
+        let (_, low, high) = function.parameters();
+        broadcast::arithmetic(request, vec![Operand::input(request, 0)?], Program::default().then_bound(low, high))
     }
 
     fn activation(&self) -> Option<Activation> {

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::graph::erf::{erf, erfc};
 use crate::graph::{Activation, Definition, DefinitionError, EvaluateError};
+use crate::ops::broadcast::program::{Operation, Program, With};
 use crate::tensor::{ElementType, Tensor, Truth, Wide};
 
 /// The element types that a function takes.
@@ -53,6 +54,8 @@ pub(super) struct Member {
     pub evaluate: fn(&Tensor, [f64; 2]) -> Result<Tensor>,
     /// The kernel: an expression of `v` (four elements), `params.alpha` and `params.beta`.
     pub wgsl: &'static str,
+    /// What it is in a program of floating-point numbers, where that is simple arithmetic.
+    pub steps: fn([f32; 2]) -> Option<Program>,
     /// The kernel for integers, where that is another.
     pub integer: Option<&'static str>,
     /// The kernel for integers of 64 bits, and of 32 without a sign: an expression of one element `v` as `common/wide`
@@ -101,6 +104,7 @@ const FLOAT: Member = Member {
     parameters: |_| Ok([0.0; 2]),
     evaluate: |x, _| Ok(x.clone()),
     wgsl: "v",
+    steps: |_| None,
     integer: None,
     wide: None,
     activation: |_| None,
@@ -183,6 +187,10 @@ pub(super) static MEMBERS: &[Member] = &[
         name: "HardSigmoid",
         parameters: |d| Ok([d.float("alpha")?.unwrap_or(0.2), d.float("beta")?.unwrap_or(0.5)]),
         evaluate: |x, [a, b]| floats(x, |v| bound(a * v + b, 0.0, 1.0)),
+        steps: |[a, b]| {
+            let line = Program::default().then(Operation::Mul, With::Number(a), false);
+            Some(line.then(Operation::Add, With::Number(b), false).then_bound(0.0, 1.0))
+        },
         activation: |[a, b]| Some(Activation::HardSigmoid(a, b)),
         scale: 1.0,
         ..FLOAT
@@ -233,6 +241,7 @@ pub(super) static MEMBERS: &[Member] = &[
         name: "Neg",
         evaluate: |x, _| numbers(x, |v| -v, i128::wrapping_neg),
         wgsl: "-v",
+        steps: |_| Some(Program::default().then(Operation::Mul, With::Number(-1.0), false)),
         wide: Some("negate64(v)"),
         ..NUMBER
     },
@@ -246,11 +255,18 @@ pub(super) static MEMBERS: &[Member] = &[
         wgsl: "select(vec4<i32>(0), vec4<i32>(1), v == vec4<i32>(0))",
         ..NUMBER
     },
-    Member { name: "Reciprocal", evaluate: |x, _| floats(x, f64::recip), wgsl: "1.0 / v", ..FLOAT },
+    Member {
+        name: "Reciprocal",
+        evaluate: |x, _| floats(x, f64::recip),
+        wgsl: "1.0 / v",
+        steps: |_| Some(Program::default().then(Operation::Div, With::Number(1.0), true)),
+        ..FLOAT
+    },
     Member {
         name: "Relu",
         evaluate: |x, _| numbers(x, |v| if v < 0.0 { 0.0 } else { v }, |v| v.max(0)),
         integer: Some("max(v, vec4<i32>(0))"),
+        steps: |_| Some(Program::default().then(Operation::Max, With::Number(0.0), false)),
         activation: |_| Some(Activation::Relu),
         wide: Some("select(v, vec2<u32>(0u), is_negative64(v))"),
         ..NUMBER
@@ -309,7 +325,13 @@ pub(super) static MEMBERS: &[Member] = &[
         wgsl: "v / (1.0 + abs(v))",
         ..FLOAT
     },
-    Member { name: "Sqrt", evaluate: |x, _| floats(x, f64::sqrt), wgsl: "sqrt4(v)", ..FLOAT },
+    Member {
+        name: "Sqrt",
+        evaluate: |x, _| floats(x, f64::sqrt),
+        wgsl: "sqrt4(v)",
+        steps: |_| Some(Program::default().then(Operation::Sqrt, With::Itself, false)),
+        ..FLOAT
+    },
     Member {
         name: "Swish",
         parameters: |d| alpha(d, 1.0),

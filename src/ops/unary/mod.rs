@@ -11,7 +11,7 @@ use crate::graph::{
     Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Want, units};
-use crate::ops::broadcast::{Expression, is_wide};
+use crate::ops::broadcast::{self, Expression, Operand, is_wide};
 use crate::tensor::ElementType;
 pub(super) use members::floats;
 use members::{Member, NO_KERNEL};
@@ -71,6 +71,9 @@ impl Operator for Unary {
             let expression = self.member.wide.ok_or_else(lacking)?;
             let expression = Expression::of_integers(expression, element_type, self.member.test);
             return typed(request, expression, 0, [0.0; 2]);
+        }
+        if let Some(program) = (self.member.steps)(self.parameters).filter(|_| float) {
+            return broadcast::arithmetic(request, vec![Operand::input(request, 0)?], program);
         }
         let activation = self.activation().filter(|_| float);
         let expression = match (activation, self.member.integer) {

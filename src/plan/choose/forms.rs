@@ -132,10 +132,11 @@ impl Chooser<'_> {
             dispatches: if source.units == 0 { vec![] } else { vec![dispatch] },
             cost: moving(source.units),
             may_overwrite: vec![],
+            instead: vec![],
             view_of: None,
             concat: None,
         };
-        self.stage((at, 0), Stage::Run(run));
+        self.stage((at, 0), Stage::Run(Box::new(run)));
         Ok(to)
     }
 }
