@@ -7,6 +7,7 @@
 //         the matrix are clamped on reading and not stored; what a's padding holds is never read.
 
 #import matmul/operands
+#import matmul/part
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -19,8 +20,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let a{i} = offsets.x + min(row + {i}u, params.m - 1u) * k4;
     var sum{i} = vec4<f32>();
 #endfor
-    let whole = params.k / 4u;
-    for (var u = 0u; u < whole; u++) {
+    let part = part_of_k(id.z);
+    let whole = min(params.k / 4u, part.y);
+    for (var u = part.x; u < whole; u++) {
         let b_row = b_at + u * 4u * params.n4;
 #for q in 4
         let b{q} = load_b(b_row + {q}u * params.n4);
@@ -30,7 +32,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum{i} += x{i}.x * b0 + x{i}.y * b1 + x{i}.z * b2 + x{i}.w * b3;
 #endfor
     }
-    for (var kk = whole * 4u; kk < params.k; kk++) {
+    for (var kk = whole * 4u; kk < min(params.k, part.y * 4u); kk++) {
         let b0 = load_b(b_at + kk * params.n4);
 #for i in ROWS
         sum{i} += get_a(a{i} * 4u + kk) * b0;

@@ -8,6 +8,7 @@
 //         slice nothing is shared.
 
 #import matmul/operands
+#import matmul/part
 
 const COLUMNS = LANES;
 const SIZE = COLUMNS * SLICES;
@@ -30,8 +31,9 @@ fn main(
     let a{i} = offsets.x + min(row + {i}u, params.m - 1u) * k4;
     var sum{i} = vec4<f32>();
 #endfor
-    let whole = params.k / 4u;
-    for (var u = slice; u < whole; u += SLICES) {
+    let part = part_of_k(workgroup.z);
+    let whole = min(params.k / 4u, part.y);
+    for (var u = part.x + slice; u < whole; u += SLICES) {
         let b_row = b_at + u * 4u * params.b_step;
 #for q in 4
         let b{q} = load_b(b_row + {q}u * params.b_step);
@@ -42,7 +44,7 @@ fn main(
 #endfor
     }
     if slice == 0u {
-        for (var kk = whole * 4u; kk < params.k; kk++) {
+        for (var kk = whole * 4u; kk < min(params.k, part.y * 4u); kk++) {
             let b0 = load_b(b_at + kk * params.b_step);
 #for i in ROWS
             sum{i} += get_a(a{i} * 4u + kk) * b0;

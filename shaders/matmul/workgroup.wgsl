@@ -6,6 +6,7 @@
 //         matrix ends: a's own padding may hold anything.
 
 #import matmul/operands
+#import matmul/part
 
 // [unit of k][row], and [row of b][unit of columns]
 var<workgroup> a_tile: array<vec4<f32>, 256>;
@@ -25,7 +26,8 @@ fn main(
     var sum{i}_0 = vec4<f32>();
     var sum{i}_1 = vec4<f32>();
 #endfor
-    for (var first = 0u; first < k4; first += 4u) {
+    let part = part_of_k(workgroup.z);
+    for (var first = part.x; first < part.y; first += 4u) {
 #for t in 4
         {
             // Neighbours read neighbouring units of a row of a: 4 units of 16 rows.

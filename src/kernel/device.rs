@@ -58,6 +58,21 @@ impl DeviceClass {
     }
 }
 
+impl DeviceClass {
+    /// About how many workgroups of 64 invocations keep all units of a device of this class busy. No interface tells the
+    /// number of units. ONNX Runtime cuts its tiles smaller below 128 workgroups, which suits GPUs of a computer; phones have
+    /// an eighth to a quarter of such a GPU's units. The others lie between: guesses.
+    pub const fn busy_workgroups(self) -> u32 {
+        match self {
+            Self::Nvidia | Self::Amd => 128,
+            Self::Intel | Self::Apple | Self::Gl | Self::Web => 64,
+            Self::Adreno | Self::Mali => 32,
+            // A thread of the host takes many workgroups, one after another.
+            Self::Software => 1,
+        }
+    }
+}
+
 impl fmt::Display for DeviceClass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
@@ -94,6 +109,8 @@ pub struct DeviceFacts {
     pub max_buffer_size: u64,
     /// Workgroups along one dimension of a dispatch.
     pub max_workgroups: u32,
+    /// Workgroups that keep all of the device busy: of a smaller grid, parts lie idle. See [`DeviceClass::busy_workgroups`].
+    pub busy_workgroups: u32,
     /// Alignment of a binding's offset in a buffer, in bytes.
     pub offset_alignment: u64,
     /// Whether units of 32-bit floats are read and written as two words of 64 bits. Software adapters go lane by lane and
@@ -113,6 +130,7 @@ impl DeviceFacts {
             max_binding_size: 128 << 20,
             max_buffer_size: 256 << 20,
             max_workgroups: 65_535,
+            busy_workgroups: class.busy_workgroups(),
             offset_alignment: 256,
             words64: false,
         }
@@ -129,6 +147,7 @@ impl DeviceFacts {
             max_binding_size: 128 << 20,
             max_buffer_size: (1 << 31) - 4,
             max_workgroups: 65_535,
+            busy_workgroups: DeviceClass::Software.busy_workgroups(),
             offset_alignment: 32,
             words64: true,
         }

@@ -58,8 +58,9 @@ impl Adapter {
             .await
             .ok()?;
         let subgroup = features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size == info.subgroup_max_size;
+        let class = if info.backend == wgpu::Backend::Gl { DeviceClass::Gl } else { DeviceClass::Software };
         let facts = DeviceFacts {
-            class: if info.backend == wgpu::Backend::Gl { DeviceClass::Gl } else { DeviceClass::Software },
+            class,
             subgroup_size: subgroup.then_some(info.subgroup_min_size),
             max_invocations: limits.max_compute_invocations_per_workgroup,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
@@ -67,6 +68,7 @@ impl Adapter {
             max_binding_size: limits.max_storage_buffer_binding_size,
             max_buffer_size: limits.max_buffer_size,
             max_workgroups: limits.max_compute_workgroups_per_dimension,
+            busy_workgroups: class.busy_workgroups(),
             offset_alignment: limits.min_storage_buffer_offset_alignment.into(),
             words64: features.contains(wgpu::Features::SHADER_INT64),
         };

@@ -145,6 +145,7 @@ fn facts(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limi
         max_binding_size: limits.max_storage_buffer_binding_size.min(limits.max_buffer_size),
         max_buffer_size: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
+        busy_workgroups: class.busy_workgroups(),
         offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
         words64: class == DeviceClass::Software && features.contains(wgpu::Features::SHADER_INT64),
     }

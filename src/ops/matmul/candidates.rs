@@ -1,7 +1,8 @@
 //! The ways to multiply matrices on a GPU. Which one wins on which device: the measurements in `docs/devices.md`.
 
 use super::pack::{bind_b, bind_biased, bind_c};
-use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, packed, rate, sizes};
+use super::split::Split;
+use super::tiles::{SWITCHED, Tiles, batch, epilogue, families, idle, packed, rate, sizes};
 use super::{Epilogue, Product, RESIDUAL};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want};
@@ -64,6 +65,7 @@ pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Ep
     }
     let mut offered = vec![plan.generic()?];
     if plan.y.is_float() {
+        offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.split(&tiles)));
         offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.tiled(tiles, None)));
         offered.extend(packed(product, request.device).and_then(|(tiles, rows)| plan.tiled(tiles, Some(rows))));
     }
@@ -212,11 +214,55 @@ impl Plan<'_> {
             dispatch = epilogue(dispatch, self.epilogue);
         }
         let dispatch = dispatch.linear(results.div_ceil(4) as u64, 64, self.request.device);
+        let operations =
+            p.work() * rate(self.request.device, 1.0, 4.0) * idle(dispatch.workgroups, self.request.device);
         let linear = Want::In(Layout::Linear);
         Ok(self
             .candidate("generic", linear, linear, c.as_ref(), Layout::Linear)
             .dispatch(dispatch)
-            .cost(p.work() * rate(self.request.device, 1.0, 4.0), self.bytes()))
+            .cost(operations, self.bytes()))
+    }
+
+    /// The layouts of A and of the result for kernels over rows of whole units, unless they do not take them.
+    fn layouts(&self) -> Option<[Layout; 2]> {
+        let y_shape = self.request.output_shape(0).ok()?;
+        // The result of a vector as a column is a row of its own, not rows of one element.
+        let taken = !self.product.transpose_a && y_shape.last() == Some(&self.product.n);
+        taken.then_some([rows(&self.request.shape(0).ok()?), rows(&y_shape)])
+    }
+
+    /// C where it does not lie behind B, or `None` if these kernels cannot read it.
+    fn apart(&self, b: &Factor) -> Option<Option<Addend>> {
+        if b.c.is_some() { Some(None) } else { self.addend(true).transpose().ok() }
+    }
+
+    /// A kernel that finishes results by `matmul/finish`.
+    fn finishing(&self, kernel: Kernel, b: &Factor, c: Option<&Addend>) -> Kernel {
+        self.with_residual(kernel.define("BIAS", if b.c.is_some() { 2 } else { i64::from(c.is_some()) }))
+    }
+
+    /// The same in two steps: sums over parts of k, as many workgroups as keep the device busy, and what adds them.
+    fn split(&self, tiles: &Tiles) -> Option<Candidate> {
+        let p = self.product;
+        let split = Split::of(tiles, p, self.request.device)?;
+        let [a_layout, y_layout] = self.layouts()?;
+        let b = self.operand_b(tiles.panel(p))?;
+        let c = self.apart(&b)?;
+        let steps = tiles.panelled().then_some([b.panel, b.step]);
+        let partial = split.partial(p, [(Binding::Input(0), self.a), (b.binding.clone(), b.storage)], steps);
+        let mut join = split.join(p, self.request.device);
+        join.kernel = self.finishing(join.kernel, &b, c.as_ref());
+        if b.c.is_some() {
+            join = join.bind(b.binding.clone(), b.storage);
+        }
+        if let Some(c) = &c {
+            join = join.bind(c.binding.clone(), c.storage);
+        }
+        let join = begin_c(epilogue(self.bind_result(join).ok()?, self.epilogue), &b, c.as_ref());
+        let mut candidate = self.candidate(split.name, Want::In(a_layout), b.want, c.as_ref(), y_layout);
+        candidate.scratch.push((split.units(p), Storage::F32));
+        let moved = 2.0 * split.units(p) as f64 * Storage::F32.unit_bytes() as f64;
+        Some(candidate.dispatch(partial).dispatch(join).cost(split.operations, self.bytes() + moved))
     }
 
     /// A kernel over rows of whole units, A in panels of `packed` rows where that is given.
@@ -224,12 +270,7 @@ impl Plan<'_> {
         let Tiles { name, kernel, lanes, grid, operations } = tiles;
         let p = self.product;
         let (n4, k4) = (p.n.div_ceil(4), p.k.div_ceil(4));
-        let a_shape = self.request.shape(0).ok()?;
-        let y_shape = self.request.output_shape(0).ok()?;
-        // The result of a vector as a column is a row of its own, not rows of one element.
-        if p.transpose_a || y_shape.last() != Some(&p.n) {
-            return None;
-        }
+        let [a_layout, y_layout] = self.layouts()?;
         let mut b = self.operand_b(lanes.unwrap_or(n4))?;
         let (mut a, mut scratch, mut packs) = (Binding::Input(0), vec![], vec![]);
         if let Some(rows) = packed {
@@ -248,25 +289,19 @@ impl Plan<'_> {
                 (b.panel, b.step) = (p.k.checked_mul(lanes)?, lanes);
             }
         }
-        let c = if b.c.is_some() { None } else { self.addend(true).transpose().ok()? };
-        let kind = if b.c.is_some() { 2 } else { i64::from(c.is_some()) };
-        let kernel = self.with_residual(kernel.define("BIAS", kind));
-        let mut dispatch = Dispatch::of(kernel).bind(a, self.a).bind(b.binding, b.storage);
+        let c = self.apart(&b)?;
+        let kernel = self.finishing(kernel, &b, c.as_ref());
+        let mut dispatch = Dispatch::of(kernel).bind(a, self.a).bind(b.binding.clone(), b.storage);
         if let Some(c) = &c {
             dispatch = dispatch.bind(c.binding.clone(), c.storage);
         }
         dispatch = self.bind_result(dispatch).ok()?;
         dispatch = epilogue(sizes(dispatch, p, lanes.map(|_| [b.panel, b.step])), self.epilogue);
-        if let Some(c) = &c {
-            dispatch = dispatch.param("c_pitch", c.row);
-        }
-        if let Some(start) = b.c {
-            dispatch = dispatch.param("c_start", start);
-        }
+        dispatch = begin_c(dispatch, &b, c.as_ref());
         // A packed B is padded to whole panels.
         let b_units = if b.want == Want::Nothing { n4.next_multiple_of(lanes.unwrap_or(n4)) } else { n4 };
         let dispatch = batch(dispatch, p, p.m * k4, p.k * b_units);
-        let mut candidate = self.candidate(name, Want::In(rows(&a_shape)), b.want, c.as_ref(), rows(&y_shape));
+        let mut candidate = self.candidate(name, Want::In(a_layout), b.want, c.as_ref(), y_layout);
         let packed_bytes: f64 = scratch.iter().map(|(units, s)| 2.0 * (units * s.unit_bytes()) as f64).sum();
         candidate.scratch = scratch;
         candidate.dispatches = packs;
@@ -275,6 +310,15 @@ impl Plan<'_> {
                 .dispatch(dispatch.workgroups(grid[0], grid[1], grid[2]))
                 .cost(operations, self.bytes() + packed_bytes),
         )
+    }
+}
+
+/// Sets where the rows of C begin.
+fn begin_c(dispatch: Dispatch, b: &Factor, c: Option<&Addend>) -> Dispatch {
+    match (c, b.c) {
+        (Some(c), _) => dispatch.param("c_pitch", c.row),
+        (None, Some(start)) => dispatch.param("c_start", start),
+        (None, None) => dispatch,
     }
 }
 

@@ -8,6 +8,7 @@ mod gemm;
 mod pack;
 mod product;
 mod reference;
+mod split;
 #[cfg(test)]
 mod tests;
 mod tiles;

@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::Gemm;
+use super::split::Split;
+use super::{Gemm, Product};
 use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operator, Value};
+use crate::kernel::{DeviceClass, DeviceFacts};
 use crate::ops::operator;
 use crate::tensor::{ElementType, Tensor};
 use crate::testing::{Input, Tolerance, check, try_check};
@@ -117,6 +119,41 @@ fn large_products_agree_with_their_operands_in_panels() {
     for b in [Input::Run(b.clone()), Input::Constant(b)] {
         check(&*matmul(), &[Input::Run(a.clone()), b], sums);
     }
+}
+
+/// Long sums over few workgroups: parts of k that are no multiple of four, and fewer than were wanted.
+#[test]
+fn long_sums_are_split_and_agree() {
+    // 2,600 roundings of a sum that random signs keep near 30: 51 · 30 · 6e-8 in a random walk, and twice that.
+    let sums = Tolerance { absolute: 2e-4, relative: 1e-5 };
+    let mut split = std::collections::BTreeSet::new();
+    for (m, k, n, biased, residual, activation) in [
+        (1, 2048, 5, true, false, Activation::Relu),
+        (3, 2117, 130, false, true, Activation::Identity),
+        (9, 2600, 33, true, true, Activation::Relu),
+        (70, 2306, 70, false, false, Activation::Identity),
+    ] {
+        let gemm = Gemm { residual, activation, alpha: 0.5, ..Gemm::default() };
+        let mut inputs = vec![Input::Run(tensor(&[m, k], 1)), Input::Constant(tensor(&[k, n], 2))];
+        inputs.push(if biased { Input::Constant(tensor(&[n], 3)) } else { Input::Missing });
+        if residual {
+            inputs.push(Input::Run(tensor(&[m, n], 4)));
+        }
+        check(&gemm, &inputs, sums);
+        for class in DeviceClass::ALL {
+            let product = Product::of_matrices(m, k, n, false, false);
+            let device = DeviceFacts::floor(class);
+            let families = super::families(&product, &device);
+            split.extend(
+                families.iter().filter_map(|tiles| Split::of(tiles, &product, &device)).map(|split| split.name),
+            );
+        }
+    }
+    assert_eq!(split.into_iter().collect::<Vec<_>>(), ["register, split", "vector, split", "workgroup, split"]);
+    // B and a C of several rows that come with the run.
+    let gemm = operator(&Definition::new("Gemm").attribute("beta", -0.5f32)).unwrap();
+    let inputs = [&[5, 2050][..], &[2050, 36], &[5, 36]].map(|shape| Input::Run(tensor(shape, shape[0] as u32)));
+    check(&*gemm, &inputs, sums);
 }
 
 #[test]

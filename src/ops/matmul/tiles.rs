@@ -52,7 +52,14 @@ fn tiles(
     let batches = product.batches()?;
     let operations = 8.0 * batches as f64 * (down * rows) as f64 * (across * units) as f64 * product.k as f64 * rate;
     let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= device.max_workgroups);
-    Some(Tiles { name, kernel, lanes, grid: [fits(across)?, fits(down)?, fits(batches)?], operations })
+    let grid = [fits(across)?, fits(down)?, fits(batches)?];
+    Some(Tiles { name, kernel, lanes, grid, operations: operations * idle(grid, device) })
+}
+
+/// The factor by which a grid takes longer than its work alone because it is too small for all of the device.
+pub(super) fn idle(grid: [u32; 3], device: &DeviceFacts) -> f64 {
+    let workgroups: f64 = grid.iter().map(|&n| f64::from(n)).product();
+    (f64::from(device.busy_workgroups) / workgroups.max(1.0)).max(1.0)
 }
 
 /// Eight units of columns per workgroup, k in slices: for few rows.
@@ -133,6 +140,11 @@ impl Tiles {
     /// Units of columns of one of B's panels, where B is packed: one panel as wide as B makes it rows.
     pub fn panel(&self, product: &Product) -> usize {
         self.lanes.unwrap_or(product.n.div_ceil(4))
+    }
+
+    /// Whether B lies in panels.
+    pub const fn panelled(&self) -> bool {
+        self.lanes.is_some()
     }
 
     /// The dispatch for dense operands: A and Y in rows of whole units, B packed in panels.

@@ -19,7 +19,9 @@ pub(super) fn products() -> (Model, Vec<(&'static str, Tensor)>) {
     let gemm = net.node(op("Gemm").attribute("transB", 1i64), &[m, m]);
     let (wide, packed) = (net.input("wide", &[64, 1024]), net.weights(&[1024, 512]));
     let packed = net.node(op("MatMul"), &[wide, packed]);
-    for value in [row, square, large, batch, gemm, packed] {
+    let (long, deep) = (net.input("long", &[10, 2100]), net.weights(&[2100, 8]));
+    let split = net.node(op("MatMul"), &[long, deep]);
+    for value in [row, square, large, batch, gemm, packed, split] {
         net.output(value);
     }
     net.finish()

@@ -78,7 +78,22 @@ fn weights(d: &mut Draw, case: Case, shapes: &[Vec<usize>]) -> Case {
     })
 }
 
+/// As many channels as Winograd's way asks for.
+fn dense(d: &mut Draw) -> Case {
+    let (inputs, outputs) = (d.within(64..=66), d.within(64..=66));
+    let x = [1, inputs, d.within(7..=9), d.within(7..=9)];
+    let terms = 9 * inputs;
+    // Weights in 16 bits are rounded at the points: 1e-4 in the root mean square for each product, six times that for the sum.
+    let in_half = Tolerance { absolute: 6e-4 * (terms as f32).sqrt(), ..of_terms(terms).half() };
+    let case = d.case().attribute("pads", vec![1i64; 4]).within(of_terms(terms)).within_in_half(in_half);
+    let case = case.run(d.floats(&x, -1.0, 1.0));
+    weights(d, case, &[vec![outputs, inputs, 3, 3], vec![outputs]])
+}
+
 fn convolution(d: &mut Draw) -> Case {
+    if d.random.one_in(24) {
+        return dense(d);
+    }
     let axes = axes(d, 4, false);
     let (groups, inputs, outputs) = match d.below(4) {
         // Each channel for itself.
