@@ -1,6 +1,7 @@
 //! The face: a model, a device and options brought together.
 
 mod binding;
+mod carry;
 mod device;
 mod engine;
 #[cfg(test)]

@@ -26,6 +26,11 @@ impl GpuSession {
         self.constant_output(output).is_some() || self.download(output).is_ok()
     }
 
+    /// Whether an output stays on the device.
+    pub fn keeps(&self, output: ValueId) -> bool {
+        self.kept.contains_key(&output)
+    }
+
     /// An output that is the same in every run.
     fn constant_output(&self, output: ValueId) -> Option<&Tensor> {
         let graph = &self.engine().schedule().graph;

@@ -1,6 +1,7 @@
 //! Tensors that stay on the device.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::wait::{Staging, Wait};
 use super::{GpuDevice, elements};
@@ -14,7 +15,8 @@ pub struct GpuTensor {
     device: GpuDevice,
     buffer: wgpu::Buffer,
     offset: u64,
-    shape: Vec<usize>,
+    /// Shared: a state is handed on after every run, and a run allocates nothing.
+    shape: Arc<[usize]>,
     element_type: ElementType,
     storage: Storage,
 }
@@ -35,7 +37,7 @@ impl GpuTensor {
     ) -> Result<Self, RunError> {
         let storage = Storage::of(element_type, false)
             .ok_or_else(|| RunError::State(format!("a GPU holds no tensor of {element_type}")))?;
-        let shape = shape.into();
+        let shape = shape.into().into();
         let tensor = Self { device: device.clone(), buffer, offset, shape, element_type, storage };
         let end = tensor.bytes().and_then(|bytes| bytes.checked_add(offset));
         if !offset.is_multiple_of(4) || end.is_none_or(|end| end > tensor.buffer.size()) {
@@ -62,7 +64,7 @@ impl GpuTensor {
                 device.create_buffer("tensor", bytes.unwrap_or(u64::MAX / 2), usage, false)
             })
             .await?;
-        Ok(Self { device: device.clone(), buffer, offset: 0, shape, element_type, storage })
+        Ok(Self { device: device.clone(), buffer, offset: 0, shape: shape.into(), element_type, storage })
     }
 
     /// Brings a tensor to the device.
@@ -143,7 +145,7 @@ impl GpuTensor {
     }
 
     async fn download(&self, wait: Wait) -> Result<Tensor, RunError> {
-        let mut tensor = Tensor::zeros(self.element_type, self.shape.clone())?;
+        let mut tensor = Tensor::zeros(self.element_type, self.shape.to_vec())?;
         let bytes = self.bytes().unwrap_or(0);
         if bytes == 0 {
             return Ok(tensor);

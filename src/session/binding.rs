@@ -19,7 +19,11 @@ pub fn shapes_from_options(graph: &Graph, options: &Options) -> Result<Shapes, P
     graph.inputs.iter().map(|&id| shape_from_options(graph, id, options)).collect()
 }
 
-fn shape_from_options(graph: &Graph, id: ValueId, options: &Options) -> Result<Vec<usize>, PlanError> {
+/// The shape that the options and the file give an input.
+///
+/// # Errors
+/// [`PlanError::Unbound`] for the first dimension that neither gives.
+pub fn shape_from_options(graph: &Graph, id: ValueId, options: &Options) -> Result<Vec<usize>, PlanError> {
     let info = graph.value(id);
     if let Some(shape) = options.shapes.get(&info.name) {
         return Ok(shape.clone());

@@ -32,6 +32,7 @@ impl Session {
         }
         #[cfg(feature = "gpu")]
         self.on_device[input.0].take();
+        self.begins(input);
         Ok(())
     }
 
@@ -53,6 +54,7 @@ impl Session {
         *slot = Some(value);
         #[cfg(feature = "gpu")]
         self.on_device[input.0].take();
+        self.begins(input);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ impl Session {
         match self.on_device.get_mut(input.0) {
             Some(slot) => {
                 *slot = Some(tensor.clone());
+                self.begins(input);
                 Ok(())
             }
             None => Err(RunError::State("the input is of another model".to_owned())),
@@ -83,9 +84,10 @@ impl Session {
         }
         self.give()?;
         match self.as_gpu() {
-            Some(gpu) => gpu.encode(encoder),
-            None => Err(on_the_cpu()),
+            Some(gpu) => gpu.encode(encoder)?,
+            None => return Err(on_the_cpu()),
         }
+        self.hand_on()
     }
 
     fn gpu_output(&mut self, output: OutputId) -> Result<(&mut GpuSession, ValueId), RunError> {

@@ -56,9 +56,16 @@ impl Session {
         }
         self.give()?;
         #[cfg(feature = "gpu")]
+        if self.carries_by_host() {
+            let reason = "a state goes by the host's memory, which must wait for each run: `run` it";
+            return Err(RunError::State(reason.to_owned()));
+        }
+        #[cfg(feature = "gpu")]
         if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
             self.has_run = false;
-            return Ok(Pending(Outputs(Run::Gpu(gpu.submit()?))));
+            let pending = gpu.submit()?;
+            self.hand_on()?;
+            return Ok(Pending(Outputs(Run::Gpu(pending))));
         }
         self.submit_to_cpu()
     }
@@ -71,9 +78,16 @@ impl Session {
         self.select().await?;
         self.give()?;
         #[cfg(feature = "gpu")]
+        if self.carries_by_host() {
+            let reason = "a state goes by the host's memory, which must wait for each run: `run` it";
+            return Err(RunError::State(reason.to_owned()));
+        }
+        #[cfg(feature = "gpu")]
         if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
             self.has_run = false;
-            return Ok(Pending(Outputs(Run::Gpu(gpu.submit_async().await?))));
+            let pending = gpu.submit_async().await?;
+            self.hand_on()?;
+            return Ok(Pending(Outputs(Run::Gpu(pending))));
         }
         self.submit_to_cpu()
     }
@@ -85,7 +99,9 @@ impl Session {
             Some((planned, Runner::Cpu(cpu))) => {
                 cpu.run(&self.inputs)?;
                 let outputs = (0..planned.graph.outputs.len()).map(|i| cpu.value(i).cloned().ok_or_else(missing));
-                outputs.collect::<Result<_, _>>()?
+                let outputs = outputs.collect::<Result<_, _>>()?;
+                self.hand_on()?;
+                outputs
             }
             _ => vec![],
         };

@@ -40,12 +40,31 @@ pub struct Session {
     /// The runners for the shapes met last, the current one at the end.
     pub(super) runners: Vec<(Arc<Planned>, Runner)>,
     pub(super) has_run: bool,
+    /// Outputs that are inputs of the next run.
+    pub(super) carried: Vec<super::carry::Carry>,
+    /// Whether the current runner does not know yet of all of them.
+    pub(super) carries_anew: bool,
 }
 
 pub(super) enum Runner {
     Cpu(CpuSession),
     #[cfg(feature = "gpu")]
     Gpu(Box<GpuSession>),
+}
+
+impl Runner {
+    /// An output of the last run.
+    pub(super) fn value(&self, planned: &Planned, output: OutputId) -> Result<&Value, RunError> {
+        match self {
+            Self::Cpu(cpu) => cpu.value(output.0).ok_or_else(of_another_model),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.value(*planned.graph.outputs.get(output.0).ok_or_else(of_another_model)?),
+        }
+    }
+}
+
+fn of_another_model() -> RunError {
+    RunError::State("the output is of another model".to_owned())
 }
 
 impl Session {
@@ -62,6 +81,8 @@ impl Session {
             kept: vec![],
             runners: vec![],
             has_run: false,
+            carried: vec![],
+            carries_anew: false,
         }
     }
 
@@ -116,7 +137,7 @@ impl Session {
             None => {}
         }
         self.has_run = true;
-        Ok(())
+        self.hand_on()
     }
 
     /// [`Session::run`], for callers that must not block. The future needs no runtime.
@@ -133,7 +154,7 @@ impl Session {
             None => {}
         }
         self.has_run = true;
-        Ok(())
+        self.hand_on()
     }
 
     /// Hands the inputs to the device.
@@ -199,13 +220,8 @@ impl Session {
         if !self.has_run {
             return Err(RunError::State("there is no output yet: nothing was run".to_owned()));
         }
-        let missing = || RunError::State("the output is of another model".to_owned());
-        let (planned, runner) = self.runners.last().ok_or_else(missing)?;
-        match runner {
-            Runner::Cpu(cpu) => cpu.value(output.0).ok_or_else(missing),
-            #[cfg(feature = "gpu")]
-            Runner::Gpu(gpu) => gpu.value(*planned.graph.outputs.get(output.0).ok_or_else(missing)?),
-        }
+        let (planned, runner) = self.runners.last().ok_or_else(of_another_model)?;
+        runner.value(planned, output)
     }
 
     /// Runs the model step by step and hands every value that the device keeps to `observe`, by its name, as soon as it is
@@ -237,7 +253,7 @@ impl Session {
             }
         }
         self.has_run = true;
-        Ok(())
+        self.hand_on()
     }
 
     /// Makes the memory for these input shapes and parameters ready, so that the first run need not.
@@ -261,7 +277,11 @@ impl Session {
         }
         self.runners.push(runner);
         #[cfg(feature = "gpu")]
-        self.keep_again().await?;
+        {
+            self.keep_again().await?;
+            self.keep_carried().await?;
+        }
+        self.carries_anew = false;
         Ok(())
     }
 
@@ -273,6 +293,11 @@ impl Session {
         }
         // What is no tensor has no shape that a plan could be made for.
         self.inputs[input].as_ref().map(|value| value.as_tensor().map_or(&[][..], Tensor::shape))
+    }
+
+    /// Whether an input was given, or is a state.
+    pub(super) fn is_given(&self, input: InputId) -> bool {
+        input.0 < self.inputs.len() && self.shape(input.0).is_some()
     }
 
     /// The content of an input that was given from the host.
@@ -295,7 +320,7 @@ impl Session {
         }
         let serves =
             |(planned, _): &(Arc<Planned>, Runner)| planned.request.serves(|i| self.shape(i), |i| self.content(i));
-        Ok(self.engine.precision().is_some() && self.runners.last().is_some_and(serves))
+        Ok(!self.carries_anew && self.engine.precision().is_some() && self.runners.last().is_some_and(serves))
     }
 
     /// Makes the runner for the inputs' shapes and parameters the current one.

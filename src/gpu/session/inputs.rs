@@ -111,6 +111,12 @@ impl GpuSession {
         Ok(())
     }
 
+    /// Whether an input may lie on the device: no node on the host reads it, and the plan does not take it for a constant.
+    pub fn can_take(&self, input: ValueId) -> bool {
+        let inner = self.engine.inner();
+        inner.schedule.graph.constant(input).is_none() && inner.wanted.get(input.0) == Some(&false)
+    }
+
     fn other_parameter(&self, input: ValueId) -> RunError {
         let name = &self.engine.schedule().graph.value(input).name;
         RunError::State(format!("the plan was made for one content of input '{name}', and this is another"))
