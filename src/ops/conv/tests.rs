@@ -252,7 +252,9 @@ fn every_variant_is_valid_wgsl() {
     for (outputs, inputs, groups) in
         [(64, 5, 1), (64, 66, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)]
     {
-        for (kernel, stride, size) in [(1, 1, 46), (3, 1, 46), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 2, 9), (7, 3, 9)] {
+        for (kernel, stride, size) in
+            [(1, 1, 46), (3, 1, 46), (3, 1, 14), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 2, 9), (7, 3, 9)]
+        {
             let case = plain([1, inputs, size, size], outputs, kernel, stride, groups);
             for residual in [false, true] {
                 let conv = Conv { residual, ..case.conv.clone() };

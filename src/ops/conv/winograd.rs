@@ -15,6 +15,8 @@ const WORKGROUP: u32 = 64;
 pub(crate) const TILE: usize = 4;
 /// Points of a large tile.
 pub(crate) const POINTS: usize = 36;
+/// Pixels of a side up to which a plane is small. So says ncnn, too, where it takes small tiles.
+const SMALL_PLANE: usize = 16;
 /// Time of a byte moved in that of 10 GB/s: a software adapter reads and writes element by element.
 const SOFTWARE_MOVES: f64 = 2.5;
 
@@ -55,12 +57,13 @@ fn candidate(problem: &Problem<'_>, size: &Size) -> Option<Candidate> {
     let software = problem.device.class == DeviceClass::Software;
     let (least, least_tiles) = least(problem.device.class, size);
     let dense = problem.groups == 1 && problem.x_shape.len() == 4 && problem.inputs.min(problem.outputs) >= least;
-    // Weights in 16 bits would lose more by their transformation to 36 points than by their own rounding, and scratch in 32
-    // bits would take the memory that values in 16 save.
+    // Weights in 16 bits would lose more by their transformation to 36 points than by their own rounding. Scratch is in 32
+    // bits: that of a large plane would take more memory than values in 16 save.
     let request = problem.request;
     let storages = [request.storage(0).ok()?, request.storage(1).ok()?, request.output_storage(0).ok()?];
     let exact = storages == [Storage::F32; 3];
-    if !(dense && (exact || size.side == 2) && fits(&h) && fits(&w)) {
+    let small = size.side == SMALL.side && h.output.max(w.output) <= SMALL_PLANE;
+    if !(dense && (exact || small) && fits(&h) && fits(&w)) {
         return None;
     }
     let (side, edge) = (size.side, size.side + 2);
