@@ -13,7 +13,7 @@ use crate::tensor::shape::broadcast_strides;
 use crate::tensor::{ElementType, Tensor};
 
 /// Queries of one task at most: keys and values are packed for each.
-const QUERIES: usize = 96;
+const QUERIES: usize = 240;
 /// The place of the mask among the inputs.
 const MASK: usize = 3;
 

@@ -177,6 +177,12 @@ pub(super) fn multiply<S: Simd>(simd: S, tile: Tile, k: usize, a: &[f32], b: &[f
     }
 }
 
+/// Elements of B that stay in the first-level cache while all rows of A go by.
+const NEAR: usize = 5 << 10;
+
+/// Elements of A beyond which it is not read again for every few panels: no second-level cache holds it.
+const FAR: usize = 192 << 10;
+
 #[inline(always)]
 fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
@@ -188,18 +194,22 @@ fn blocks<S: Simd, const ROWS: usize, const VECTORS: usize>(
 ) {
     let m = output.rows.len();
     let n = output.rows.first().map_or(0, |row| row.len());
-    for block in 0..m.div_ceil(ROWS) {
-        let a = &a[block * ROWS * k..][..ROWS * k];
-        for panel in 0..n.div_ceil(tile.columns()) {
-            let first = panel * tile.columns();
-            let columns = (n - first).min(tile.columns());
-            let b = &b[first * k..][..tile.width(columns) * k];
-            if columns <= S::F32_LANES {
-                let sums = sums::<S, ROWS, 1>(simd, a, b);
-                finish(simd, &sums, block * ROWS, first, columns, output);
-            } else {
-                let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
-                finish(simd, &sums, block * ROWS, first, columns, output);
+    let panels = n.div_ceil(tile.columns());
+    let group = if m * k > FAR { panels } else { (NEAR / (k * tile.columns()).max(1)).max(1) };
+    for first in (0..panels).step_by(group.max(1)) {
+        for block in 0..m.div_ceil(ROWS) {
+            let a = &a[block * ROWS * k..][..ROWS * k];
+            for panel in first..(first + group).min(panels) {
+                let first = panel * tile.columns();
+                let columns = (n - first).min(tile.columns());
+                let b = &b[first * k..][..tile.width(columns) * k];
+                if columns <= S::F32_LANES {
+                    let sums = sums::<S, ROWS, 1>(simd, a, b);
+                    finish(simd, &sums, block * ROWS, first, columns, output);
+                } else {
+                    let sums = sums::<S, ROWS, VECTORS>(simd, a, b);
+                    finish(simd, &sums, block * ROWS, first, columns, output);
+                }
             }
         }
     }
@@ -249,27 +259,56 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
         let Some(out) = output.rows.get_mut(row) else { return };
         let out = &mut out[first..first + columns];
         let bias = simd.splat_f32s(output.bias.map_or(0.0, |bias| bias[row]));
-        for (j, out) in out.chunks_mut(S::F32_LANES).enumerate() {
-            let Some(&sum) = sums.get(j) else { break };
-            let mut v = simd.mul_add_e_f32s(sum, scale, bias);
-            for addend in [&output.addend, &output.residual].into_iter().flatten() {
-                let at = first + j * S::F32_LANES;
-                let from = addend.offset + row * addend.row + at * addend.column;
-                let c = if addend.column == 0 {
-                    simd.splat_f32s(addend.values[from])
-                } else {
-                    load(simd, &addend.values[from..from + out.len()])
-                };
-                v = simd.mul_add_e_f32s(c, simd.splat_f32s(addend.factor), v);
-            }
-            if let Some((low, high)) = bounds {
-                v = bounded(simd, low, high, v);
-            }
-            store(simd, out, v);
+        let mut v = *sums;
+        for v in &mut v {
+            *v = simd.mul_add_e_f32s(*v, scale, bias);
         }
+        for addend in [&output.addend, &output.residual].into_iter().flatten() {
+            let from = addend.offset + row * addend.row + first * addend.column;
+            let factor = simd.splat_f32s(addend.factor);
+            let c = if addend.column == 0 {
+                [simd.splat_f32s(addend.values[from]); VECTORS]
+            } else {
+                loads(simd, &addend.values[from..from + columns])
+            };
+            for j in 0..VECTORS {
+                v[j] = simd.mul_add_e_f32s(c[j], factor, v[j]);
+            }
+        }
+        if let Some((low, high)) = bounds {
+            for v in &mut v {
+                *v = bounded(simd, low, high, *v);
+            }
+        }
+        stores(simd, out, v);
         if let Some(function) = function {
             activate_slice(simd, out, function);
         }
+    }
+}
+
+/// A row of a tile, zeros where there are fewer numbers.
+#[inline(always)]
+fn loads<S: Simd, const VECTORS: usize>(simd: S, from: &[f32]) -> [S::f32s; VECTORS] {
+    if let [whole, ..] = S::as_simd_f32s(from).0.as_chunks::<VECTORS>().0 {
+        return *whole;
+    }
+    let mut v = [simd.splat_f32s(0.0); VECTORS];
+    for (v, from) in v.iter_mut().zip(from.chunks(S::F32_LANES)) {
+        *v = load(simd, from);
+    }
+    v
+}
+
+/// Stores as much of a row of a tile as there is room for.
+#[inline(always)]
+fn stores<S: Simd, const VECTORS: usize>(simd: S, to: &mut [f32], v: [S::f32s; VECTORS]) {
+    if let [whole, ..] = S::as_mut_simd_f32s(to).0.as_chunks_mut::<VECTORS>().0 {
+        *whole = v;
+        return;
+    }
+    for (to, v) in to.chunks_mut(S::F32_LANES).zip(v) {
+        store(simd, to, v);
     }
 }
 
