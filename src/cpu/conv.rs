@@ -19,6 +19,9 @@ use crate::ops::window::Axis;
 /// Elements that the panels of one task may take: about what a second-level cache holds beside the weights.
 const PANELS: usize = 48 << 10;
 
+/// So many output channels of a task pay for bringing its inputs into panels.
+const CHANNELS: usize = 48;
+
 /// Elements of a group's weights that are too many for a second-level cache.
 const WEIGHTS: usize = 256 << 10;
 
@@ -99,17 +102,33 @@ impl Convolution {
         }
     }
 
-    /// Positions that one task takes: whole panels, as many as the cache holds, fewer where threads would stand idle.
-    fn step(&self, threads: usize) -> usize {
+    /// The positions and the output channels that one task takes: whole panels, as many as the cache holds, and all
+    /// channels; fewer where threads would stand idle.
+    fn share(&self, threads: usize) -> [usize; 2] {
         let panel = self.tile.columns();
-        let cached = (PANELS / self.k()).max(panel) / panel;
         let panels = self.y_plane.div_ceil(panel);
-        let work = self.outputs * self.k() * self.y_plane;
         // Weights that no cache holds come from memory for each task: a few panels then share them, wherever those lie.
-        let (least, each) = if self.packed() > WEIGHTS { (4, 1) } else { (1, 2) };
-        let parts =
-            if threads > 1 && work > tasks::SMALL { threads.div_ceil(self.samples * self.groups) * each } else { 1 };
-        cached.max(least).min(panels.div_ceil(parts)).max(1) * panel
+        let least = if self.packed() > WEIGHTS { 4 } else { 1 };
+        let most = (PANELS / self.k() / panel).clamp(least.min(panels), panels);
+        let work = self.outputs * self.k() * self.y_plane;
+        let threads = if work > tasks::SMALL { threads.div_ceil(self.samples * self.groups) } else { 1 };
+        if threads == 1 {
+            return [most * panel, self.outputs];
+        }
+        // A few panels are not shared out evenly, channels are: threads bring the same inputs into panels then.
+        let channels = self.outputs.div_ceil(threads).next_multiple_of(self.tile.rows);
+        if panels < 8 * threads && channels >= CHANNELS {
+            return [most * panel, channels];
+        }
+        // When the last task ends, by the numbers of panels of one.
+        let end = |each: &usize| {
+            let (tasks, rest) = (panels.div_ceil(*each), panels % each);
+            let alone = tasks % threads == 1 && rest > 0;
+            tasks.div_ceil(threads) * each - if alone { each - rest } else { 0 }
+        };
+        let most = most.min(panels.div_ceil(threads));
+        let each = (panels.div_ceil(4 * threads).min(most)..=most).rev().min_by_key(end);
+        [each.unwrap_or(1) * panel, self.outputs]
     }
 }
 
@@ -176,34 +195,36 @@ impl Convolution {
         scratch: &Scratch,
     ) {
         let (positions, k) = (self.y_plane, self.k());
-        let step = self.step(threads.count());
+        let [step, channels] = self.share(threads.count());
         let panels = self.tile.packed_b(k, step.min(positions));
-        // For each image and group a grid of channels and ranges of positions; a task is a column of it.
+        // For each image and group a grid of channels and positions; a task is a rectangle of it.
         let mut work = vec![];
         for (group, y) in y.chunks_exact_mut(self.outputs * positions).enumerate() {
-            let mut columns: Vec<_> = (0..positions.div_ceil(step)).map(|_| Vec::with_capacity(self.outputs)).collect();
-            for channel in y.chunks_exact_mut(positions) {
-                for (column, part) in columns.iter_mut().zip(channel.chunks_mut(step)) {
-                    column.push(part);
+            for (i, y) in y.chunks_mut(channels * positions).enumerate() {
+                let mut parts: Vec<_> = (0..positions.div_ceil(step)).map(|_| Vec::with_capacity(channels)).collect();
+                for channel in y.chunks_exact_mut(positions) {
+                    for (rows, part) in parts.iter_mut().zip(channel.chunks_mut(step)) {
+                        rows.push(part);
+                    }
                 }
+                work.extend(parts.into_iter().enumerate().map(|(j, rows)| (group, i * channels, j * step, rows)));
             }
-            work.extend(columns.into_iter().enumerate().map(|(i, rows)| (group, i * step, rows)));
         }
-        tasks::each(threads, work, |(group, first, mut rows)| {
+        tasks::each(threads, work, |(group, channel, first, mut rows)| {
             let addend = given.residual.map(|values| Addend {
                 values,
-                offset: group * self.outputs * positions + first,
+                offset: (group * self.outputs + channel) * positions + first,
                 row: positions,
                 column: 1,
                 factor: 1.0,
             });
-            let channels = group % self.groups * self.outputs;
-            let bias = given.bias.map(|bias| &bias[channels..channels + self.outputs]);
+            let from = group % self.groups * self.outputs + channel;
+            let bias = given.bias.map(|bias| &bias[from..from + rows.len()]);
             let output =
                 Output { rows: &mut rows, scale: 1.0, bias, addend, residual: None, activation: self.activation };
             let planes = &planes[group * self.inputs * plane..];
             scratch.with(panels, |panels| {
-                let weights = &given.weights[group % self.groups * self.packed()..][..self.packed()];
+                let weights = &given.weights[group % self.groups * self.packed()..][..self.packed()][channel * k..];
                 dispatch(Task { conv: self, weights, planes, plane, first, panels, output });
             });
         });
