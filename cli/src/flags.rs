@@ -151,8 +151,6 @@ pub struct Setup {
     pub name: String,
     /// What is known of it.
     pub known: Option<Known>,
-    /// The model.
-    pub model: Model,
     /// The device.
     pub device: Device,
     /// How long it took to make.
@@ -166,11 +164,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Opens a model and a device, and makes the inputs.
+    /// Opens a model and a device, and makes the inputs. Who needs the model no more lets go of it.
     ///
     /// # Errors
     /// If any of it cannot be.
-    pub fn new(name: &str, device: &DeviceFlags, plan: &PlanFlags, input: &InputFlags) -> Outcome<Self> {
+    pub fn new(name: &str, device: &DeviceFlags, plan: &PlanFlags, input: &InputFlags) -> Outcome<(Self, Model)> {
         let (model, known) = known::open(name)?;
         let mut inputs = Inputs::gather(&model, known.as_ref(), input, &plan.dim)?;
         let options = inputs.options(plan)?;
@@ -196,7 +194,7 @@ impl Setup {
             }
         };
         let options = options.precision(precision);
-        Ok(Self { name: name.to_owned(), known, model, device, device_time, options, precision, inputs })
+        Ok((Self { name: name.to_owned(), known, device, device_time, options, precision, inputs }, model))
     }
 
     /// The device's kind, for JSON.

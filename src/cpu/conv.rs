@@ -142,6 +142,10 @@ struct Given<'a> {
 }
 
 impl Kernel for Convolution {
+    fn holds(&self) -> &[usize] {
+        if self.weights.is_some() { &[1] } else { &[] }
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         if let Some(weights) = &self.weights {
             return self.run_with(weights.as_slice(), job);

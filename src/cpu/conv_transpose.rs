@@ -173,6 +173,10 @@ impl Transposed {
 }
 
 impl Kernel for Transposed {
+    fn holds(&self) -> &[usize] {
+        if self.weights.is_some() { &[1] } else { &[] }
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         if let Some(weights) = &self.weights {
             return self.run_with(weights.as_slice(), job);

@@ -145,10 +145,14 @@ impl Dense {
 }
 
 impl Kernel for Dense {
+    fn holds(&self) -> &[usize] {
+        if self.b.is_some() { &[1] } else { &[] }
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let &Product { m, k, n, .. } = &self.product;
         let a = job.inputs.tensor(0)?.as_slice::<f32>()?;
-        let b = job.inputs.tensor(1)?.as_slice::<f32>()?;
+        let b = if self.b.is_some() { &[] } else { job.inputs.tensor(1)?.as_slice::<f32>()? };
         let c = job.inputs.optional(2).map(|c| c.as_slice::<f32>()).transpose()?;
         let residual = job.inputs.optional(RESIDUAL).map(|r| r.as_slice::<f32>()).transpose()?;
         let y = job.y.as_mut_slice::<f32>()?;

@@ -41,18 +41,34 @@ pub struct CpuPlan {
 impl CpuPlan {
     /// Makes a graph ready to run on these threads. Nodes whose shapes are known get kernels where there are any.
     pub fn new(graph: Arc<Graph>, threads: &Threads) -> Self {
+        Self::made(graph, threads, true)
+    }
+
+    /// [`CpuPlan::new`] that lets go of what kernels hold packed: of each constant as soon as its last reader has it, if the
+    /// graph is nobody else's.
+    pub fn released(graph: Arc<Graph>, threads: &Threads) -> Self {
+        Self::made(graph, threads, false)
+    }
+
+    fn made(graph: Arc<Graph>, threads: &Threads, keep: bool) -> Self {
+        let mut graph = if keep { graph } else { Arc::new(Arc::unwrap_or_clone(graph)) };
         let mut remaining = vec![0usize; graph.values.len()];
         let read = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
         for id in read.chain(&graph.outputs) {
             remaining[id.0] += 1;
         }
-        let constant = |id: ValueId| graph.constant(id).is_some();
-        let steps = graph.nodes.iter().map(|node| {
+        let constant: Vec<_> = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).is_some()).collect();
+        // Readers that look at a value, the caller of the graph among them.
+        let mut looks = remaining.clone();
+        graph.inputs.iter().for_each(|id| looks[id.0] += 1);
+        let mut steps = Vec::with_capacity(graph.nodes.len());
+        for index in 0..graph.nodes.len() {
+            let node = &graph.nodes[index];
             let (kernel, outputs) = kernel_of(&graph, node).unzip();
             let mut last = vec![];
             for &id in node.inputs.iter().flatten() {
                 remaining[id.0] -= 1;
-                if remaining[id.0] == 0 && !constant(id) {
+                if remaining[id.0] == 0 && !constant[id.0] {
                     last.push(id);
                 }
             }
@@ -67,10 +83,23 @@ impl CpuPlan {
             };
             let kernel: Option<Box<dyn Kernel>> = kernel;
             let in_place = kernel.as_ref().and_then(|k| k.in_place().iter().copied().find(dies));
-            let folded = node.outputs.iter().flatten().all(|&id| constant(id));
-            Step { kernel, outputs: outputs.unwrap_or_default(), last, in_place, folded }
-        });
-        let steps = steps.collect();
+            let folded = node.outputs.iter().flatten().all(|&id| constant[id.0]);
+            let mut held = vec![];
+            for place in kernel.as_ref().map_or(&[][..], |k| k.holds()) {
+                if let Some(id) = node.inputs.get(*place).copied().flatten() {
+                    looks[id.0] -= 1;
+                    held.push(id);
+                }
+            }
+            if let (false, Some(graph)) = (keep, Arc::get_mut(&mut graph)) {
+                for id in held.into_iter().filter(|id| looks[id.0] == 0) {
+                    if let Some(fact) = &mut graph.values[id.0].fact {
+                        fact.constant = None;
+                    }
+                }
+            }
+            steps.push(Step { kernel, outputs: outputs.unwrap_or_default(), last, in_place, folded });
+        }
         let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).cloned().map(Value::Tensor));
         Self { steps, constants: constants.collect(), threads: threads.clone(), graph }
     }
@@ -231,9 +260,10 @@ impl CpuSession {
     fn step(&mut self, plan: &CpuPlan, node: &Node, step: &Step) -> Result<(), NodeError> {
         let taken = step.in_place.and_then(|i| node.inputs[i]).and_then(|id| self.values[id.0].take());
         let mut inputs = Vec::with_capacity(node.inputs.len());
+        let held = step.kernel.as_ref().map_or(&[][..], |kernel| kernel.holds());
         for (i, input) in node.inputs.iter().enumerate() {
             inputs.push(match input {
-                Some(_) if taken.is_some() && step.in_place == Some(i) => None,
+                Some(_) if (taken.is_some() && step.in_place == Some(i)) || held.contains(&i) => None,
                 Some(id) => {
                     let value = self.values[id.0].as_ref().or(plan.constants[id.0].as_ref());
                     Some(value.ok_or_else(|| {

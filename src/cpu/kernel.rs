@@ -45,6 +45,11 @@ pub(super) trait Kernel: Debug + Send + Sync {
     fn in_place(&self) -> &[usize] {
         &[]
     }
+
+    /// The inputs whose content the kernel holds in a form of its own: it does not look at them.
+    fn holds(&self) -> &[usize] {
+        &[]
+    }
 }
 
 /// The kernel of an operator under these inputs, or `None` where its reference must do.

@@ -60,6 +60,10 @@ pub(super) fn kernel(layer: &Recurrent, inputs: &[Option<&Fact>]) -> Option<Box<
 }
 
 impl Kernel for Lstm {
+    fn holds(&self) -> &[usize] {
+        &[1, 2, 3]
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let Sizes { steps, batch, hidden, .. } = self.sizes;
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;

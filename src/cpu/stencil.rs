@@ -92,6 +92,10 @@ pub(super) fn pool(pool: &Pool, inputs: &[Option<&Fact>], output: &Fact) -> Opti
 }
 
 impl Kernel for Stencil {
+    fn holds(&self) -> &[usize] {
+        if matches!(self.rule, Rule::Weighted { .. }) { &[1, 2] } else { &[] }
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
         let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };

@@ -7,7 +7,7 @@ use super::binding::{concrete, shapes_from_options};
 use super::request::Request;
 use super::weights::Weights;
 use super::{Device, Options, Precision, Session};
-use crate::cpu::CpuPlan;
+use crate::cpu::{CpuPlan, Threads};
 use crate::error::{DeviceError, Error, PlanError};
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuEngine;
@@ -264,10 +264,10 @@ impl Engine {
     /// What sessions of a plan share: made once. (Two threads that ask at the same time may both make it; what is large
     /// in it, constants and pipelines, they share all the same.)
     ///
-    /// Once the weights are on a GPU, the plan that is returned and kept holds them no more.
-    pub(crate) async fn load(&self, planned: &Arc<Planned>) -> Result<(Arc<Planned>, Loaded), DeviceError> {
-        if let Some(loaded) = planned.loaded.get() {
-            return Ok((Arc::clone(planned), loaded.clone()));
+    /// Once the weights are on a GPU, or packed for the CPU, the plan that is returned and kept holds them no more.
+    pub(crate) async fn load(&self, planned: Arc<Planned>) -> Result<(Arc<Planned>, Loaded), DeviceError> {
+        if let Some(loaded) = planned.loaded.get().cloned() {
+            return Ok((planned, loaded));
         }
         match (&planned.schedule, &self.0.device) {
             #[cfg(feature = "gpu")]
@@ -276,7 +276,7 @@ impl Engine {
                 let Options { keep_weights, submission, .. } = self.0.options;
                 let loaded = Loaded::Gpu(GpuEngine::load(gpu, Arc::clone(schedule), keep_weights, submission).await?);
                 let loaded = planned.loaded.get_or_init(|| loaded).clone();
-                let Loaded::Gpu(engine) = &loaded else { return Ok((Arc::clone(planned), loaded)) };
+                let Loaded::Gpu(engine) = &loaded else { return Ok((planned, loaded)) };
                 let schedule = Arc::clone(engine.schedule());
                 let released = Arc::new(Planned {
                     request: planned.request.clone(),
@@ -286,17 +286,44 @@ impl Engine {
                     loaded: OnceLock::from(loaded.clone()),
                 });
                 let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(place) = plans.iter_mut().find(|p| Arc::ptr_eq(p, planned)) {
+                if let Some(place) = plans.iter_mut().find(|p| Arc::ptr_eq(p, &planned)) {
                     *place = Arc::clone(&released);
                 }
                 self.0.weights.release();
                 Ok((released, loaded))
             }
-            (_, device) => {
+            (_, device) if self.0.options.keep_weights => {
                 let loaded = Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads())));
-                Ok((Arc::clone(planned), planned.loaded.get_or_init(|| loaded).clone()))
+                let loaded = planned.loaded.get_or_init(|| loaded).clone();
+                Ok((planned, loaded))
             }
+            (_, device) => Ok(self.packed(planned, device.threads())),
         }
+    }
+
+    /// A plan for the CPU with its weights packed and not held otherwise.
+    fn packed(&self, planned: Arc<Planned>, threads: &Threads) -> (Arc<Planned>, Loaded) {
+        // Nobody else takes the plan meanwhile: what only it holds goes piece by piece.
+        let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = plans.iter().position(|p| Arc::ptr_eq(p, &planned));
+        if let Some(place) = place {
+            plans.remove(place);
+        }
+        self.0.weights.release();
+        let (request, instead) = (planned.request.clone(), planned.instead.clone());
+        let graph = match Arc::try_unwrap(planned) {
+            Ok(planned) => planned.graph,
+            Err(planned) => Arc::clone(&planned.graph),
+        };
+        let plan = Arc::new(CpuPlan::released(graph, threads));
+        let loaded = Loaded::Cpu(Arc::clone(&plan));
+        let graph = Arc::clone(plan.graph());
+        let released =
+            Arc::new(Planned { request, graph, schedule: None, instead, loaded: OnceLock::from(loaded.clone()) });
+        if let Some(place) = place {
+            plans.insert(place, Arc::clone(&released));
+        }
+        (released, loaded)
     }
 }
 

@@ -92,7 +92,7 @@ impl Options {
         self
     }
 
-    /// Keeps the weights in the host's memory too, once they are on a GPU. Else an engine lets go of them there, and reads the
+    /// Keeps the weights as the file has them too, once they are on a GPU or packed for the CPU. Else an engine lets go of them, and reads the
     /// file again (or calls the callback) should it have to plan for other input shapes. Who holds the [`Model`](crate::Model),
     /// or gave it as bytes, keeps them in any case.
     #[must_use]

@@ -118,7 +118,7 @@ impl Plan {
     /// # Errors
     /// What the device says.
     pub async fn load_async(&self) -> Result<Engine, DeviceError> {
-        self.engine.load(&self.planned).await?;
+        self.engine.load(Arc::clone(&self.planned)).await?;
         Ok(self.engine.clone())
     }
 }

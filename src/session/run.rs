@@ -263,7 +263,7 @@ impl Session {
             Some(at) => self.runners.remove(at),
             None => {
                 let planned = self.engine.planned(request)?;
-                let (planned, loaded) = self.engine.load(&planned).await?;
+                let (planned, loaded) = self.engine.load(planned).await?;
                 let runner = match loaded {
                     Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
                     #[cfg(feature = "gpu")]

@@ -40,7 +40,6 @@ impl Weights {
     }
 
     /// Lets go of it.
-    #[cfg(feature = "gpu")]
     pub fn release(&self) {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(model) = held.filter(Model::gives_anew) {

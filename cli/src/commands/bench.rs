@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use rimlight::{InputId, OutputId, Pending, Session};
+use rimlight::{Engine, InputId, OutputId, Pending, Session};
 
 use super::{print, print_json};
 use crate::failure::Outcome;
@@ -87,7 +87,8 @@ impl Measured {
 
 impl Bench {
     pub fn run(&self) -> Outcome {
-        let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
+        // The model is not held: what is measured is the memory of an application that has no other use for it.
+        let (setup, _) = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
         let runs = usize::try_from(self.runs).unwrap_or(usize::MAX);
         let limit = self.seconds.unwrap_or(Duration::MAX);
         let (measured, mut session) = measure(&setup, self.warmup, runs, limit)?;
@@ -141,9 +142,11 @@ pub fn measure(setup: &Setup, warmup: usize, runs: usize, limit: Duration) -> Ou
     let progress = output::progress((warmup + runs) as u64, "running", false);
     let start = Instant::now();
     let (model, _) = known::open(&setup.name)?;
-    let mut session = model.session_with(&setup.device, &setup.options)?;
+    let engine = Engine::new(&model, &setup.device, &setup.options)?;
+    drop(model);
+    let mut session = engine.session()?;
     let load = start.elapsed();
-    let ids = ids(&setup.model, &session)?;
+    let ids = ids(&session)?;
     once(&mut session, setup, &ids)?;
     let cold_start = start.elapsed();
     let start = Instant::now();
@@ -188,7 +191,7 @@ fn starts(setup: &Setup, flags: &DeviceFlags) -> Outcome<[(Duration, Duration); 
         let (model, _) = known::open(&setup.name)?;
         let mut session = model.session_with(&device, &setup.options)?;
         let load = start.elapsed();
-        let ids = ids(&model, &session)?;
+        let ids = ids(&session)?;
         once(&mut session, setup, &ids)?;
         Ok((load, start.elapsed()))
     };
@@ -199,7 +202,8 @@ fn starts(setup: &Setup, flags: &DeviceFlags) -> Outcome<[(Duration, Duration); 
 
 type Ids = (Vec<InputId>, Vec<OutputId>);
 
-fn ids(model: &rimlight::Model, session: &Session) -> Outcome<Ids> {
+fn ids(session: &Session) -> Outcome<Ids> {
+    let model = session.engine().model();
     let inputs: Result<_, _> = model.inputs().map(|port| session.input(port.name)).collect();
     let outputs: Result<_, _> = model.outputs().map(|port| session.output(port.name)).collect();
     Ok((inputs?, outputs?))
@@ -219,7 +223,7 @@ fn once(session: &mut Session, setup: &Setup, (inputs, outputs): &Ids) -> Outcom
 /// Runs that end in a second where so many are under way at once: the inputs of one are written and the outputs of another
 /// are read while the device computes. Measured for about this long at most.
 fn throughput(session: &mut Session, setup: &Setup, in_flight: usize, runs: u64, limit: Duration) -> Outcome<f64> {
-    let (inputs, outputs) = ids(&setup.model, session)?;
+    let (inputs, outputs) = ids(session)?;
     let mut under_way = VecDeque::with_capacity(in_flight);
     let finish = |pending: Option<Pending>| -> Outcome {
         let Some(pending) = pending else { return Ok(()) };

@@ -35,10 +35,10 @@ pub struct Run {
 
 impl Run {
     pub fn run(&self) -> Outcome {
-        let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
+        let (setup, model) = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
         let waiting = output::spinner("loading");
         let start = Instant::now();
-        let mut session = setup.model.session_with(&setup.device, &setup.options)?;
+        let mut session = model.session_with(&setup.device, &setup.options)?;
         let loaded = start.elapsed();
         waiting.set_message("running");
         let start = Instant::now();
@@ -48,7 +48,7 @@ impl Run {
         session.run()?;
         let time = start.elapsed();
         let mut outputs = vec![];
-        for port in setup.model.outputs() {
+        for port in model.outputs() {
             arrays::flatten(port.name, session.get_value(session.output(port.name)?)?, &mut outputs);
         }
         waiting.finish_and_clear();

@@ -27,9 +27,9 @@ pub struct Try {
 
 impl Try {
     pub fn run(&self) -> Outcome {
-        let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
-        print(&inspect::summary(&setup.name, &setup.model))?;
-        let plan = setup.model.plan_for(&setup.device, &setup.options, &setup.inputs.borrowed())?;
+        let (setup, model) = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
+        print(&inspect::summary(&setup.name, &model))?;
+        let plan = model.plan_for(&setup.device, &setup.options, &setup.inputs.borrowed())?;
         print(&inspect::planned(&plan, &setup.device, &setup.inputs.notes))?;
         if !setup.device.is_gpu() {
             print(&format!("  {}\n", setup.device.choice().replace('\n', "\n  ")))?;
@@ -40,7 +40,7 @@ impl Try {
             print(&format!("  {note}\n"))?;
         }
         let start = Instant::now();
-        let mut session = setup.model.session_with(&setup.device, &setup.options)?;
+        let mut session = model.session_with(&setup.device, &setup.options)?;
         let views = setup.inputs.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor.view()));
         let outputs = session.run_with(views)?;
         print(&format!("  first result after {:.0} ms\n{}", ms(start.elapsed()), run::summary(&outputs)))?;
@@ -48,7 +48,7 @@ impl Try {
 
         print("\nvalidate\n")?;
         let tolerance = Tolerance::of(setup.precision);
-        let validation = validate::validate(&setup, tolerance)?;
+        let validation = validate::validate(&setup, &model, tolerance)?;
         print(&format!("  {}", validate::verdict(&setup, tolerance, &validation)))?;
 
         print("\nbench\n")?;
@@ -66,7 +66,7 @@ impl Try {
             env!("CARGO_PKG_VERSION")
         ))?;
         let path = setup.known.as_ref().map_or(&setup.name, |known| &known.file);
-        print(&program::program(&setup.model, path, &setup.inputs.tensors))?;
+        print(&program::program(&model, path, &setup.inputs.tensors))?;
         if validation.passed() { Ok(()) } else { Err(Failure::NO) }
     }
 }

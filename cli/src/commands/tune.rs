@@ -35,8 +35,8 @@ impl Tune {
         if self.device.cache_folder.is_none() {
             return Err(Failure::input("name a folder to keep it in: --cache-folder FOLDER"));
         }
-        let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
-        let mut session = setup.model.session_with(&setup.device, &setup.options)?;
+        let (setup, model) = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
+        let mut session = model.session_with(&setup.device, &setup.options)?;
         for (name, tensor) in &setup.inputs.tensors {
             let id = session.input(name)?;
             session.set(id, tensor.view())?;

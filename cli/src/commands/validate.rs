@@ -1,7 +1,7 @@
 //! `rimlight validate`: the device's run against the references, value by value.
 
 use clap::Args;
-use rimlight::{Tolerance, Validation};
+use rimlight::{Model, Tolerance, Validation};
 
 use super::{print, print_json};
 use crate::failure::{Failure, Outcome};
@@ -44,11 +44,11 @@ pub struct Validate {
 
 impl Validate {
     pub fn run(&self) -> Outcome {
-        let setup = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
+        let (setup, model) = Setup::new(&self.model, &self.device, &self.plan, &self.inputs)?;
         let mut tolerance = Tolerance::of(setup.precision);
         tolerance.rtol = self.rtol.unwrap_or(tolerance.rtol);
         tolerance.atol = self.atol.unwrap_or(tolerance.atol);
-        let validation = validate(&setup, tolerance)?;
+        let validation = validate(&setup, &model, tolerance)?;
         if self.json {
             print_json(&json(&setup, tolerance, &validation, self.all))?;
         } else {
@@ -70,10 +70,10 @@ fn tolerance(text: &str) -> Result<f32, String> {
 }
 
 /// Validates, with a sign of life.
-pub fn validate(setup: &Setup, tolerance: Tolerance) -> Outcome<Validation> {
+pub fn validate(setup: &Setup, model: &Model, tolerance: Tolerance) -> Outcome<Validation> {
     let waiting = output::spinner("comparing with the references");
     let inputs = setup.inputs.borrowed();
-    let validation = rimlight::validate(&setup.model, &setup.device, &setup.options, &inputs, tolerance);
+    let validation = rimlight::validate(model, &setup.device, &setup.options, &inputs, tolerance);
     waiting.finish_and_clear();
     Ok(validation?)
 }

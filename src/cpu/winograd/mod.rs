@@ -95,6 +95,10 @@ impl Winograd {
 }
 
 impl Kernel for Winograd {
+    fn holds(&self) -> &[usize] {
+        &[1]
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
         let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };

@@ -124,6 +124,46 @@ fn constants_as_views_and_types_without_a_storage_are_computed_on_both_backends(
 }
 
 #[test]
+fn weights_that_the_cpu_has_packed_are_held_once_and_read_again_where_a_plan_needs_them() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let reads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&reads);
+    let bytes = bytes::Bytes::from_static(include_bytes!("../../../models/digits.onnx"));
+    let callback = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.clone())
+    };
+    let large = |graph: &Graph| {
+        graph.values.iter().any(|value| {
+            let constant = value.fact.as_ref().and_then(|fact| fact.constant.as_ref());
+            constant.is_some_and(|tensor| tensor.bytes().len() > 4096)
+        })
+    };
+    let mut results = vec![];
+    for keep in [true, false] {
+        reads.store(0, Ordering::Relaxed);
+        let model = Model::from_callback(Arc::new(callback.clone())).unwrap();
+        let mut session = model.session_with(&Device::cpu(), &Options::new().keep_weights(keep)).unwrap();
+        // Another session of the same engine finds the same plan.
+        let mut other = session.engine().session().unwrap();
+        drop(model);
+        for n in [1, 2] {
+            let x = Tensor::new([n, 1, 28, 28], (0..n * 784).map(|i| (i % 7) as f32 / 7.0).collect()).unwrap();
+            for session in [&mut session, &mut other] {
+                let got = session.run_with([("image", x.view())]).unwrap();
+                results.push(got[0].1.clone());
+                assert_eq!(session.runners.last().map(|(planned, _)| large(&planned.graph)), Some(keep));
+            }
+        }
+        assert_eq!(large(session.engine().model().graph()), keep);
+        assert_eq!(reads.load(Ordering::Relaxed), if keep { 1 } else { 2 });
+    }
+    let (kept, released) = results.split_at(4);
+    assert_eq!(kept, released);
+}
+
+#[test]
 fn weights_are_on_the_gpu_alone_and_read_again_where_a_plan_needs_them() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
