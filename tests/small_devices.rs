@@ -111,6 +111,28 @@ fn a_mobile_net_runs_or_the_error_says_what_is_too_large() {
     assert_eq!(errors.load(Ordering::Relaxed), 0);
 }
 
+/// What takes several dispatches, with all that can be fused into it.
+#[test]
+fn winograds_way_fits_four_buffers() {
+    let Some((device, errors)) = device() else { return };
+    let mut graph = Graph::builder();
+    let x = graph.input("x", ElementType::F32, [1usize, 64, 9, 11]);
+    let (w, bias) = (graph.constant("w", filled(&[64, 64, 3, 3], 0.05)), graph.constant("bias", filled(&[64], 0.5)));
+    let conv = graph.node(&Definition::new("Conv").attribute("pads", [1, 1, 1, 1]), &[x, w, bias]).unwrap();
+    let sum = graph.node(&Definition::new("Add"), &[conv, x]).unwrap();
+    let y = graph.node(&Definition::new("Relu"), &[sum]).unwrap();
+    graph.output("y", y);
+    let model = Model::from_graph(graph.build().unwrap());
+    let options = Options::new().placement(Placement::GpuOnly);
+    let plan = model.plan(&device, &options).unwrap();
+    let schedule = plan.schedule().unwrap();
+    assert!(schedule.kernels.iter().any(|kernel| kernel.shader == "conv/winograd_output.wgsl"), "{schedule}");
+    let x = filled(&[1, 64, 9, 11], 1.0);
+    let found = validate(&model, &device, &options, &[("x", &x)], Tolerance::of(Precision::F32)).unwrap();
+    assert!(found.passed(), "{:?}", found.first_failure());
+    assert_eq!(errors.load(Ordering::Relaxed), 0);
+}
+
 /// Weights that together are larger than any buffer lie in several.
 #[test]
 fn weights_lie_in_as_many_buffers_as_they_need() {

@@ -46,6 +46,9 @@ pub struct DeviceFlags {
     /// Plan as for a device of this class: nvidia, adreno, mali, apple, intel, amd, gl, web, software
     #[arg(long, value_name = "CLASS")]
     pub device_class: Option<DeviceClass>,
+    /// Ask for cooperative matrices (tensor cores), which `tune` then measures in 16 bits; experimental in wgpu
+    #[arg(long)]
+    pub cooperative_matrices: bool,
     /// Threads of the CPU backend
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
@@ -136,6 +139,7 @@ impl DeviceFlags {
         };
         options.adapter.clone_from(&self.adapter);
         options.class = self.device_class;
+        options.cooperative_matrices = self.cooperative_matrices;
         options.threads = self.threads;
         options.cache_folder.clone_from(&self.cache_folder);
         if let Some(folder) = &self.cache_folder {

@@ -6,6 +6,19 @@ use std::sync::atomic::Ordering;
 
 use super::GpuDevice;
 
+/// What wgpu asks of a caller who wants experimental features.
+#[allow(unsafe_code)]
+pub(crate) const fn experimental_features(wanted: bool) -> wgpu::ExperimentalFeatures {
+    if wanted {
+        // SAFETY: wgpu has its callers acknowledge that what it calls experimental may still have bugs that are undefined
+        // behaviour. They are asked for only where `DeviceOptions::cooperative_matrices` says so, whose documentation
+        // passes that on; the one kernel that uses them stays inside its bounds by construction.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
 impl GpuDevice {
     /// How many objects (buffers, bind groups, pipelines and their parts, query sets, textures) were made on this device
     /// so far. It stands still while sessions run.

@@ -6,8 +6,9 @@ use std::future::Future;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::adapter::{AdapterInfo, wanted_features, wanted_limits};
+use super::adapter::{AdapterInfo, AdapterRequest, matrix_side, wanted_features, wanted_limits};
 use super::constants::Constants;
+use super::create::experimental_features;
 use super::pipeline::Pipelines;
 use super::wait::Waiter;
 use crate::cache::Folder;
@@ -54,15 +55,17 @@ impl GpuDevice {
     ///
     /// # Errors
     /// What the driver says.
-    pub(super) async fn open(adapter: &wgpu::Adapter, class: Option<DeviceClass>) -> Result<Self, DeviceError> {
-        let features = wanted_features(adapter);
+    pub(super) async fn open(adapter: &wgpu::Adapter, request: &AdapterRequest) -> Result<Self, DeviceError> {
+        let side = matrix_side(adapter).filter(|_| request.cooperative_matrices);
+        let features = wanted_features(adapter, side);
         let limits = wanted_limits(adapter);
-        let info = AdapterInfo::new(&adapter.get_info(), features, &limits, class);
+        let info = AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side);
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("rimlight"),
                 required_features: features,
                 required_limits: limits,
+                experimental_features: experimental_features(side.is_some()),
                 // Fewer and larger blocks than for a game: few buffers are made, and those are large.
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
@@ -79,7 +82,7 @@ impl GpuDevice {
     /// No handler for lost devices or uncaught errors is installed on it (wgpu keeps one of each, and they are the
     /// application's): tell it of a loss with [`GpuDevice::notify_lost`].
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, class: Option<DeviceClass>) -> Self {
-        let info = AdapterInfo::new(&device.adapter_info(), device.features(), &device.limits(), class);
+        let info = AdapterInfo::new(&device.adapter_info(), device.features(), &device.limits(), class, None);
         Self::new(device, queue, info)
     }
 

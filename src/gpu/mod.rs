@@ -32,6 +32,10 @@ mod wait;
 mod warm;
 
 pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Considered};
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) use adapter::{matrix_side, wanted_features};
+#[cfg(all(test, not(target_arch = "wasm32")))]
+pub(crate) use create::experimental_features;
 pub use device::GpuDevice;
 pub use engine::GpuEngine;
 pub use profile::{Profile, Timing};

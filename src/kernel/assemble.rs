@@ -6,6 +6,7 @@
 //! | `#if NAME`, `#if !NAME`, `#if NAME == 3`, `#if NAME != 3`, `#else`, `#endif` | keeps or drops lines, by the kernel's defines (one not set is 0) |
 //! | `#for i in 4`, `#for i in NAME`, `#endfor` | repeats lines, `{i}` in them standing for 0, 1, …; may be nested |
 //! | `#paste NAME` | pastes the kernel's text of that name, in place, anywhere in a line |
+//! | `#enable f16` | an extension of WGSL that the text needs |
 //! | `#param name: u32` | a 32-bit parameter of the dispatch, read as `params.name` |
 //! | `#read x`, `#write y`, `#update z` | a storage buffer of units of four elements |
 //!
@@ -97,6 +98,7 @@ struct Assembly<'a> {
     body: String,
     buffers: Vec<Declared>,
     params: Vec<(String, String)>,
+    extensions: Vec<String>,
     replaced: Vec<String>,
 }
 
@@ -122,6 +124,7 @@ pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, words64: bool) -> Resul
         body: String::new(),
         buffers: vec![],
         params: vec![],
+        extensions: vec![],
         replaced: vec![],
     };
     assembly.file(kernel.shader).map_err(fail)?;
@@ -163,6 +166,7 @@ impl Assembly<'_> {
                         self.file(&import)?;
                     }
                 }
+                "#enable" => self.extensions.push(rest.to_owned()),
                 "#param" => {
                     let (name, kind) = rest.split_once(':').ok_or_else(|| at("a parameter is NAME: TYPE"))?;
                     self.params.push((name.trim().to_owned(), kind.trim().to_owned()));
@@ -279,6 +283,9 @@ impl Assembly<'_> {
             return Err(format!("declares {} buffers, but {} were bound", self.buffers.len(), kernel.storages.len()));
         }
         let mut wgsl = format!("// {}\n", kernel.shader);
+        for extension in &self.extensions {
+            let _ = writeln!(wgsl, "enable {extension};");
+        }
         for (name, value) in &kernel.defines {
             let _ = writeln!(wgsl, "const {name} = {value};");
         }

@@ -113,6 +113,9 @@ pub struct DeviceFacts {
     pub busy_workgroups: u32,
     /// Alignment of a binding's offset in a buffer, in bytes.
     pub offset_alignment: u64,
+    /// The side of the square matrices that a subgroup multiplies as one, of 16-bit floats with sums in 32 bits; none unless
+    /// they were asked for.
+    pub matrix_side: Option<u32>,
     /// Whether units of 32-bit floats are read and written as two words of 64 bits. Software adapters go lane by lane and
     /// word by word, so that this is half as many steps (lavapipe: 8 to 14 % off a whole network); on GPUs it gains nothing.
     pub words64: bool,
@@ -132,6 +135,7 @@ impl DeviceFacts {
             max_workgroups: 65_535,
             busy_workgroups: class.busy_workgroups(),
             offset_alignment: 256,
+            matrix_side: None,
             words64: false,
         }
     }
@@ -149,6 +153,7 @@ impl DeviceFacts {
             max_workgroups: 65_535,
             busy_workgroups: DeviceClass::Software.busy_workgroups(),
             offset_alignment: 32,
+            matrix_side: None,
             words64: true,
         }
     }

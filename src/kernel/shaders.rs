@@ -70,6 +70,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "grid/sample.wgsl",
     "matmul/batch.wgsl",
     "matmul/contract.wgsl",
+    "matmul/cooperative.wgsl",
     "matmul/determinant.wgsl",
     "matmul/finish.wgsl",
     "matmul/generic.wgsl",

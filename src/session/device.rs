@@ -33,6 +33,10 @@ pub struct DeviceOptions {
     pub adapter: Option<String>,
     /// Plans as for a device of this class, whatever it is.
     pub class: Option<DeviceClass>,
+    /// Asks for cooperative matrices (tensor cores, simdgroup matrices) where the GPU has them, so that
+    /// [`Session::tune`](crate::Session::tune) measures the kernel that uses them in 16-bit storage; no plan takes it unmeasured.
+    /// For wgpu they are experimental: by its own words a bug in them may be undefined behaviour.
+    pub cooperative_matrices: bool,
     /// Threads of the CPU backend; as many as there are cores where not given.
     pub threads: Option<usize>,
     /// Where compiled pipelines, packed weights and what [`Session::tune`](crate::Session::tune) found may be kept between
@@ -102,6 +106,7 @@ impl Device {
                 if options.backend == Backend::Gpu || named { AdapterRequest::any() } else { AdapterRequest::auto() };
             request.name.clone_from(&options.adapter);
             request.class = options.class;
+            request.cooperative_matrices = options.cooperative_matrices;
             let (choice, gpu) = Adapters::find(&request).await.open(&request).await;
             match gpu {
                 Ok(gpu) => {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock};
 use wgpu::util::DeviceExt as _;
 
 use super::Input;
+use crate::gpu::{experimental_features, matrix_side, wanted_features};
 #[cfg(test)]
 use crate::kernel::assemble::assemble;
 use crate::kernel::assemble::{Access, assemble_from};
@@ -45,14 +46,15 @@ impl Adapter {
         descriptor.backends = wgpu::Backends::from_env().unwrap_or(wgpu::Backends::VULKAN);
         let instance = wgpu::Instance::new(descriptor);
         let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await.ok()?;
-        let features = adapter.features()
-            & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_INT64);
+        let side = matrix_side(&adapter);
+        let features = wanted_features(&adapter, side);
         let limits = adapter.limits();
         let info = adapter.get_info();
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 required_features: features,
                 required_limits: limits.clone(),
+                experimental_features: experimental_features(side.is_some()),
                 ..Default::default()
             })
             .await
@@ -70,6 +72,7 @@ impl Adapter {
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             busy_workgroups: class.busy_workgroups(),
             offset_alignment: limits.min_storage_buffer_offset_alignment.into(),
+            matrix_side: side,
             words64: features.contains(wgpu::Features::SHADER_INT64),
         };
         Some(Self { facts, device, queue, pipelines: Mutex::default() })

@@ -70,6 +70,7 @@ impl AdapterInfo {
         features: wgpu::Features,
         limits: &wgpu::Limits,
         class: Option<DeviceClass>,
+        matrix_side: Option<u32>,
     ) -> Self {
         let class = class.unwrap_or_else(|| classify(info));
         Self {
@@ -80,7 +81,7 @@ impl AdapterInfo {
             vendor: info.vendor,
             device: info.device,
             features: FEATURES.iter().filter(|(f, _)| features.contains(*f)).map(|(_, name)| *name).collect(),
-            facts: facts(info, features, limits, class),
+            facts: DeviceFacts { matrix_side, ..facts(info, features, limits, class) },
             max_buffer_size: limits.max_buffer_size,
         }
     }
@@ -99,17 +100,33 @@ impl fmt::Display for AdapterInfo {
 }
 
 /// The features that a device is asked for where its adapter has them.
-const FEATURES: [(wgpu::Features, &str); 4] = [
+const FEATURES: [(wgpu::Features, &str); 5] = [
     (wgpu::Features::SUBGROUP, "subgroups"),
     (wgpu::Features::SHADER_INT64, "int64"),
     (wgpu::Features::TIMESTAMP_QUERY, "timestamps"),
     (wgpu::Features::PIPELINE_CACHE, "pipeline-cache"),
+    (wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, "cooperative-matrices"),
 ];
 
-/// The features to ask an adapter for.
-pub(in crate::gpu) fn wanted_features(adapter: &wgpu::Adapter) -> wgpu::Features {
+/// What kernels on cooperative matrices need.
+const MATRICES: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+/// The features to ask an adapter for, those of cooperative matrices included where it has such as are used.
+pub(crate) fn wanted_features(adapter: &wgpu::Adapter, matrix_side: Option<u32>) -> wgpu::Features {
     let wanted = FEATURES.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
-    adapter.features() & wanted & !wgpu::Features::all_experimental_mask()
+    let usual = adapter.features() & wanted & !wgpu::Features::all_experimental_mask();
+    if matrix_side.is_some() { usual | MATRICES } else { usual }
+}
+
+/// The side of the largest square matrices of 16-bit floats that an adapter's subgroups multiply, with sums in 32 bits.
+pub(crate) fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let used = |p: &wgpu::CooperativeMatrixProperties| {
+        [p.n_size, p.k_size] == [p.m_size; 2] && (p.ab_type, p.cr_type) == (F16, F32)
+    };
+    let offered = adapter.cooperative_matrix_properties().into_iter().filter(used).map(|p| p.m_size).max();
+    offered.filter(|_| adapter.features().contains(MATRICES))
 }
 
 /// The limits to ask an adapter for: what kernels and plans can use, or less where the adapter has less.
@@ -146,6 +163,7 @@ fn facts(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limi
         max_buffer_size: limits.max_buffer_size,
         max_workgroups: limits.max_compute_workgroups_per_dimension,
         busy_workgroups: class.busy_workgroups(),
+        matrix_side: None,
         offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
         words64: class == DeviceClass::Software && features.contains(wgpu::Features::SHADER_INT64),
     }

@@ -4,8 +4,9 @@ mod info;
 
 use std::fmt;
 
+pub(super) use info::wanted_limits;
 pub use info::{AdapterInfo, AdapterKind};
-pub(super) use info::{wanted_features, wanted_limits};
+pub(crate) use info::{matrix_side, wanted_features};
 
 use super::GpuDevice;
 use super::diagnose::{Machine, why_none};
@@ -25,6 +26,9 @@ pub struct AdapterRequest {
     pub backends: Vec<String>,
     /// Treats the device as one of this class.
     pub class: Option<DeviceClass>,
+    /// Asks for cooperative matrices where the adapter has such as are used, see
+    /// [`DeviceOptions::cooperative_matrices`](crate::DeviceOptions::cooperative_matrices).
+    pub cooperative_matrices: bool,
 }
 
 impl AdapterRequest {
@@ -94,17 +98,18 @@ impl Adapters {
     pub async fn find(request: &AdapterRequest) -> Self {
         let named = backends(&request.backends);
         let first = named.unwrap_or(wgpu::Backends::all() & !wgpu::Backends::GL & !wgpu::Backends::NOOP);
-        let mut found = enumerate(first, request.class).await;
+        let mut found = enumerate(first, request).await;
         if named.is_none() && !found.iter().any(|(_, info)| request.refusal(info).is_none()) {
-            found.extend(enumerate(wgpu::Backends::GL, request.class).await);
+            found.extend(enumerate(wgpu::Backends::GL, request).await);
         }
         Self { found }
     }
 
-    /// All adapters of all interfaces.
+    /// All adapters of all interfaces, with all that Rimlight may ask them for.
     pub async fn all() -> Self {
-        let named = backends(&[]);
-        Self { found: enumerate(named.unwrap_or(wgpu::Backends::all() & !wgpu::Backends::NOOP), None).await }
+        let named = backends(&[]).unwrap_or(wgpu::Backends::all() & !wgpu::Backends::NOOP);
+        let request = AdapterRequest { cooperative_matrices: true, ..AdapterRequest::any() };
+        Self { found: enumerate(named, &request).await }
     }
 
     /// What was found.
@@ -140,7 +145,7 @@ impl Adapters {
         let choice = self.choose(request);
         let taken = choice.considered.iter().position(|c| c.passed_over.is_none());
         let device = match taken {
-            Some(i) => GpuDevice::open(&self.found[i].0, request.class).await,
+            Some(i) => GpuDevice::open(&self.found[i].0, request).await,
             None => Err(DeviceError::NoAdapter(choice.none.clone().unwrap_or_default())),
         };
         (choice, device)
@@ -152,7 +157,7 @@ fn backends(names: &[String]) -> Option<wgpu::Backends> {
     if names.is_empty() { wgpu::Backends::from_env() } else { Some(wgpu::Backends::from_comma_list(&names.join(","))) }
 }
 
-async fn enumerate(backends: wgpu::Backends, class: Option<DeviceClass>) -> Vec<(wgpu::Adapter, AdapterInfo)> {
+async fn enumerate(backends: wgpu::Backends, request: &AdapterRequest) -> Vec<(wgpu::Adapter, AdapterInfo)> {
     if (backends & wgpu::Instance::enabled_backend_features()).is_empty() {
         return vec![];
     }
@@ -169,7 +174,9 @@ async fn enumerate(backends: wgpu::Backends, class: Option<DeviceClass>) -> Vec<
         .filter(|a| a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS))
         .map(|adapter| {
             let limits = wanted_limits(&adapter);
-            let info = AdapterInfo::new(&adapter.get_info(), wanted_features(&adapter), &limits, class);
+            let side = matrix_side(&adapter).filter(|_| request.cooperative_matrices);
+            let features = wanted_features(&adapter, side);
+            let info = AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side);
             (adapter, info)
         })
         .collect()

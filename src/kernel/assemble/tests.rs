@@ -13,6 +13,7 @@ fn loops_are_written_out() {
         body: String::new(),
         buffers: vec![],
         params: vec![],
+        extensions: vec![],
         replaced: vec![],
     };
     let repeat = |text: &str| {

@@ -2,10 +2,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+
 use super::split::Split;
 use super::{Gemm, Product};
-use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operator, Value};
-use crate::kernel::{DeviceClass, DeviceFacts};
+use crate::graph::{Activation, Context, Definition, Dim, Fact, Inputs, Operand, Operator, Request, Value};
+use crate::kernel::assemble::assemble;
+use crate::kernel::{Candidate, DeviceClass, DeviceFacts, Layout, Storage};
 use crate::ops::operator;
 use crate::tensor::{ElementType, Tensor};
 use crate::testing::{Input, Tolerance, check, try_check};
@@ -121,6 +124,15 @@ fn large_products_agree_with_their_operands_in_panels() {
     }
 }
 
+/// What a product offers to a device in 16 bits.
+fn offered(gemm: &Gemm, inputs: &[Fact], y: [usize; 2], device: &DeviceFacts) -> Vec<Candidate> {
+    let operand = |fact| Some(Operand { fact, layout: Layout::Linear, storage: Some(Storage::F16) });
+    let operands: Vec<_> = inputs.iter().map(operand).collect();
+    let outputs = [Fact::new(ElementType::F32, y)];
+    let output_storages = &[Some(Storage::F16)];
+    gemm.candidates(&Request { inputs: &operands, outputs: &outputs, output_storages, device }).unwrap()
+}
+
 /// Long sums over few workgroups: parts of k that are no multiple of four, and fewer than were wanted.
 #[test]
 fn long_sums_are_split_and_agree() {
@@ -150,10 +162,43 @@ fn long_sums_are_split_and_agree() {
         }
     }
     assert_eq!(split.into_iter().collect::<Vec<_>>(), ["register, split", "vector, split", "workgroup, split"]);
+    // With everything that can be fused they fit the fewest buffers that a device has.
+    let gemm = Gemm { residual: true, ..Gemm::default() };
+    let inputs = [&[9, 2100][..], &[2100, 8], &[8], &[9, 8]].map(|shape| Fact::constant(tensor(shape, 1)));
+    let offered = offered(&gemm, &inputs, [9, 8], &DeviceFacts::floor(DeviceClass::Nvidia));
+    assert!(offered.iter().any(|candidate| candidate.name.ends_with("split")));
+    let mut dispatches = offered.iter().flat_map(|candidate| &candidate.dispatches);
+    assert!(dispatches.all(|dispatch| dispatch.bindings.len() <= 4));
     // B and a C of several rows that come with the run.
     let gemm = operator(&Definition::new("Gemm").attribute("beta", -0.5f32)).unwrap();
     let inputs = [&[5, 2050][..], &[2050, 36], &[5, 36]].map(|shape| Input::Run(tensor(shape, shape[0] as u32)));
     check(&*gemm, &inputs, sums);
+}
+
+/// Where an adapter has cooperative matrices, they are multiplied; everywhere, what would be run is valid.
+#[test]
+fn cooperative_matrices_agree_and_are_valid() {
+    for (m, k, n) in [(64, 48, 80), (9, 5, 7), (70, 33, 130)] {
+        let gemm = Gemm { activation: Activation::Relu, residual: true, ..Gemm::default() };
+        let inputs = [(&[m, k][..], 1), (&[k, n], 2), (&[n], 3), (&[m, n], 4)].map(|(shape, i)| tensor(shape, i));
+        let [a, b, c, residual] = inputs.clone();
+        check(&gemm, &[Input::Run(a), Input::Constant(b), Input::Constant(c), Input::Run(residual)], SUMS);
+
+        for (side, lanes) in [(8, 32), (16, 32), (16, 64)] {
+            let floor = DeviceFacts::floor(DeviceClass::Nvidia);
+            let device = DeviceFacts { matrix_side: Some(side), subgroup_size: Some(lanes), ..floor };
+            let offered = offered(&gemm, &inputs.clone().map(Fact::constant), [m, n], &device);
+            let cooperative = offered.iter().find(|c| c.name == "cooperative").unwrap();
+            assert!(offered.iter().all(|c| c.cost <= cooperative.cost), "no plan takes it unmeasured");
+            let text = assemble(&cooperative.dispatches[0].kernel).unwrap().wgsl;
+            let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+            let capabilities = Capabilities::COOPERATIVE_MATRIX
+                | Capabilities::SHADER_FLOAT16
+                | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+            let valid = Validator::new(ValidationFlags::all(), capabilities).validate(&module);
+            valid.unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+        }
+    }
 }
 
 #[test]

@@ -106,6 +106,28 @@ fn workgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     tiles(("workgroup", kernel), p, device, None, [64, 16], rate(device, 10.0, 600.0))
 }
 
+/// Small matrices of 16-bit floats that a subgroup multiplies as one. A workgroup is a subgroup of known size and owns four by
+/// four of them, so that each that is brought serves four products.
+///
+/// No device that has them was measured: it costs more than any other, so that it is taken only where
+/// [`Session::tune`](crate::Session::tune) found it faster.
+pub(super) fn cooperative(p: &Product, device: &DeviceFacts, [a, b]: [Storage; 2]) -> Option<Tiles> {
+    const ACROSS: usize = 4;
+    let (side, invocations) = (device.matrix_side? as usize, device.subgroup_size?);
+    if p.m <= FEW_ROWS || [a, b] != [Storage::F16; 2] || !matches!(side, 8 | 16) {
+        return None;
+    }
+    let rows = ACROSS * side;
+    let kernel = Kernel::of("matmul/cooperative.wgsl")
+        .define("SIDE", side as i64)
+        .define("INVOCATIONS", invocations)
+        .define("DOWN", ACROSS as i64)
+        .define("ACROSS", ACROSS as i64)
+        .define("ROWS", rows as i64)
+        .define("COLUMNS", rows as i64);
+    tiles(("cooperative", kernel), p, device, None, [rows, rows / 4], rate(device, 0.5, 0.5))
+}
+
 /// One subgroup per workgroup, A handed round by broadcasts: for software adapters.
 fn subgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     let lanes = device.subgroup_size.filter(|_| device.class == DeviceClass::Software)?;
