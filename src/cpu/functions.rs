@@ -153,6 +153,11 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
     (inputs.first().copied().flatten()?.concrete() == output.concrete()).then(|| Box::new(function) as Box<dyn Kernel>)
 }
 
+/// The kernel of the square of each element.
+pub(super) fn square() -> Box<dyn Kernel> {
+    Box::new(Function::Square)
+}
+
 /// A function of each element of a slice.
 struct Apply<'a>(&'a mut [f32], Function);
 

@@ -3,11 +3,12 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, attention, conv, conv_transpose, dense, functions, gather, moves, normalize,
+    Scratch, Threads, arithmetic, attention, chain, conv, conv_transpose, dense, functions, gather, moves, normalize,
     quantize, recurrent, reduce, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::attention::fused::Fused;
+use crate::ops::chain::Chain;
 use crate::ops::conv::Conv;
 use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::gather::Gather;
@@ -114,6 +115,9 @@ pub(super) fn kernel(
     }
     if let Some(gather) = operator.downcast::<Gather>() {
         return gather::kernel(gather, inputs);
+    }
+    if let Some(chain) = operator.downcast::<Chain>() {
+        return chain::kernel(chain, inputs, output);
     }
     functions::kernel(operator, inputs, output)
         .or_else(|| arithmetic::kernel(operator, inputs, output))

@@ -4,6 +4,7 @@
 
 mod arithmetic;
 mod attention;
+mod chain;
 mod conv;
 mod conv_transpose;
 mod dense;

@@ -8,6 +8,7 @@ pub mod binary;
 mod broadcast;
 pub mod cast;
 mod center_crop_pad;
+pub(crate) mod chain;
 mod col2im;
 mod composite;
 pub(crate) mod concat;

@@ -11,6 +11,7 @@ mod fold_batch_norm;
 mod fold_constants;
 mod fuse_activation;
 mod fuse_attention;
+mod fuse_chain;
 mod fuse_padding;
 mod fuse_product;
 mod fuse_residual_add;
@@ -95,6 +96,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fuse_activation",
         about: "computes an activation where its input is computed (Conv and Relu)",
         apply: fuse_activation::apply,
+    },
+    Rewrite {
+        name: "fuse_chain",
+        about: "makes one node of element-wise arithmetic one after the other (Mul, Add, Mul)",
+        apply: fuse_chain::apply,
     },
     Rewrite { name: "drop_dead", about: "drops nodes and constants that no output needs", apply: Graph::drop_dead },
 ];

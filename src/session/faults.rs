@@ -228,6 +228,9 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let attended = net.node(op("Softmax"), &[scores]);
     let attended = net.node(op("MatMul"), &[attended, parts[2]]);
     net.output(attended);
+    let (shifted, factor) = (net.node(op("Neg"), &[rows]), net.weights(&[4]));
+    let scaled = net.node(op("Mul"), &[shifted, factor]);
+    net.output(scaled);
     let gelu = net.node(Definition { domain: "com.microsoft".to_owned(), ..op("QuickGelu") }, &[x]);
     net.output(gelu);
     net.finish()

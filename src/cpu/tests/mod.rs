@@ -1,6 +1,7 @@
 //! Every kernel against its operator's reference.
 
 mod attention;
+mod chains;
 mod lanes;
 mod moves;
 mod quantize;

@@ -83,6 +83,17 @@ impl Binary {
         Ok(b)
     }
 
+    /// What it is in a program of floating-point numbers, if it is simple arithmetic.
+    pub(crate) fn step(&self) -> Option<Operation> {
+        self.member.step.filter(|_| matches!(self.alignment, Alignment::Same | Alignment::Last))
+    }
+
+    /// The program of a power with this exponent, if it is one and is simple arithmetic.
+    pub(crate) fn power(&self, exponent: &Fact) -> Option<Program> {
+        let [exponent] = exponent.floats()?[..] else { return None };
+        steps(exponent).filter(|_| self.member.name == "Pow")
+    }
+
     /// Refuses what differs where nothing asks for broadcasting.
     fn check(&self, a: &[Dim], b: &[Dim]) -> Result<(), ShapeError> {
         let fits = |(a, b): (&Dim, &Dim)| a.size().zip(b.size()).is_none_or(|(a, b)| a == b);

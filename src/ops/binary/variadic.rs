@@ -33,6 +33,13 @@ pub fn make(definition: &Definition) -> Result<Arc<dyn Operator>, DefinitionErro
     Ok(Arc::new(Variadic { name, member: member(&Definition::new(of_two))?, mean: name == "Mean" }))
 }
 
+impl Variadic {
+    /// What it does with two floating-point numbers in a program, if that is all.
+    pub(crate) fn step(&self) -> Option<Operation> {
+        self.member.step.filter(|_| !self.mean)
+    }
+}
+
 impl Operator for Variadic {
     fn name(&self) -> &str {
         self.name

@@ -174,6 +174,12 @@ enum Formula {
 }
 
 impl Formula {
+    /// Whether the result may be written over this operand: a program's over the first, or one that can come first, so that
+    /// there are few pipelines.
+    fn may_overwrite(&self, operand: usize) -> bool {
+        matches!(self, Self::Text(_)) || operand == 0 || (operand == 1 && self.exchanged().is_some())
+    }
+
     /// The same with the first two operands exchanged, where it says how.
     fn exchanged(&self) -> Option<Self> {
         match self {
@@ -224,12 +230,13 @@ fn candidate(
     let dense = strides(&physical);
     let walked: Vec<_> = lies.into_iter().map(|(_, s)| s).collect();
     let mut candidate = Candidate::new("broadcast", wants, vec![layout]);
-    for (operand, own) in operands.iter().zip(&walked) {
+    for (at, (operand, own)) in operands.iter().zip(&walked).enumerate() {
         let repeats = physical.iter().zip(own).zip(&dense).any(|((&d, own), dense)| d != 1 && own != dense);
         if let Binding::Input(i) = operand.binding
             && !repeats
             && operand.storage == written
             && operands.iter().filter(|o| o.binding == operand.binding).count() == 1
+            && formula.may_overwrite(at)
         {
             candidate = candidate.in_place(i);
         }

@@ -11,6 +11,7 @@ use crate::graph::{
     Activation, Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Want, units};
+use crate::ops::broadcast::program::Program;
 use crate::ops::broadcast::{self, Expression, Operand, is_wide};
 use crate::tensor::ElementType;
 pub(super) use members::floats;
@@ -30,6 +31,11 @@ pub struct Unary {
 }
 
 impl Unary {
+    /// What it is in a program of floating-point numbers, if it is simple arithmetic.
+    pub(crate) fn program(&self) -> Option<Program> {
+        (self.member.steps)(self.parameters)
+    }
+
     /// Whether it is the approximation that stands under the same name as the function.
     pub(crate) fn is_approximation(&self) -> bool {
         self.member.is_approximation()
@@ -72,7 +78,7 @@ impl Operator for Unary {
             let expression = Expression::of_integers(expression, element_type, self.member.test);
             return typed(request, expression, 0, [0.0; 2]);
         }
-        if let Some(program) = (self.member.steps)(self.parameters).filter(|_| float) {
+        if let Some(program) = self.program().filter(|_| float) {
             return broadcast::arithmetic(request, vec![Operand::input(request, 0)?], program);
         }
         let activation = self.activation().filter(|_| float);
