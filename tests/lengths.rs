@@ -1,0 +1,87 @@
+//! One session of a network for sentences, with batches and lengths that change from run to run. A shape that was met before
+//! makes nothing.
+
+use rimlight::{Backend, Device, DeviceOptions, Model, Session, Tensor};
+use rimlight_tests::{models, reference};
+
+const MODEL: &str = "all-minilm-l6-v2_w8";
+const NAMES: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
+
+/// Batches and lengths.
+const SHAPES: [[usize; 2]; 8] = [[5, 128], [1, 1], [1, 7], [1, 128], [1, 256], [5, 1], [5, 7], [5, 256]];
+
+fn gpu() -> Option<Device> {
+    let mut options = DeviceOptions::default();
+    options.backend = Backend::Gpu;
+    let device = Device::new(&options);
+    device
+        .inspect_err(|error| {
+            assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "{error}");
+            eprintln!("skipped: {error}");
+        })
+        .ok()
+}
+
+fn session(device: &Device) -> Option<Session> {
+    let model = Model::open(models()?.join(format!("{MODEL}.onnx"))).expect("the model loads");
+    Some(model.session(device).expect("a session"))
+}
+
+/// Sentences of made-up words, the last third of each but the first left out by the mask.
+fn sentences([batch, length]: [usize; 2]) -> [Tensor; 3] {
+    let of = |number: &dyn Fn(usize, usize) -> i64| {
+        let all = (0..batch * length).map(|i| number(i / length, i % length)).collect::<Vec<i64>>();
+        Tensor::new([batch, length], all).unwrap()
+    };
+    let word = |b: usize, i: usize| if i == 0 { 101 } else { 1000 + ((b * 7919 + i * 104_729) % 20_000) as i64 };
+    [of(&word), of(&|b, i| i64::from(b == 0 || i == 0 || i < length - length / 3)), of(&|_, _| 0)]
+}
+
+fn embed(session: &mut Session, inputs: &[Tensor; 3]) -> Vec<f64> {
+    let given = NAMES.iter().zip(inputs).map(|(name, tensor)| (*name, tensor.view()));
+    let outputs = session.run_with(given).expect("a run");
+    let (_, embedding) = outputs.iter().find(|(name, _)| name == "sentence_embedding").expect("the embedding");
+    embedding.to_f64()
+}
+
+/// The cosines between rows of two matrices.
+fn cosines(a: &[f64], b: &[f64], rows: usize) -> Vec<f64> {
+    assert_eq!(a.len(), b.len());
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    let width = a.len() / rows;
+    let pairs = a.chunks(width).zip(b.chunks(width));
+    pairs.map(|(a, b)| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()).collect()
+}
+
+#[test]
+fn sentences_mean_what_they_mean_to_others() {
+    for device in [Some(Device::cpu()), gpu()].into_iter().flatten() {
+        let Some(mut session) = session(&device) else { return };
+        let (inputs, outputs) = reference(models().unwrap().join(format!("{MODEL}.sentences.npz")));
+        let given = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor.view()));
+        let found = session.run_with(given).unwrap();
+        for (name, expected) in outputs {
+            let got = &found.iter().find(|(n, _)| *n == name).unwrap().1;
+            let least = cosines(&got.to_f64(), &expected.to_f64(), 4).into_iter().fold(1.0, f64::min);
+            assert!(least > 0.9999, "{name}: {least}");
+        }
+    }
+}
+
+#[test]
+fn lengths_and_batches_change_from_run_to_run() {
+    let (Some(gpu), Some(mut reference)) = (gpu(), session(&Device::cpu())) else { return };
+    let Some(mut session) = session(&gpu) else { return };
+    let pipelines = || gpu.as_gpu().unwrap().pipelines();
+    let first: Vec<Vec<f64>> = SHAPES.iter().map(|&shape| embed(&mut session, &sentences(shape))).collect();
+    let made = pipelines();
+    for (shape, first) in SHAPES.into_iter().zip(first) {
+        let inputs = sentences(shape);
+        let again = embed(&mut session, &inputs);
+        assert_eq!(again, first, "{shape:?}");
+        let expected = embed(&mut reference, &inputs);
+        let least = cosines(&again, &expected, shape[0]).into_iter().fold(1.0, f64::min);
+        assert!(least > 0.99999, "{shape:?}: {least}");
+    }
+    assert_eq!(pipelines(), made);
+}
