@@ -273,21 +273,22 @@ impl CpuSession {
                 None => None,
             });
         }
-        if let (Some(kernel), [Some(first), more @ ..]) = (&step.kernel, &step.outputs[..]) {
+        if let (Some(kernel), [first, more @ ..]) = (&step.kernel, &step.outputs[..]) {
             let memory = &mut self.memory;
             let mut tensor = |(element_type, shape): &(ElementType, Vec<usize>)| {
                 memory.tensor(*element_type, shape).map_err(|e| NodeError::new(node, e))
             };
-            let mut y = match taken {
-                Some(Value::Tensor(tensor)) => tensor,
-                _ => tensor(first)?,
+            let mut y = match (taken, first) {
+                (Some(Value::Tensor(tensor)), _) => tensor,
+                (_, Some(first)) => tensor(first)?,
+                (_, None) => tensor(&(ElementType::F32, vec![0]))?,
             };
             let mut more =
                 more.iter().map(|m| m.as_ref().map(&mut tensor).transpose()).collect::<Result<Vec<_>, _>>()?;
             let (threads, scratch) = (&plan.threads, &self.scratch);
             let job = Job { inputs: Inputs(&inputs), y: &mut y, more: &mut more, threads, scratch };
             kernel.run(job).map_err(|e| NodeError::new(node, e))?;
-            for (output, value) in node.outputs.iter().zip([Some(y)].into_iter().chain(more)) {
+            for (output, value) in node.outputs.iter().zip([first.is_some().then_some(y)].into_iter().chain(more)) {
                 if let (Some(id), Some(value)) = (*output, value) {
                     self.values[id.0] = Some(value.into());
                 }

@@ -27,7 +27,7 @@ use crate::tensor::{ElementType, Tensor};
 pub(super) struct Job<'a> {
     /// The node's inputs; the one that `y` was taken from is missing.
     pub inputs: Inputs<'a>,
-    /// Where the output goes. It holds the input that it was taken from, or anything.
+    /// Where the output goes. It holds the input that it was taken from, or anything. Without elements, if nobody reads it.
     pub y: &'a mut Tensor,
     /// The outputs after the first, those that somebody reads.
     pub more: &'a mut [Option<Tensor>],
@@ -59,6 +59,9 @@ pub(super) fn kernel(
     inputs: &[Option<&Fact>],
     outputs: &[Option<&Fact>],
 ) -> Option<Box<dyn Kernel>> {
+    if let Some(layer) = operator.downcast::<Recurrent>() {
+        return recurrent::kernel(layer, inputs, outputs);
+    }
     let (output, more) = outputs.split_first()?;
     let output = (*output)?;
     if output.concrete()?.contains(&0) {
@@ -70,9 +73,6 @@ pub(super) fn kernel(
     }
     if output.element_type != ElementType::F32 {
         return None;
-    }
-    if let Some(layer) = operator.downcast::<Recurrent>() {
-        return recurrent::kernel(layer, inputs);
     }
     if !single {
         return split::kernel(operator.downcast::<Split>()?, inputs, outputs);

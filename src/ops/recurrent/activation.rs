@@ -5,7 +5,7 @@ use crate::graph::{Definition, DefinitionError};
 
 /// A function of a gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Function {
+pub enum Function {
     Relu,
     Tanh,
     Sigmoid,

@@ -7,7 +7,8 @@ mod packed;
 
 use std::sync::Arc;
 
-use self::activation::{Activations, Function};
+use self::activation::Activations;
+pub(crate) use self::activation::Function;
 use self::cell::{Cell, Weights};
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
@@ -17,7 +18,7 @@ use crate::tensor::{ElementType, Tensor};
 
 /// Which cell it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     /// `H = f(X Wᵀ + H Rᵀ + b)`.
     Rnn,
     /// Gated recurrent unit (Cho et al., 2014): gates z, r, h.
@@ -27,7 +28,8 @@ enum Kind {
 }
 
 impl Kind {
-    const fn gates(self) -> usize {
+    /// Gates of a cell.
+    pub(crate) const fn gates(self) -> usize {
         match self {
             Self::Rnn => 1,
             Self::Gru => 3,
@@ -50,15 +52,15 @@ enum Direction {
 /// and the last cell state. With `layout` 1 the batch comes first in all of them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recurrent {
-    kind: Kind,
+    pub(crate) kind: Kind,
     direction: Direction,
     activations: Vec<Activations>,
     /// Gates' sums are bounded by this, before their activations.
     clip: Option<f64>,
     /// LSTM: the forget gate is one less the input gate.
-    input_forget: bool,
+    pub(crate) input_forget: bool,
     /// GRU: the reset gate applies to the product with the hidden state, not to the state.
-    linear_before_reset: bool,
+    pub(crate) linear_before_reset: bool,
     batch_first: bool,
     /// As the file says; the weights decide.
     hidden_size: Option<i64>,
@@ -125,19 +127,17 @@ impl Recurrent {
 
     /// The bound of a gate's sums as a kernel takes it: 0 where there is none.
     #[expect(clippy::cast_possible_truncation, reason = "kernels compute in f32")]
-    fn bound(&self) -> f32 {
+    pub(crate) fn bound(&self) -> f32 {
         self.clip.unwrap_or(0.0) as f32
     }
 
-    /// The sizes, if this is an LSTM with the usual functions, all of whose sequences have the same length, without
-    /// peepholes and bounds.
-    pub(crate) fn plain_lstm(&self, inputs: &[Option<&Fact>]) -> Option<Sizes> {
-        let usual = Activations([Function::Sigmoid, Function::Tanh, Function::Tanh]);
-        let plain = self.kind == Kind::Lstm && self.clip.is_none() && !self.input_forget;
-        let given = |i: usize| inputs.get(i).copied().flatten().is_some();
-        if !plain || self.activations.iter().any(|own| *own != usual) || given(4) || given(7) {
-            return None;
-        }
+    /// The functions of a direction's gates.
+    pub(crate) fn functions(&self, direction: usize) -> [Function; 3] {
+        self.activations[direction].0
+    }
+
+    /// The sizes, if all shapes are known and fit.
+    pub(crate) fn sizes_of(&self, inputs: &[Option<&Fact>]) -> Option<Sizes> {
         let shapes: Vec<_> = inputs.iter().map(|fact| fact.and_then(Fact::concrete)).collect();
         self.sizes(&shapes.iter().map(Option::as_deref).collect::<Vec<_>>()).ok()
     }
