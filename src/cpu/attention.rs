@@ -65,6 +65,10 @@ enum Mask<'a> {
 }
 
 impl Kernel for Heads {
+    fn products(&self) -> usize {
+        2 * self.fused.sizes[3]
+    }
+
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let [batch, heads, queries, keys, d, v] = self.fused.sizes;
         let input = |i: usize| -> Result<&[f32], EvaluateError> {

@@ -142,6 +142,10 @@ struct Given<'a> {
 }
 
 impl Kernel for Convolution {
+    fn products(&self) -> usize {
+        self.k()
+    }
+
     fn holds(&self) -> &[usize] {
         if self.weights.is_some() { &[1] } else { &[] }
     }

@@ -173,6 +173,10 @@ impl Transposed {
 }
 
 impl Kernel for Transposed {
+    fn products(&self) -> usize {
+        self.inputs * self.taps()
+    }
+
     fn holds(&self) -> &[usize] {
         if self.weights.is_some() { &[1] } else { &[] }
     }

@@ -145,6 +145,10 @@ impl Dense {
 }
 
 impl Kernel for Dense {
+    fn products(&self) -> usize {
+        self.product.k
+    }
+
     fn holds(&self) -> &[usize] {
         if self.b.is_some() { &[1] } else { &[] }
     }

@@ -14,6 +14,9 @@ use crate::error::RunError;
 use crate::graph::{Context, Graph, Inputs, Node, NodeError, NodeId, Value, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
+/// Multiplications of a run for which no other thread is woken: a fifth of a millisecond.
+const SHORT: f64 = 8e6;
+
 /// A node with the way it is run.
 #[derive(Debug)]
 struct Step {
@@ -102,6 +105,19 @@ impl CpuPlan {
         }
         let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).cloned().map(Value::Tensor));
         Self { steps, constants: constants.collect(), threads: threads.clone(), graph }
+    }
+
+    /// The same on the caller's thread alone, if a run has ended before its work is handed over to others, and back.
+    #[must_use]
+    pub fn on_few_threads(mut self) -> Self {
+        let products = self.steps.iter().filter_map(|step| {
+            let elements = step.outputs.iter().flatten().map(|(_, shape)| shape.iter().product::<usize>()).max()?;
+            Some(elements as f64 * step.kernel.as_ref()?.products() as f64)
+        });
+        if products.sum::<f64>() < SHORT {
+            self.threads = Threads::new(Some(1));
+        }
+        self
     }
 
     /// The graph.

@@ -47,6 +47,11 @@ pub(super) trait Kernel: Debug + Send + Sync {
         &[]
     }
 
+    /// Multiplications for an element of the first output, or what takes as long as so many.
+    fn products(&self) -> usize {
+        4
+    }
+
     /// The inputs whose content the kernel holds in a form of its own: it does not look at them.
     fn holds(&self) -> &[usize] {
         &[]

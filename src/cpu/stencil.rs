@@ -92,6 +92,10 @@ pub(super) fn pool(pool: &Pool, inputs: &[Option<&Fact>], output: &Fact) -> Opti
 }
 
 impl Kernel for Stencil {
+    fn products(&self) -> usize {
+        4 * self.windows.taps.len()
+    }
+
     fn holds(&self) -> &[usize] {
         if matches!(self.rule, Rule::Weighted { .. }) { &[1, 2] } else { &[] }
     }

@@ -293,7 +293,8 @@ impl Engine {
                 Ok((released, loaded))
             }
             (_, device) if self.0.options.keep_weights => {
-                let loaded = Loaded::Cpu(Arc::new(CpuPlan::new(Arc::clone(&planned.graph), device.threads())));
+                let loaded = CpuPlan::new(Arc::clone(&planned.graph), device.threads());
+                let loaded = Loaded::Cpu(Arc::new(loaded.on_few_threads()));
                 let loaded = planned.loaded.get_or_init(|| loaded).clone();
                 Ok((planned, loaded))
             }
@@ -315,7 +316,7 @@ impl Engine {
             Ok(planned) => planned.graph,
             Err(planned) => Arc::clone(&planned.graph),
         };
-        let plan = Arc::new(CpuPlan::released(graph, threads));
+        let plan = Arc::new(CpuPlan::released(graph, threads).on_few_threads());
         let loaded = Loaded::Cpu(Arc::clone(&plan));
         let graph = Arc::clone(plan.graph());
         let released =

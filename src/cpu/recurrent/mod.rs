@@ -100,6 +100,10 @@ const fn early(kind: Kind) -> usize {
 }
 
 impl Kernel for Layer {
+    fn products(&self) -> usize {
+        self.layer.kind.gates() * (self.sizes.input + self.sizes.hidden)
+    }
+
     fn holds(&self) -> &[usize] {
         if self.layer.kind == Kind::Lstm { &[1, 2, 3, 7] } else { &[1, 2, 3] }
     }

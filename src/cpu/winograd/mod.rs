@@ -95,6 +95,10 @@ impl Winograd {
 }
 
 impl Kernel for Winograd {
+    fn products(&self) -> usize {
+        self.inputs * 9 / 4
+    }
+
     fn holds(&self) -> &[usize] {
         &[1]
     }
