@@ -109,8 +109,8 @@ fn workgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
 /// Small matrices of 16-bit floats that a subgroup multiplies as one. A workgroup is a subgroup of known size and owns four by
 /// four of them, so that each that is brought serves four products.
 ///
-/// No device that has them was measured: it costs more than any other, so that it is taken only where
-/// [`Session::tune`](crate::Session::tune) found it faster.
+/// No adapter that has them was at hand: the kernel is checked by naga, but was never run. It costs more than any other, so
+/// that it is taken only where [`Session::tune`](crate::Session::tune) found it faster.
 pub(super) fn cooperative(p: &Product, device: &DeviceFacts, [a, b]: [Storage; 2]) -> Option<Tiles> {
     const ACROSS: usize = 4;
     let (side, invocations) = (device.matrix_side? as usize, device.subgroup_size?);
