@@ -25,9 +25,9 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
         case 5u: {
             return tanh4(v);
         }
-        // x sigmoid(x)
+        // x sigmoid(x), or with alpha 1 sigmoid(x): both by one pipeline.
         case 6u: {
-            return silu4(v);
+            return select(silu_factor4(v), vec4<f32>(1.0), alpha == 1.0) * sigmoid4(v);
         }
         // Hard sigmoid: alpha x + beta between 0 and 1.
         case 7u: {

@@ -116,7 +116,11 @@ fn sigmoid4(x: vec4<f32>) -> vec4<f32> {
 
 // x sigmoid(x); far below zero sigmoid4 is tiny, not zero.
 fn silu4(x: vec4<f32>) -> vec4<f32> {
-    return select(x, vec4<f32>(0.0), x < vec4<f32>(-104.0)) * sigmoid4(x);
+    return silu_factor4(x) * sigmoid4(x);
+}
+
+fn silu_factor4(x: vec4<f32>) -> vec4<f32> {
+    return select(x, vec4<f32>(0.0), x < vec4<f32>(-104.0));
 }
 
 // ln(1 + e^x)

@@ -1,4 +1,4 @@
-// What a convolution writes: y = activate(sum + residual), a unit at a time. Imported after the buffers that are read.
+// What a convolution writes: y = activate(sum + residual) or activate(sum) + residual (last), a unit at a time. Imported after the buffers that are read.
 
 #import common/activation
 #if RESIDUAL
@@ -7,12 +7,18 @@
 #write y
 #param alpha: f32
 #param beta: f32
+#if RESIDUAL
+#param last: u32
+#endif
 
 fn finish(at: u32, sum: vec4<f32>) {
 #if RESIDUAL
-    let whole = sum + load_residual(at);
+    let residual = load_residual(at);
+    let last = params.last != 0u;
+    let whole = select(sum + residual, sum, last);
+    let y = activate(whole, ACTIVATION, params.alpha, params.beta);
+    store_y(at, select(y, y + residual, last));
 #else
-    let whole = sum;
+    store_y(at, activate(sum, ACTIVATION, params.alpha, params.beta));
 #endif
-    store_y(at, activate(whole, ACTIVATION, params.alpha, params.beta));
 }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use super::{
     Scratch, Threads, arithmetic, attention, chain, conv, conv_transpose, dense, functions, gather, moves, normalize,
-    quantize, recurrent, reduce, resize, softmax, split, stencil,
+    quantize, recurrent, reduce, residual, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::attention::fused::Fused;
@@ -83,6 +83,9 @@ pub(super) fn kernel(
         return split::kernel(operator.downcast::<Split>()?, inputs, outputs);
     }
     if let Some(conv) = operator.downcast::<Conv>() {
+        if conv.residual_last {
+            return residual::kernel(conv, inputs, output);
+        }
         return match stencil::depthwise(conv, inputs, output) {
             Some(kernel) => Some(kernel),
             None => conv::kernel(conv, inputs, output),

@@ -20,6 +20,7 @@ mod quantize;
 mod recurrent;
 mod reduce;
 pub mod reference;
+mod residual;
 mod resize;
 mod simd;
 mod softmax;

@@ -1,7 +1,12 @@
-//! An activation whose input only it reads is computed where that input is computed: `Conv, Relu` becomes one node.
+//! An activation whose input only it reads is computed where that input is computed: `Conv, Relu` becomes one node. So do
+//! `Conv, Reshape, Transpose, Sigmoid`, for it is the same before elements are moved.
+
+use std::sync::Arc;
 
 use super::edit::Edit;
-use crate::graph::{Activation, Graph, Node};
+use crate::graph::{Activation, Graph, Node, Operator, ValueId};
+use crate::ops::reshape::Reshape;
+use crate::ops::transpose::Transpose;
 use crate::ops::unary::clip::Clip;
 use crate::tensor::ElementType;
 
@@ -16,16 +21,61 @@ pub(super) fn apply(graph: &mut Graph) {
         if !edit.graph().fact(x).is_some_and(|fact| suits(fact.element_type)) {
             continue;
         }
+        let (movers, x) = moved(&edit, x);
         let Some((first, producer)) = edit.producer_for(x, 1) else { continue };
         if producer.outputs.iter().flatten().count() != 1 || producer.outputs.first() != Some(&Some(x)) {
             continue;
         }
-        if let Some(operator) = producer.operator.with_activation(activation) {
-            let inputs = producer.inputs.clone();
+        let Some(operator) = producer.operator.with_activation(activation) else { continue };
+        let inputs = producer.inputs.clone();
+        if movers.is_empty() {
             edit.fuse(first, index, operator, inputs);
+        } else {
+            advance(&mut edit, (first, operator), &movers, index);
         }
     }
     edit.finish();
+}
+
+/// The nodes that move what becomes a value, which nobody else reads, the last first; and what they move.
+fn moved(edit: &Edit<'_>, mut value: ValueId) -> (Vec<usize>, ValueId) {
+    let mut movers = vec![];
+    while let Some((index, node)) = edit.producer_for(value, 1) {
+        let moves = node.operator.downcast::<Reshape>().is_some() || node.operator.downcast::<Transpose>().is_some();
+        let Some(&Some(from)) = node.inputs.first().filter(|_| moves) else { break };
+        movers.push(index);
+        value = from;
+    }
+    (movers, value)
+}
+
+/// Lets a node compute the activation `last` before its result is moved. The values on the way become others.
+fn advance(edit: &mut Edit<'_>, (first, operator): (usize, Arc<dyn Operator>), movers: &[usize], last: usize) {
+    let output = |edit: &Edit<'_>, index: usize| edit.node(index)?.outputs.first().copied().flatten();
+    let Some(result) = output(edit, last) else { return };
+    let Some(inputs) = edit.node(first).map(|node| node.inputs.clone()) else { return };
+    edit.replace(first, operator, inputs);
+    edit.remove(last);
+    let mut at = first;
+    for &mover in movers.iter().rev() {
+        let Some(old) = output(edit, at) else { return };
+        let name = format!("{}/activated", edit.graph().value(old).name);
+        let fact = edit.graph().fact(old).cloned();
+        let new = edit.value(&name);
+        edit.redirect(at, old, new);
+        if let Some(fact) = fact {
+            edit.set_fact(new, fact);
+        }
+        let Some((operator, mut inputs)) = edit.node(mover).map(|n| (Arc::clone(&n.operator), n.inputs.clone())) else {
+            return;
+        };
+        inputs[0] = Some(new);
+        edit.replace(mover, operator, inputs);
+        at = mover;
+    }
+    if let Some(old) = output(edit, at) {
+        edit.redirect(at, old, result);
+    }
 }
 
 /// The activation that a node is, if it is one.
@@ -54,6 +104,27 @@ mod tests {
                  output y: f32[1, 3, 2, 2]\n",
             );
         }
+    }
+
+    #[test]
+    fn an_activation_joins_the_convolution_whose_result_is_moved() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 2, 4, 3]);
+        let w = graph.random("w", &[6, 2, 1, 1]);
+        let conv = graph.node("Conv", &[x, w]);
+        let shape = graph.integers("shape", &[2, 3, 12]);
+        let parts = graph.node("Reshape", &[conv, shape]);
+        let turned = graph.node("Transpose", &[parts]);
+        let y = graph.node("Sigmoid", &[turned]);
+        graph.output("y", y);
+        graph.check(
+            &["fuse_activation"],
+            "input x: f32[1, 2, 4, 3]\n\
+             Conv_0/activated: f32[1, 6, 4, 3] = Conv(x, w: f32[6, 2, 1, 1])\n\
+             Reshape_1/activated: f32[2, 3, 12] = Reshape(Conv_0/activated, [2, 3, 12])\n\
+             y: f32[12, 3, 2] = Transpose(Reshape_1/activated)\n\
+             output y: f32[12, 3, 2]\n",
+        );
     }
 
     #[test]

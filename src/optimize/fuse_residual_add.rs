@@ -1,5 +1,5 @@
 //! An addition whose one operand is a convolution that nobody else reads becomes part of the convolution, where the other
-//! operand has exactly the shape of its result. An activation after it may join too.
+//! operand has exactly the shape of its result. An activation after it may join too; or it stands between them already.
 
 use std::sync::Arc;
 
@@ -12,6 +12,15 @@ use crate::ops::conv::Conv;
 const RESIDUAL: usize = 3;
 
 pub(super) fn apply(graph: &mut Graph) {
+    fuse(graph, Conv::with_residual);
+}
+
+/// The same behind an activation that a convolution computes.
+pub(super) fn apply_last(graph: &mut Graph) {
+    fuse(graph, Conv::with_residual_last);
+}
+
+fn fuse(graph: &mut Graph, with_residual: fn(&Conv) -> Option<Conv>) {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index).filter(|node| is_sum(node)) else { continue };
@@ -21,7 +30,7 @@ pub(super) fn apply(graph: &mut Graph) {
         }
         let candidate = |conv: ValueId, residual: ValueId| {
             let (first, producer) = edit.producer_for(conv, 1)?;
-            let operator: Arc<dyn Operator> = Arc::new(producer.operator.downcast::<Conv>()?.with_residual()?);
+            let operator: Arc<dyn Operator> = Arc::new(with_residual(producer.operator.downcast::<Conv>()?)?);
             let mut inputs = producer.inputs.clone();
             inputs.resize(RESIDUAL, None);
             inputs.push(Some(residual));
@@ -66,6 +75,25 @@ mod tests {
                 &["fuse_residual_add", "fuse_activation"],
                 "input x: f32[1, 4, 5, 5]\n\
                  y: f32[1, 4, 5, 5] = Conv(x, w: f32[4, 4, 3, 3], _, x)\n\
+                 output y: f32[1, 4, 5, 5]\n",
+            );
+        }
+    }
+
+    #[test]
+    fn a_residual_behind_an_activation_joins_too() {
+        for swapped in [false, true] {
+            let mut graph = TestGraph::new();
+            let x = graph.input("x", &[1, 4, 5, 5]);
+            let w = graph.random("w", &[4, 4, 1, 1]);
+            let conv = graph.node("Conv", &[x, w]);
+            let active = graph.node("Tanh", &[conv]);
+            let y = graph.node("Add", &if swapped { [x, active] } else { [active, x] });
+            graph.output("y", y);
+            graph.check(
+                &["fuse_residual_add", "fuse_activation", "fuse_residual_add_last"],
+                "input x: f32[1, 4, 5, 5]\n\
+                 y: f32[1, 4, 5, 5] = Conv(x, w: f32[4, 4, 1, 1], _, x)\n\
                  output y: f32[1, 4, 5, 5]\n",
             );
         }

@@ -98,6 +98,11 @@ pub const REWRITES: &[Rewrite] = &[
         apply: fuse_activation::apply,
     },
     Rewrite {
+        name: "fuse_residual_add_last",
+        about: "adds another value where a Conv computes its result, after the activation",
+        apply: fuse_residual_add::apply_last,
+    },
+    Rewrite {
         name: "fuse_chain",
         about: "makes one node of element-wise arithmetic one after the other (Mul, Add, Mul)",
         apply: fuse_chain::apply,

@@ -202,6 +202,11 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let sum = net.node(op("Add"), &[next, silu]);
     let y = net.node(op("Relu"), &[sum]);
     net.output(y);
+    let v = net.weights(&[4, 4, 1, 1]);
+    let last = net.node(op("Conv"), &[x, v]);
+    let last = net.node(op("Tanh"), &[last]);
+    let last = net.node(op("Add"), &[x, last]);
+    net.output(last);
     let v = net.weights(&[2, 4, 1, 1]);
     let (pieces, positions) = (net.node(op("Conv"), &[x, v]), net.weights(&[2, 1, 8, 8]));
     let turned = net.node(op("Transpose").attribute("perm", vec![1i64, 0, 2, 3]), &[pieces]);

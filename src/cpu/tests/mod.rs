@@ -166,7 +166,7 @@ proptest! {
             let output = |a: &[usize; 6]| (a[5] + a[3] + a[4] - (a[0] - 1) * a[2] - 1) / a[1] + 1;
             let y: Vec<_> = [n, groups * o].into_iter().chain(axes.iter().map(output)).collect();
             inputs.push(Input::Run(tensor(&y, 4)));
-            conv.residual = true;
+            (conv.residual, conv.residual_last) = (true, bias);
         }
         check(Arc::new(conv), &inputs, SUMS)?;
     }
@@ -186,7 +186,7 @@ proptest! {
         ];
         if residual {
             inputs.push(Input::Run(tensor(&[n, o, h + before + after - 2, w + before + after - 2], 4)));
-            conv.residual = true;
+            (conv.residual, conv.residual_last) = (true, bias);
         }
         // Rounding at the points is multiplied on the way back: up to 8 times in each direction, were all of one sign. As for
         // the GPU's kernels, a millionth for each product of numbers of magnitude at most 1.
@@ -210,7 +210,7 @@ proptest! {
             let output = |a: &[usize; 6]| (a[5] + a[3] + a[4] - (a[0] - 1) * a[2] - 1) / a[1] + 1;
             let y: Vec<_> = [n, c * multiplier].into_iter().chain(axes.iter().map(output)).collect();
             inputs.push(Input::Run(tensor(&y, 4)));
-            conv.residual = true;
+            (conv.residual, conv.residual_last) = (true, bias);
         }
         check(Arc::new(conv), &inputs, SUMS)?;
     }

@@ -1,7 +1,7 @@
 //! Conv (ONNX opsets 1, 11, 22).
 //!
 //! `y[n, o, p] = activation(Σ_{i, k} w[o, i, k] · x[n, g·I + i, p·stride − pad + k·dilation] + bias[o] + residual[n, o, p])`,
-//! with `g` the group of channel `o` and `I` the input channels of a group.
+//! with `g` the group of channel `o` and `I` the input channels of a group; the residual may also be added after the activation.
 
 use std::sync::Arc;
 
@@ -42,8 +42,10 @@ pub(crate) struct Conv {
     pub groups: usize,
     /// Applied to each result.
     pub activation: Activation,
-    /// Whether input 3 is added before the activation.
+    /// Whether input 3 is added, before the activation or after it.
     pub residual: bool,
+    /// Whether the residual is added after the activation.
+    pub residual_last: bool,
     /// See [`Operator::cancellation`]; set where a batch norm is folded in.
     pub cancellation: f32,
 }
@@ -72,6 +74,13 @@ impl Conv {
     /// `None` if it has one, or if its activation is already applied.
     pub fn with_residual(&self) -> Option<Self> {
         (!self.residual && self.activation == Activation::Identity).then(|| Self { residual: true, ..self.clone() })
+    }
+
+    /// The same convolution with one more input, at index 3, added to its result after the activation.
+    /// `None` if it has one, or no activation.
+    pub fn with_residual_last(&self) -> Option<Self> {
+        let takes = !self.residual && self.activation != Activation::Identity;
+        takes.then(|| Self { residual: true, residual_last: true, ..self.clone() })
     }
 
     /// The kernel's size, from the weights, or from the attribute where their shape is not known.

@@ -146,7 +146,11 @@ impl<'a> Problem<'a> {
         if dispatch.bindings.len() > self.device.max_storage_buffers as usize {
             return None;
         }
-        Some(activated(dispatch, self.conv.activation))
+        let dispatch = activated(dispatch, self.conv.activation);
+        Some(match self.conv.residual {
+            true => dispatch.param("last", u32::from(self.conv.residual_last)),
+            false => dispatch,
+        })
     }
 }
 
@@ -156,6 +160,8 @@ pub(in crate::ops) fn activated(mut dispatch: Dispatch, activation: Activation) 
     let (kind, alpha, beta) = match activation {
         Activation::Identity => Activation::Clip(f32::MIN, f32::MAX).parameters(),
         Activation::Relu => Activation::Clip(0.0, f32::MAX).parameters(),
+        // Networks that have the one often have the other at their ends.
+        Activation::Sigmoid => (Activation::Silu.parameters().0, 1.0, 0.0),
         other => other.parameters(),
     };
     dispatch.kernel = dispatch.kernel.define("ACTIVATION", kind);

@@ -35,7 +35,10 @@ pub(super) fn evaluate(conv: &Conv, inputs: Inputs<'_>) -> Result<Vec<Value>, Ev
     let residual = if conv.residual { Some(inputs.tensor(3)?) } else { None };
     let finish = |sum: f64, residual: f64| -> f64 {
         #[expect(clippy::cast_possible_truncation, reason = "results are f32")]
-        f64::from(conv.activation.apply((sum + residual) as f32))
+        match conv.residual_last {
+            true => f64::from(conv.activation.apply(sum as f32)) + residual,
+            false => f64::from(conv.activation.apply((sum + residual) as f32)),
+        }
     };
     macro_rules! run {
         ($type:ty, $wide:expr, $narrow:expr) => {{

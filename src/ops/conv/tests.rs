@@ -150,7 +150,14 @@ fn case() -> impl Strategy<Value = Case> {
             let activation =
                 [Activation::Identity, Activation::Relu, Activation::Clip(-0.5, 1.5)][usize::from(activation)];
             Case {
-                conv: Conv { window, groups, activation, residual: residual && constant, cancellation: 0.0 },
+                conv: Conv {
+                    window,
+                    groups,
+                    activation,
+                    residual: residual && constant,
+                    residual_last: bias,
+                    cancellation: 0.0,
+                },
                 x: [n, c].into_iter().chain(axes.iter().map(|a| a.0)).collect(),
                 outputs: o,
                 kernel: axes.iter().map(|a| a.1).collect(),
@@ -181,7 +188,7 @@ fn empty_batches_dispatch_nothing() {
 fn plain(x: [usize; 4], outputs: usize, kernel: usize, stride: usize, groups: usize) -> Case {
     let pads = vec![kernel / 2; 4];
     let window = Window { strides: vec![stride; 2], pads, ..Window::default() };
-    let conv = Conv { window, groups, activation: Activation::Relu, residual: true, cancellation: 0.0 };
+    let conv = Conv { window, groups, activation: Activation::Relu, residual: true, ..Conv::default() };
     Case { conv, x: x.to_vec(), outputs, kernel: vec![kernel; 2], bias: true, constant: true }
 }
 

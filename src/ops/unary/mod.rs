@@ -89,8 +89,10 @@ impl Operator for Unary {
             (_, Some(integer)) if !float => integer,
             _ => self.member.wgsl,
         };
-        let (kind, ..) = activation.unwrap_or_default().parameters();
-        pointwise(request, expression, kind, self.parameters)
+        match activation.map(Activation::parameters) {
+            Some((kind, alpha, beta)) => pointwise(request, expression, kind, [alpha, beta]),
+            None => pointwise(request, expression, 0, self.parameters),
+        }
     }
 
     fn activation(&self) -> Option<Activation> {
