@@ -78,3 +78,27 @@ fn activations_take_little_more_than_they_must() {
         assert!((taken as f64) < 0.55 * bytes + inputs as f64, "{name} in 16 bits takes {taken}");
     }
 }
+
+/// The most dispatches and pipelines that a model's plan may have: a pipeline is compiled by each first start, and each
+/// dispatch takes some microseconds whatever it computes.
+#[test]
+fn plans_have_few_dispatches_and_pipelines() {
+    let Some(folder) = models() else { return };
+    let mut above = vec![];
+    for (name, dispatches, pipelines) in [
+        ("mobilenetv2_fp32", 54, 8),
+        ("squeezenet1.0", 36, 13),
+        ("yolox_nano", 135, 17),
+        ("version-RFB-320", 76, 22),
+        ("magika_standard_v3_3", 43, 23),
+        ("dtln_model_2", 47, 14),
+        ("silero_vad_16k", 19, 14),
+    ] {
+        let model = Model::open(folder.join(format!("{name}.onnx"))).expect("the model loads");
+        let summary = planned(&model, &DeviceFacts::lavapipe(), false).summary;
+        if summary.dispatches > dispatches || summary.pipelines > pipelines {
+            above.push((name, summary.dispatches, summary.pipelines));
+        }
+    }
+    assert!(above.is_empty(), "dispatches and pipelines: {above:?}");
+}
