@@ -296,23 +296,39 @@ pub(super) fn gather<S: Simd>(
     width: usize,
     panel: &mut [f32],
 ) {
-    for (plane, rows) in planes.chunks(plane).zip(panel.chunks_exact_mut(taps.len() * width)) {
-        for (tap, row) in taps.iter().zip(rows.chunks_exact_mut(width)) {
-            if let [(0, end, from)] = *stretches
-                && end == width
-            {
+    if let [(0, end, from)] = *stretches
+        && end == width
+    {
+        for (plane, rows) in planes.chunks(plane).zip(panel.chunks_exact_mut(taps.len() * width)) {
+            for (tap, row) in taps.iter().zip(rows.chunks_exact_mut(width)) {
                 let from = &plane[tap + from..][..width];
                 for (to, from) in row.chunks_exact_mut(S::F32_LANES).zip(from.chunks_exact(S::F32_LANES)) {
                     store(simd, to, load(simd, from));
                 }
-                continue;
             }
+        }
+        return;
+    }
+    let mut at = 0;
+    for plane in planes.chunks(plane).take(panel.len() / (taps.len() * width).max(1)) {
+        for tap in taps {
             let mut filled = 0;
             for &(begin, end, from) in stretches {
-                row[begin..end].copy_from_slice(&plane[tap + from..][..end - begin]);
+                let (from, to) = (tap + from, at + begin);
+                // As wide as a row where there is room: what is too much is written over by what comes after it.
+                if let (Some(from), Some(to)) = (plane.get(from..from + width), panel.get_mut(to..to + width)) {
+                    for (to, from) in to.chunks_exact_mut(S::F32_LANES).zip(from.chunks_exact(S::F32_LANES)) {
+                        store(simd, to, load(simd, from));
+                    }
+                } else {
+                    panel[to..at + end].copy_from_slice(&plane[from..][..end - begin]);
+                }
                 filled = end;
             }
-            row[filled..].fill(0.0);
+            if filled < width {
+                panel[at + filled..at + width].fill(0.0);
+            }
+            at += width;
         }
     }
 }
