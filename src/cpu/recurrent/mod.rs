@@ -263,7 +263,7 @@ impl WithSimd for Steps<'_> {
                 }
                 product(simd, hidden, reset, candidate, repeated(candidate_bias), self.packed, hidden, news);
             }
-            for (j, sums) in sums.chunks_exact(early).enumerate() {
+            for (j, sums) in sums.chunks_exact_mut(early).enumerate() {
                 let Some(step) = place(j) else { continue };
                 let range = j * hidden..(j + 1) * hidden;
                 let state = &mut state[range.clone()];
@@ -272,7 +272,7 @@ impl WithSimd for Steps<'_> {
                     Kind::Lstm => cell::lstm(simd, gates, sums, peepholes, state, &mut memory[range]),
                     Kind::Gru => {
                         let input = &values[offset + j * row + early..][..hidden];
-                        cell::gru(simd, gates, sums, input, &news[range], state);
+                        cell::gru(simd, gates, sums, input, &mut news[range], state);
                     }
                 }
                 self.y[(step * batch + j) * hidden..][..hidden].copy_from_slice(state);
