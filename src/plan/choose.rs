@@ -1,6 +1,8 @@
 //! Where each node runs, and in which layouts: a walk over the nodes that takes the cheapest candidate of each, the
 //! conversions that it needs counted in.
 
+mod candidate;
+mod economy;
 mod forms;
 
 use std::collections::{HashMap, HashSet};
@@ -8,16 +10,17 @@ use std::collections::{HashMap, HashSet};
 use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
 use super::precision::Precision;
 use super::schedule::{NodePlace, Place};
-use super::tuning::{self, Kind};
+use super::tuning::Kind;
 use super::{Aim, Placement, PlanOptions};
 use crate::error::PlanError;
-use crate::graph::{Fact, Graph, Node, NodeError, NodeId, Operand, Reads, Request, ValueId};
+use crate::graph::{Fact, Graph, Node, NodeError, NodeId, ValueId};
 use crate::kernel::{
-    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Layout, Packing, Storage, Want, pack, units,
+    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Kernel, Layout, Packing, Storage, Want, pack, units,
 };
 use crate::ops::concat::Concat;
 use crate::ops::convert;
 use crate::tensor::Tensor;
+use economy::Economy;
 
 /// What a dispatch costs beside its work, in the unit of [`Candidate::cost`]. lavapipe takes 15 to 20 µs for each
 /// (measured), GPUs 2 to 10.
@@ -41,6 +44,10 @@ struct Chooser<'a> {
     precision: Precision,
     /// The kinds of nodes that were met, where somebody asks for them.
     kinds: Option<Vec<Kind>>,
+    /// What else nodes could run by, to find out which kernels the plan can do without.
+    economy: Option<Economy>,
+    /// Those: taken only where a node has nothing else.
+    avoided: HashSet<Kernel>,
 }
 
 /// Chooses for the whole graph.
@@ -50,10 +57,7 @@ pub fn choose(
     options: &PlanOptions,
     aim: Aim,
 ) -> Result<(Draft, Vec<NodePlace>), PlanError> {
-    let mut chooser = Chooser::new(graph, device, options, aim);
-    for id in graph.node_ids() {
-        chooser.node(id)?;
-    }
+    let mut chooser = Chooser::thrifty(graph, device, options, aim)?;
     chooser.outputs()?;
     let mut stages: Vec<_> = chooser.order.into_iter().zip(chooser.draft.stages).collect();
     stages.sort_by_key(|(order, _)| *order);
@@ -65,10 +69,10 @@ pub fn choose(
 
 /// The kinds of nodes that a plan meets.
 pub fn survey(graph: &Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Vec<Kind>, PlanError> {
-    let mut chooser = Chooser { kinds: Some(vec![]), ..Chooser::new(graph, device, options, Aim::Speed) };
-    for id in graph.node_ids() {
-        chooser.node(id)?;
-    }
+    let thrifty = Chooser::thrifty(graph, device, options, Aim::Speed)?;
+    let mut chooser = Chooser::new(graph, device, options, Aim::Speed);
+    (chooser.kinds, chooser.avoided) = (Some(vec![]), thrifty.avoided);
+    chooser.nodes()?;
     Ok(chooser.kinds.unwrap_or_default())
 }
 
@@ -104,7 +108,32 @@ impl<'a> Chooser<'a> {
             places: vec![],
             precision: Precision::of(graph, options.half),
             kinds: None,
+            economy: None,
+            avoided: HashSet::new(),
         }
+    }
+
+    /// All nodes, by as few kernels as it takes: chosen node by node first, then again without those that are hardly missed.
+    fn thrifty(
+        graph: &'a Graph,
+        device: &'a DeviceFacts,
+        options: &'a PlanOptions,
+        aim: Aim,
+    ) -> Result<Self, PlanError> {
+        let mut first = Self::new(graph, device, options, aim);
+        first.economy = (aim == Aim::Speed).then(Economy::default);
+        first.nodes()?;
+        let avoided = first.economy.take().map(Economy::avoided).unwrap_or_default();
+        if avoided.is_empty() {
+            return Ok(first);
+        }
+        let mut again = Self { avoided, ..Self::new(graph, device, options, aim) };
+        again.nodes()?;
+        Ok(again)
+    }
+
+    fn nodes(&mut self) -> Result<(), PlanError> {
+        self.graph.node_ids().try_for_each(|id| self.node(id))
     }
 
     fn node(&mut self, id: NodeId) -> Result<(), PlanError> {
@@ -140,98 +169,6 @@ impl<'a> Chooser<'a> {
         };
         self.places.push(NodePlace { node: id, place, work });
         Ok(())
-    }
-
-    /// The cheapest way to run a node on the device, or why there is none.
-    fn candidate(&mut self, id: NodeId, facts: &[Option<&Fact>], outputs: &[Fact]) -> Result<Candidate, String> {
-        let graph = self.graph;
-        let node = graph.node(id);
-        let operands: Vec<Option<Operand<'_>>> = node
-            .inputs
-            .iter()
-            .zip(facts)
-            .map(|(id, fact)| {
-                id.zip(*fact).map(|(id, fact)| Operand {
-                    fact,
-                    layout: self.layout(id),
-                    storage: self.operand_storage(node, id, fact),
-                })
-            })
-            .collect();
-        let output = |i: usize| node.outputs.get(i).copied().flatten();
-        let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
-        let read = facts.iter().enumerate().filter(|(i, _)| node.operator.reads(*i) != Reads::Fact);
-        if read.filter_map(|(_, fact)| *fact).chain(outputs).any(|fact| fact.concrete().is_none()) {
-            return Err("its shapes are known at run time only".to_owned());
-        }
-        for (i, fact) in outputs.iter().enumerate() {
-            if output(i).is_some() && storages[i].is_none() {
-                return Err(format!("WGSL has no {}", fact.element_type));
-            }
-        }
-        let request = Request { inputs: &operands, outputs, output_storages: &storages, device: self.device };
-        let candidates = node.operator.candidates(&request)?;
-        let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
-        let mut refused = None;
-        let mut fitting: Vec<((u64, f64), Candidate)> = vec![];
-        for candidate in candidates {
-            if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
-                refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
-                continue;
-            }
-            if let Some(bytes) = candidate.scratch_bytes().max().filter(|&bytes| bytes > self.limit()) {
-                refused = Some(format!("its kernel needs {bytes} bytes beside, the device binds {}", self.limit()));
-                continue;
-            }
-            let dispatches = candidate.dispatches.len() as f64 * overhead(self.device);
-            let conversions: f64 = node
-                .inputs
-                .iter()
-                .zip(&candidate.inputs)
-                .enumerate()
-                .filter_map(|(i, (id, want))| match want {
-                    Want::In(layout) => {
-                        // A view's input must be stored as its output is.
-                        let storage = storages.first().copied().flatten().filter(|_| candidate.view_of == Some(i));
-                        id.map(|id| self.conversion_cost(id, *layout, storage))
-                    }
-                    Want::Nothing => None,
-                })
-                .sum();
-            let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
-            fitting.push(((bytes, candidate.cost + dispatches + conversions), candidate));
-        }
-        let least = |best: usize, i: usize| if fitting[i].0 < fitting[best].0 { i } else { best };
-        let cheapest = (0..fitting.len()).reduce(least);
-        let mut chosen =
-            cheapest.ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))?;
-        if self.aim == Aim::Speed && (self.kinds.is_some() || !self.options.tuning.is_empty()) {
-            let key = tuning::kind(node, &request);
-            if let Some(fastest) = self.options.tuning.get(key) {
-                chosen = fitting.iter().position(|(_, c)| tuning::fingerprint(c) == fastest).unwrap_or(chosen);
-            }
-            if let Some(kinds) = &mut self.kinds {
-                tuning::note(kinds, key, id, fitting.iter().map(|(_, candidate)| candidate), chosen);
-            }
-        }
-        Ok(fitting.swap_remove(chosen).1)
-    }
-
-    /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.
-    fn bytes_beside(&self, node: &Node, candidate: &Candidate) -> u64 {
-        let packed = candidate.dispatches.iter().flat_map(|d| &d.bindings).map(|binding| match binding {
-            Binding::Constant(constant) => constant.units.saturating_mul(constant.storage.unit_bytes()),
-            _ => 0,
-        });
-        let laid_out = node.inputs.iter().zip(&candidate.inputs).map(|(id, want)| {
-            let constant = id.and_then(|id| self.graph.constant(id));
-            let (Some(tensor), Want::In(layout)) = (constant, want) else { return 0 };
-            let fact = id.and_then(|id| self.graph.fact(id));
-            let storage = fact.and_then(|fact| self.precision.constant(self.graph, node, fact));
-            let storage = storage.map_or(16, Storage::unit_bytes);
-            units(tensor.shape(), *layout).unwrap_or(u64::MAX).saturating_mul(storage)
-        });
-        candidate.scratch_bytes().chain(packed).chain(laid_out).fold(0, u64::saturating_add)
     }
 
     fn run(&mut self, id: NodeId, candidate: Candidate, facts: &[Fact]) -> Result<(), PlanError> {

@@ -160,7 +160,7 @@ impl Operator for Conv {
         }
         let mut candidates = vec![];
         candidates.extend(vector::candidate(&problem));
-        candidates.extend(subgroup::candidate(&problem));
+        candidates.extend(subgroup::candidates(&problem));
         candidates.extend(depthwise::candidates(&problem));
         candidates.extend(register::candidate(&problem));
         candidates.extend(workgroup::candidate(&problem));

@@ -9,9 +9,22 @@ use crate::ops::window::Axis;
 /// Time in that of 10 GFLOP/s: two cores of lavapipe do 30 to 50.
 const SLOWNESS: f64 = 0.25;
 
-/// The candidate, if the device has subgroups of a size that is always the same and the convolution is dense.
-pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
-    let lanes = problem.device.subgroup_size.filter(|s| (4..=32).contains(s))? as usize;
+/// The candidates, if the device has subgroups of a size that is always the same and the convolution is dense: the best size of
+/// its blocks first, then others, which may save a pipeline.
+pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Candidate> {
+    let Some(lanes) = problem.device.subgroup_size.filter(|s| (4..=32).contains(s)) else { return vec![] };
+    let blocks = blocks(problem, lanes as usize);
+    let best = blocks.first().map_or(1.0, |&(_, cost)| cost as f64);
+    let mut candidates: Vec<_> =
+        blocks.iter().filter_map(|&(block, cost)| Some((cost, candidate(problem, lanes as usize, block)?))).collect();
+    let time = candidates.first().map_or(0.0, |(_, best)| best.cost);
+    for (cost, candidate) in &mut candidates {
+        candidate.cost = time * *cost as f64 / best;
+    }
+    candidates.into_iter().map(|(_, candidate)| candidate).collect()
+}
+
+fn candidate(problem: &Problem<'_>, lanes: usize, block: usize) -> Option<Candidate> {
     let weights = problem.weights?;
     if problem.device.class != DeviceClass::Software
         || problem.groups != 1
@@ -28,7 +41,6 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     } else {
         [h, w]
     };
-    let block = block(problem, lanes);
     // Weights of four input channels lie in a unit; a first layer's one to three are not padded to four.
     let inputs = problem.inputs.min(4);
     let steps = problem.inputs.div_ceil(inputs);
@@ -77,12 +89,14 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     Some(candidate.cost(problem.operations() * waste * SLOWNESS, problem.bytes()))
 }
 
-/// Output channels of an invocation: as many as waste least. Larger blocks read x less often, but take twice as long to
-/// compile (lavapipe: 0.2 to 0.4 s for 32), so there are few sizes, and the largest only where it pays: with a stride of
-/// two and in first layers, which read more of x for each product, it gains nothing.
-fn block(problem: &Problem<'_>, lanes: usize) -> usize {
+/// Output channels of an invocation and what each costs in comparison: as many as waste least come first. Larger blocks read x
+/// less often, but take twice as long to compile (lavapipe: 0.2 to 0.4 s for 32), so there are few sizes, and the largest only
+/// where it pays: with a stride of two and in first layers, which read more of x for each product, it gains nothing.
+fn blocks(problem: &Problem<'_>, lanes: usize) -> Vec<(usize, usize)> {
     let large = lanes >= 8 && problem.inputs >= 4 && problem.axes[2].stride == 1;
     let sizes: &[usize] = if large { &[32, 16, 8] } else { &[16, 8] };
     let cost = |block: usize| problem.outputs.div_ceil(block) * (10 + block);
-    sizes.iter().copied().filter(|b| b % lanes == 0).min_by_key(|&b| cost(b)).unwrap_or(lanes)
+    let mut blocks: Vec<_> = sizes.iter().filter(|b| *b % lanes == 0).map(|&b| (b, cost(b))).collect();
+    blocks.sort_by_key(|&(_, cost)| cost);
+    if blocks.is_empty() { vec![(lanes, 1)] } else { blocks }
 }

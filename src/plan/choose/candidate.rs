@@ -1,0 +1,113 @@
+//! The cheapest way to run one node.
+
+use super::{Chooser, overhead};
+use crate::graph::{Fact, Node, NodeId, Operand, Reads, Request};
+use crate::kernel::{Binding, Candidate, Storage, Want, units};
+use crate::plan::{Aim, tuning};
+
+impl Chooser<'_> {
+    /// The cheapest way to run a node on the device, or why there is none.
+    pub(super) fn candidate(
+        &mut self,
+        id: NodeId,
+        facts: &[Option<&Fact>],
+        outputs: &[Fact],
+    ) -> Result<Candidate, String> {
+        let graph = self.graph;
+        let node = graph.node(id);
+        let operands: Vec<Option<Operand<'_>>> = node
+            .inputs
+            .iter()
+            .zip(facts)
+            .map(|(id, fact)| {
+                id.zip(*fact).map(|(id, fact)| Operand {
+                    fact,
+                    layout: self.layout(id),
+                    storage: self.operand_storage(node, id, fact),
+                })
+            })
+            .collect();
+        let output = |i: usize| node.outputs.get(i).copied().flatten();
+        let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
+        let read = facts.iter().enumerate().filter(|(i, _)| node.operator.reads(*i) != Reads::Fact);
+        if read.filter_map(|(_, fact)| *fact).chain(outputs).any(|fact| fact.concrete().is_none()) {
+            return Err("its shapes are known at run time only".to_owned());
+        }
+        for (i, fact) in outputs.iter().enumerate() {
+            if output(i).is_some() && storages[i].is_none() {
+                return Err(format!("WGSL has no {}", fact.element_type));
+            }
+        }
+        let request = Request { inputs: &operands, outputs, output_storages: &storages, device: self.device };
+        let candidates = node.operator.candidates(&request)?;
+        let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
+        let mut refused = None;
+        let mut fitting: Vec<((u64, f64), Candidate)> = vec![];
+        for candidate in candidates {
+            if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
+                refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
+                continue;
+            }
+            if let Some(bytes) = candidate.scratch_bytes().max().filter(|&bytes| bytes > self.limit()) {
+                refused = Some(format!("its kernel needs {bytes} bytes beside, the device binds {}", self.limit()));
+                continue;
+            }
+            let dispatches = candidate.dispatches.len() as f64 * overhead(self.device);
+            let conversions: f64 = node
+                .inputs
+                .iter()
+                .zip(&candidate.inputs)
+                .enumerate()
+                .filter_map(|(i, (id, want))| match want {
+                    Want::In(layout) => {
+                        // A view's input must be stored as its output is.
+                        let storage = storages.first().copied().flatten().filter(|_| candidate.view_of == Some(i));
+                        id.map(|id| self.conversion_cost(id, *layout, storage))
+                    }
+                    Want::Nothing => None,
+                })
+                .sum();
+            let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
+            fitting.push(((bytes, candidate.cost + dispatches + conversions), candidate));
+        }
+        let avoided = |i: usize| fitting[i].1.dispatches.iter().any(|d| self.avoided.contains(&d.kernel));
+        let rank = |i: usize| (avoided(i), fitting[i].0);
+        let least = |best: usize, i: usize| if rank(i) < rank(best) { i } else { best };
+        let cheapest = (0..fitting.len()).reduce(least);
+        let mut only = None;
+        let mut chosen =
+            cheapest.ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))?;
+        if self.aim == Aim::Speed && (self.kinds.is_some() || !self.options.tuning.is_empty()) {
+            let key = tuning::kind(node, &request);
+            if let Some(fastest) = self.options.tuning.get(key) {
+                only = fitting.iter().position(|(_, c)| tuning::fingerprint(c) == fastest);
+                chosen = only.unwrap_or(chosen);
+            }
+            if let Some(kinds) = &mut self.kinds {
+                tuning::note(kinds, key, id, fitting.iter().map(|(_, candidate)| candidate), chosen);
+            }
+        }
+        if let Some(economy) = &mut self.economy {
+            let open = fitting.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
+            economy.note(open.map(|(_, ((_, cost), candidate))| (*cost, candidate)));
+        }
+        Ok(fitting.swap_remove(chosen).1)
+    }
+
+    /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.
+    fn bytes_beside(&self, node: &Node, candidate: &Candidate) -> u64 {
+        let packed = candidate.dispatches.iter().flat_map(|d| &d.bindings).map(|binding| match binding {
+            Binding::Constant(constant) => constant.units.saturating_mul(constant.storage.unit_bytes()),
+            _ => 0,
+        });
+        let laid_out = node.inputs.iter().zip(&candidate.inputs).map(|(id, want)| {
+            let constant = id.and_then(|id| self.graph.constant(id));
+            let (Some(tensor), Want::In(layout)) = (constant, want) else { return 0 };
+            let fact = id.and_then(|id| self.graph.fact(id));
+            let storage = fact.and_then(|fact| self.precision.constant(self.graph, node, fact));
+            let storage = storage.map_or(16, Storage::unit_bytes);
+            units(tensor.shape(), *layout).unwrap_or(u64::MAX).saturating_mul(storage)
+        });
+        candidate.scratch_bytes().chain(packed).chain(laid_out).fold(0, u64::saturating_add)
+    }
+}
