@@ -91,7 +91,9 @@ impl Chooser<'_> {
             let open = fitting.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
             economy.note(open.map(|(_, ((_, cost), candidate))| (*cost, candidate)));
         }
-        Ok(fitting.swap_remove(chosen).1)
+        let ((_, cost), candidate) = fitting.swap_remove(chosen);
+        self.time += cost;
+        Ok(candidate)
     }
 
     /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.

@@ -16,6 +16,29 @@ const WORTH_OF_MANY: f64 = 1.0 / 50.0;
 /// Pipelines that no plan should need more of.
 const MANY: usize = 14;
 
+/// The part of a run's time that one pipeline less may cost a plan that has so many.
+const fn worth(pipelines: usize) -> f64 {
+    if pipelines > MANY { WORTH_OF_MANY } else { WORTH }
+}
+
+/// What a plan takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bill {
+    pub dispatches: usize,
+    pub kernels: usize,
+    /// By the candidates' estimates.
+    pub time: f64,
+}
+
+impl Bill {
+    /// Whether it has fewer kernels, no more dispatches, and takes hardly longer than another.
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        let fewer = other.kernels.saturating_sub(self.kernels);
+        let worth = other.time * worth(other.kernels) * fewer as f64;
+        fewer > 0 && self.dispatches <= other.dispatches && self.time - other.time <= worth
+    }
+}
+
 /// What each node could run by.
 #[derive(Debug, Default)]
 pub struct Economy {
@@ -43,7 +66,7 @@ impl Economy {
         let Some((least, all)) = self.used(None) else { return HashSet::new() };
         let (mut now, mut used) = (least, all.clone());
         loop {
-            let worth = least * if used.len() > MANY { WORTH_OF_MANY } else { WORTH };
+            let worth = least * worth(used.len());
             // What a plan costs more for each pipeline that it has less: kernels of one candidate go together.
             let without = |&kernel: &usize| {
                 let fewer = used.iter().copied().filter(|k| *k != kernel).collect();
@@ -118,6 +141,6 @@ mod tests {
         // Several nodes need it.
         let node: &[(f64, &[i64])] = &[(100.0, &[2, 3]), (101.0, &[1])];
         assert_eq!(avoided(&[&[(500.0, &[1])], node]), [2, 3]);
-        assert_eq!(avoided(&[&[(500.0, &[1])], node, node, node, node]), [] as [i64; 0]);
+        assert_eq!(avoided(&[&[(500.0, &[1])], node, node, node, node, node, node]), [] as [i64; 0]);
     }
 }
