@@ -18,6 +18,7 @@ mod fuse_residual_add;
 mod gather_activation;
 mod pack_projections;
 mod remove_identity;
+mod reshape_last;
 mod strides;
 #[cfg(test)]
 mod testing;
@@ -106,6 +107,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fuse_chain",
         about: "makes one node of element-wise arithmetic one after the other (Mul, Add, Mul)",
         apply: fuse_chain::apply,
+    },
+    Rewrite {
+        name: "reshape_last",
+        about: "joins dimensions after a Transpose instead of before it",
+        apply: reshape_last::apply,
     },
     Rewrite { name: "drop_dead", about: "drops nodes and constants that no output needs", apply: Graph::drop_dead },
 ];

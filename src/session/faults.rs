@@ -236,6 +236,10 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let (shifted, factor) = (net.node(op("Neg"), &[rows]), net.weights(&[4]));
     let scaled = net.node(op("Mul"), &[shifted, factor]);
     net.output(scaled);
+    let flat = net.constant(Tensor::vector(vec![1i64, 4, 64]));
+    let joined = net.node(op("Reshape"), &[x, flat]);
+    let joined = net.node(op("Transpose").attribute("perm", vec![0i64, 2, 1]), &[joined]);
+    net.output(joined);
     let gelu = net.node(Definition { domain: "com.microsoft".to_owned(), ..op("QuickGelu") }, &[x]);
     net.output(gelu);
     net.finish()
