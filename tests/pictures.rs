@@ -5,16 +5,20 @@ use std::io::Read as _;
 use std::path::Path;
 
 use rimlight::image::{Picture, Preprocessing};
-use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, TensorView};
+use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, Precision, TensorView};
 use rimlight_tests::{models, root};
 
-/// The CPU, and a GPU where there is one; it must be there if `RIMLIGHT_REQUIRE_GPU` says so.
+/// The CPU, and a GPU where there is one, in 32 and in 16 bits; it must be there if `RIMLIGHT_REQUIRE_GPU` says so.
 fn backends() -> Vec<(Device, Options)> {
     let mut wanted = DeviceOptions::default();
     wanted.backend = Backend::Gpu;
     let mut backends = vec![(Device::cpu(), Options::new())];
     match Device::new(&wanted) {
-        Ok(device) => backends.push((device, Options::new().placement(Placement::GpuOnly))),
+        Ok(device) => {
+            let options = Options::new().placement(Placement::GpuOnly);
+            backends.push((device.clone(), options.clone()));
+            backends.push((device, options.precision(Precision::F16)));
+        }
         Err(e) => {
             assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "{e}");
             eprintln!("skipped on a GPU: {e}");
