@@ -1,4 +1,5 @@
-// What a convolution writes: y = activate(sum + residual) or activate(sum) + residual (last), a unit at a time. Imported after the buffers that are read.
+// What a convolution writes: y = activate(sum + residual) or activate(sum) + residual (last), a unit at a time. Imported
+// after the buffers that are read.
 
 #import common/activation
 #if RESIDUAL
