@@ -37,13 +37,13 @@ const MODELS: [(&str, &str, &str, &str); 8] = [
         "version-RFB-320",
         "input f32[1, 3, 240, 320]",
         "scores f32[1, 4420, 2], boxes f32[1, 4420, 4]",
-        "2 Add, 5 Concat, 52 Conv, 2 Div, 1 Exp, 4 Mul, 8 Reshape, 6 Slice, 1 Softmax, 1 Sub, 8 Transpose",
+        "3 Chain, 5 Concat, 52 Conv, 1 Exp, 2 Mul, 8 Reshape, 6 Slice, 1 Softmax, 8 Transpose",
     ),
     (
         "yolox_nano",
         "images f32[1, 3, 416, 416]",
         "output f32[1, 3549, 85]",
-        "7 Add, 18 Concat, 113 Conv, 3 MaxPool, 3 Reshape, 2 Resize, 8 Slice, 1 Transpose",
+        "18 Concat, 113 Conv, 3 MaxPool, 3 Reshape, 2 Resize, 8 Slice, 1 Transpose",
     ),
     (
         "ch_PP-OCRv3_det",
