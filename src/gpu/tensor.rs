@@ -133,7 +133,12 @@ impl GpuTensor {
     /// If the device fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, timeout: std::time::Duration) -> Result<Tensor, RunError> {
-        super::wait::now(self.download(Wait::Block(timeout)))
+        self.read_within(Wait::Block(timeout))
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn read_within(&self, bound: Wait) -> Result<Tensor, RunError> {
+        super::wait::now(self.download(bound))
     }
 
     /// [`GpuTensor::read`], for callers that must not block.

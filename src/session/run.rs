@@ -10,7 +10,7 @@ use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
-use crate::graph::Value;
+use crate::graph::{Value, ValueId};
 use crate::tensor::Tensor;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::TensorView;
@@ -55,6 +55,8 @@ pub(super) enum Runner {
 impl Runner {
     /// An output of the last run.
     pub(super) fn value(&self, planned: &Planned, output: OutputId) -> Result<&Value, RunError> {
+        #[cfg(not(feature = "gpu"))]
+        let _ = planned;
         match self {
             Self::Cpu(cpu) => cpu.value(output.0).ok_or_else(of_another_model),
             #[cfg(feature = "gpu")]
@@ -198,9 +200,14 @@ impl Session {
         }
         self.run()?;
         let graph = self.engine.model().graph();
-        (0..graph.outputs.len())
-            .map(|i| Ok((graph.value(graph.outputs[i]).name.clone(), self.get(OutputId(i))?.clone())))
-            .collect()
+        let output = |(i, &id): (usize, &ValueId)| {
+            let name = &graph.value(id).name;
+            // What is handed on may have stayed on the device.
+            let carried = self.carries(OutputId(i));
+            let tensor = if carried { self.state(name)? } else { self.get(OutputId(i))?.clone() };
+            Ok((name.clone(), tensor))
+        };
+        graph.outputs.iter().enumerate().map(output).collect()
     }
 
     /// An output of the last run that is a tensor.

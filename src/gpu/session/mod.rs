@@ -108,6 +108,15 @@ impl GpuSession {
         self.timeout = Some(timeout);
     }
 
+    /// Brings a tensor to the host, waiting as long as for a run.
+    ///
+    /// # Errors
+    /// If the device fails or takes too long.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn read(&self, tensor: &GpuTensor) -> Result<crate::tensor::Tensor, RunError> {
+        tensor.read_within(self.bound())
+    }
+
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn bound(&self) -> Wait {
         self.engine.inner().device.patience(self.timeout)
