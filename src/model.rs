@@ -81,7 +81,7 @@ impl Model {
     /// A handle that holds no weights and can be read again; `None` where the model's source keeps them anyway.
     pub(crate) fn without_contents(&self) -> Option<Self> {
         #[cfg(feature = "onnx")]
-        if self.0.source.gives_anew() {
+        if self.gives_anew() {
             let graph = self.0.graph.clone().without_contents(|_| false);
             let (metadata, source) = (self.0.metadata.clone(), self.0.source.clone());
             return Some(Self(Arc::new(Inner { graph, metadata, source })));
@@ -90,12 +90,17 @@ impl Model {
     }
 
     /// Whether the model can be read again from where it came from, although nobody holds its bytes.
-    #[cfg(feature = "gpu")]
     pub(crate) fn gives_anew(&self) -> bool {
         #[cfg(feature = "onnx")]
         return self.0.source.gives_anew();
         #[cfg(not(feature = "onnx"))]
         return false;
+    }
+
+    /// The model once more: it was made from a graph, and gives itself.
+    #[cfg(not(feature = "onnx"))]
+    pub(crate) fn reread(&self) -> Result<Self, crate::error::LoadError> {
+        Ok(self.clone())
     }
 
     /// Whoever else holds the model.

@@ -32,7 +32,6 @@ pub struct ImageDecoder {
 }
 
 /// A decoded picture: one component a pixel, or red, green and blue.
-#[cfg_attr(not(feature = "image"), expect(dead_code, reason = "without a decoder there is none"))]
 struct Picture {
     width: usize,
     height: usize,
