@@ -7,48 +7,28 @@
 //!
 //! Without arguments it takes the digits in `models/images` and the model that it embeds.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use rimlight::graph::Fact;
 use rimlight::image::{Picture, Preprocessing, Resize, classes};
-use rimlight::{Device, DeviceOptions, Error, ErrorKind, Model, Options, Precision, Session, Tensor, Tolerance};
+use rimlight::{Device, DeviceOptions, Model, Options, Precision, Session, Tensor, Tolerance};
 
 const DIGITS: &[u8] = include_bytes!("../models/digits.onnx");
 const MANIFEST: &str = include_str!("../models/manifest.toml");
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
 
-/// Prints a line. A reader who has had enough (`| head`) is no failure.
-macro_rules! say {
-    ($($text:tt)*) => {
-        drop(writeln!(std::io::stdout(), $($text)*))
-    };
-}
-
 #[path = "classify/arguments.rs"]
 mod arguments;
 #[path = "classify/print.rs"]
 mod print;
+#[path = "program/mod.rs"]
+mod program;
 
 use arguments::Arguments;
 use print::{Agreement, Answer};
-
-/// What the user gets to read, and the exit code: 1 the answer is no, 2 wrong use or bad input, 3 the device failed.
-struct Failure(String, u8);
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        let code = if error.kind() == ErrorKind::Device { 3 } else { 2 };
-        Self(error.to_string(), code)
-    }
-}
-
-fn wrong<T>(message: impl Into<String>) -> Result<T, Failure> {
-    Err(Failure(message.into(), 2))
-}
+use program::{Failure, say, wrong};
 
 /// The manifest's entry for a model's file.
 fn known(file: &str) -> Result<Option<toml::Table>, Failure> {
@@ -85,7 +65,7 @@ fn labels(given: Option<&Path>, known: Option<&toml::Table>) -> Result<Vec<Strin
     };
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(e) => wrong(format!("cannot read the labels '{}': {e}", path.display())),
+        Err(e) => Err(wrong(format!("cannot read the labels '{}': {e}", path.display()))),
     }
 }
 
@@ -93,7 +73,7 @@ fn classify(session: &mut Session, name: &str, input: Tensor) -> Result<Answer, 
     let start = Instant::now();
     let outputs = session.run_with([(name, input.view())])?;
     let time = start.elapsed();
-    let Some((_, scores)) = outputs.first() else { return wrong("the model has no output") };
+    let Some((_, scores)) = outputs.first() else { return Err(wrong("the model has no output")) };
     let classes = classes(scores)?;
     Ok(Answer { input, classes, time })
 }
@@ -123,18 +103,21 @@ fn compare(
 
 fn run(arguments: &Arguments) -> Result<bool, Failure> {
     let (model, file) = match &arguments.model {
-        None => (Model::from_bytes(DIGITS)?, "digits.onnx".into()),
-        Some(path) => (Model::open(path)?, path.file_name().unwrap_or_default().to_string_lossy()),
+        None => (Model::from_bytes(DIGITS)?, "digits.onnx".to_owned()),
+        Some(name) => {
+            let path = program::model_file(name)?;
+            (Model::open(&path)?, path.file_name().unwrap_or_default().to_string_lossy().into_owned())
+        }
     };
     let pictures = match arguments.pictures.as_slice() {
-        [] if arguments.model.is_some() => return wrong("which pictures? give their files after the options"),
+        [] if arguments.model.is_some() => return Err(wrong("which pictures? give their files after the options")),
         [] => (0..10).map(|digit| Path::new(FOLDER).join(format!("images/digit_{digit}.png"))).collect(),
         given => given.to_vec(),
     };
     let (Some(port), 1) = (model.inputs().next(), model.inputs().len()) else {
-        return wrong(format!("a classifier has one input, but {file} has {}", model.inputs().len()));
+        return Err(wrong(format!("a classifier has one input, but {file} has {}", model.inputs().len())));
     };
-    let Some(fact) = port.fact else { return wrong(format!("nothing is known of the input '{}'", port.name)) };
+    let Some(fact) = port.fact else { return Err(wrong(format!("nothing is known of the input '{}'", port.name))) };
     let known = known(&file)?;
     let how = preprocessing(known.as_ref(), fact, &arguments.preprocessing)?;
     let labels = labels(arguments.labels.as_deref(), known.as_ref())?;
@@ -188,12 +171,5 @@ fn main() -> ExitCode {
         }
         Some(arguments) => run(&arguments),
     });
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(Failure(message, code)) => {
-            eprintln!("classify: {message}");
-            ExitCode::from(code)
-        }
-    }
+    program::exit("classify", outcome)
 }

@@ -2,64 +2,51 @@
 //!
 //! ```text
 //! rimlight models pull silero_vad_16k
-//! cargo run --release --example voice_activity -- --model silero_vad_16k.onnx recording.wav
+//! cargo run --release --example voice_activity -- recording.wav
 //! ```
 //!
 //! The network is Silero VAD. Its state is carried from frame to frame and stays on the device ([`Session::carry`]).
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use rimlight::{Backend, Device, DeviceOptions, Error, ErrorKind, Model, Session, TensorView};
+use rimlight::{Options, Session, TensorView};
 
-#[path = "voice_activity/audio.rs"]
-mod audio;
 #[path = "voice_activity/intervals.rs"]
 mod intervals;
 #[path = "voice_activity/picture.rs"]
 mod picture;
+#[path = "program/mod.rs"]
+mod program;
+#[path = "sound/mod.rs"]
+mod sound;
 
 use intervals::{Rules, intervals};
+use program::{Failure, Typed, fits, say, wrong};
 
 const HELP: &str = "\
 Says where in a recording somebody speaks, 32 ms after 32 ms, as it would listen to a microphone.
 
-usage: voice_activity --model silero_vad_16k.onnx RECORDING.wav
-       voice_activity --model silero_vad_16k.onnx --made-of WORD.wav
+usage: voice_activity [RECORDING.wav]
 
-  --model FILE      the network, Silero VAD: `rimlight models pull silero_vad_16k` fetches it
-  --made-of FILE    listen to half a minute that is made of this word, put at known places between noise and silence
+Without a recording it listens to half a minute that it makes of one spoken word, put at known places between noise and
+silence. The network is Silero VAD: `rimlight models pull silero_vad_16k` fetches it.
+
+  --model NAME      the network, by its name or its file (silero_vad_16k, unless told)
+  --made-of FILE    make the half minute of the word in this .wav
   --threshold P     how likely speech must be, from 0 to 1 (0.5, unless told)
   --picture FILE    draw what was heard into this .png
   --sound FILE      keep what was listened to as this .wav
   --backend NAME    auto, gpu or cpu";
 
+const OPTIONS: [&str; 6] = ["model", "made-of", "threshold", "picture", "sound", "backend"];
+
+/// The network's name.
+const MODEL: &str = "silero_vad_16k";
 /// Samples of a frame, and how many of the frame before the network hears again.
 const FRAME: usize = 512;
 const BEFORE: usize = 64;
-
-macro_rules! say {
-    ($($text:tt)*) => {
-        drop(writeln!(std::io::stdout(), $($text)*))
-    };
-}
-
-/// What the user gets to read, and the exit code: 2 wrong use or bad input, 3 the device failed.
-#[derive(Debug)]
-struct Failure(String, u8);
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        let error = error.into();
-        Self(error.to_string(), if error.kind() == ErrorKind::Device { 3 } else { 2 })
-    }
-}
-
-fn wrong(message: impl Into<String>) -> Failure {
-    Failure(message.into(), 2)
-}
 
 /// How likely each frame is speech, and how long the network took for each.
 fn listen(session: &mut Session, samples: &[f32]) -> Result<(Vec<f32>, Vec<Duration>), Failure> {
@@ -72,9 +59,9 @@ fn listen(session: &mut Session, samples: &[f32]) -> Result<(Vec<f32>, Vec<Durat
         heard[BEFORE..].fill(0.0);
         heard[BEFORE..BEFORE + frame.len()].copy_from_slice(frame);
         let start = Instant::now();
-        session.set(input, TensorView::new([1, heard.len()], &heard).map_err(rimlight::RunError::from)?)?;
+        session.set(input, fits(TensorView::new([1, heard.len()], &heard))?)?;
         session.run()?;
-        likelihoods.push(session.get(output)?.as_slice::<f32>().map_err(rimlight::RunError::from)?[0]);
+        likelihoods.extend(fits(session.get(output)?.as_slice::<f32>())?.first());
         times.push(start.elapsed());
     }
     Ok((likelihoods, times))
@@ -82,29 +69,29 @@ fn listen(session: &mut Session, samples: &[f32]) -> Result<(Vec<f32>, Vec<Durat
 
 /// A frame's beginning in seconds.
 fn seconds(frame: usize) -> f64 {
-    (frame * FRAME) as f64 / f64::from(audio::RATE)
+    (frame * FRAME) as f64 / f64::from(sound::RATE)
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path = arguments.model.as_deref().ok_or_else(|| wrong("--model names the network; --help tells more"))?;
-    let (samples, put) = match (&arguments.made_of, &arguments.recording) {
-        (Some(word), None) => audio::made_of(&audio::read(word).map_err(wrong)?),
-        (None, Some(recording)) => (audio::read(recording).map_err(wrong)?, vec![]),
-        _ => return Err(wrong("which recording? give one .wav, or a word with --made-of; --help tells more")),
+fn run(typed: &Typed) -> Result<(), Failure> {
+    let made_of = |word: Vec<f32>| sound::scene::made_of(&word, 0.002, 0.08);
+    let (samples, put) = match (typed.path("made-of"), typed.rest.as_slice()) {
+        (None, []) => made_of(sound::scene::word().map_err(wrong)?),
+        (Some(word), []) => made_of(sound::read(&word).map_err(wrong)?),
+        (None, [recording]) => (sound::read(Path::new(recording)).map_err(wrong)?, vec![]),
+        _ => return Err(wrong("one recording at a time, or a word with --made-of; --help tells more")),
     };
-    if let Some(path) = &arguments.sound {
-        audio::write(path, &samples).map_err(wrong)?;
+    if let Some(path) = typed.path("sound") {
+        sound::write(&path, &samples).map_err(wrong)?;
     }
-    let model = Model::open(path)?;
-    let mut wanted = DeviceOptions::default();
-    wanted.backend = arguments.backend;
-    let device = Device::new(&wanted)?;
-    let mut session = model.session_with(&device, &rimlight::Options::new())?;
+    let threshold = typed.number("threshold", 0.5, [0.0, 1.0])?;
+    let model = program::model(&typed.text("model").unwrap_or_else(|| MODEL.to_owned()))?;
+    let device = typed.device()?;
+    let mut session = model.session_with(&device, &Options::new())?;
     let (likelihoods, mut times) = listen(&mut session, &samples)?;
-    let rules = Rules { threshold: arguments.threshold, ..Rules::default() };
+    let rules = Rules { threshold, ..Rules::default() };
     let spoken = intervals(&likelihoods, rules);
 
-    say!("{}", timeline(&likelihoods, arguments.threshold));
+    say!("{}", timeline(&likelihoods, threshold));
     for (from, to) in &spoken {
         let (from, to) = (seconds(*from), seconds(*to));
         let known = put.iter().find(|(begin, end)| *begin < to && from < *end);
@@ -117,14 +104,14 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     say!(
         "{} times speech in {:.1} s, on {}: {:.2} ms a frame of 32 ms (median)",
         spoken.len(),
-        samples.len() as f64 / f64::from(audio::RATE),
+        samples.len() as f64 / f64::from(sound::RATE),
         device.name(),
         median.as_secs_f64() * 1e3
     );
-    if let Some(path) = &arguments.picture {
+    if let Some(path) = typed.path("picture") {
         let whole = likelihoods.len().max(1) as f64;
         let parts: Vec<_> = spoken.iter().map(|(from, to)| (*from as f64 / whole, *to as f64 / whole)).collect();
-        picture::write(path, &samples, &likelihoods, &parts).map_err(wrong)?;
+        picture::write(&path, &samples, &likelihoods, &parts).map_err(wrong)?;
         say!("drawn into {}", path.display());
     }
     Ok(())
@@ -140,95 +127,26 @@ fn timeline(likelihoods: &[f32], threshold: f32) -> String {
     format!("{bars}\n{marks}")
 }
 
-/// What the user typed.
-struct Arguments {
-    model: Option<PathBuf>,
-    recording: Option<PathBuf>,
-    made_of: Option<PathBuf>,
-    picture: Option<PathBuf>,
-    sound: Option<PathBuf>,
-    threshold: f32,
-    backend: Backend,
-}
-
-/// `None` if the user asked for help.
-fn parse(mut given: impl Iterator<Item = String>) -> Result<Option<Arguments>, Failure> {
-    let (model, recording, made_of, picture, sound) = (None, None, None, None, None);
-    let (threshold, backend) = (0.5, Backend::Auto);
-    let mut parsed = Arguments { model, recording, made_of, picture, sound, threshold, backend };
-    while let Some(argument) = given.next() {
-        let Some(flag) = argument.strip_prefix("--") else {
-            if parsed.recording.replace(argument.into()).is_some() {
-                return Err(wrong("one recording at a time"));
-            }
-            continue;
-        };
-        if flag == "help" {
-            return Ok(None);
-        }
-        let mut value = || given.next().ok_or_else(|| wrong(format!("--{flag} needs a value; --help tells more")));
-        let file = |value: String| Some(Path::new(&value).to_owned());
-        match flag {
-            "model" => parsed.model = file(value()?),
-            "made-of" => parsed.made_of = file(value()?),
-            "picture" => parsed.picture = file(value()?),
-            "sound" => parsed.sound = file(value()?),
-            "threshold" => {
-                let text = value()?;
-                let number = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-                parsed.threshold = number.ok_or_else(|| wrong(format!("--threshold is from 0 to 1, not '{text}'")))?;
-            }
-            "backend" => {
-                parsed.backend = match value()?.as_str() {
-                    "auto" => Backend::Auto,
-                    "gpu" => Backend::Gpu,
-                    "cpu" => Backend::Cpu,
-                    other => return Err(wrong(format!("--backend is auto, gpu or cpu, not '{other}'"))),
-                }
-            }
-            _ => return Err(wrong(format!("there is no --{flag}; --help tells what there is"))),
-        }
-    }
-    Ok(Some(parsed))
-}
-
 fn main() -> ExitCode {
-    let outcome = parse(std::env::args().skip(1)).and_then(|arguments| match arguments {
-        None => {
-            say!("{HELP}");
-            Ok(())
-        }
-        Some(arguments) => run(&arguments),
-    });
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure(message, code)) => {
-            eprintln!("voice_activity: {message}");
-            ExitCode::from(code)
-        }
-    }
+    program::main("voice_activity", HELP, &OPTIONS, run)
 }
 
 #[cfg(test)]
 mod tests {
+    use rimlight::Model;
+
     use super::*;
 
     /// Speech is found where it was put, and nowhere else, on each device: within a tenth of a second.
     #[test]
     fn a_word_is_heard_where_it_was_put() {
-        let Some(models) = std::env::var_os("RIMLIGHT_MODELS").map(PathBuf::from) else {
-            eprintln!("skipped: RIMLIGHT_MODELS names no folder of models");
+        let Ok(path) = program::model_file(MODEL) else {
+            eprintln!("skipped: '{MODEL}' is not here");
             return;
         };
-        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join(models);
-        let word = models.join("../datasets/audio/marvin_16k_stereo.wav");
-        let (samples, put) = audio::made_of(&audio::read(&word).unwrap());
-        let model = Model::open(models.join("silero_vad_16k.onnx")).unwrap();
-        let gpu = Device::gpu().inspect_err(|error| {
-            assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "{error}");
-            eprintln!("skipped: {error}");
-        });
-        for device in [Some(Device::cpu()), gpu.ok()].into_iter().flatten() {
+        let (samples, put) = sound::scene::made_of(&sound::scene::word().unwrap(), 0.002, 0.08);
+        let model = Model::open(path).unwrap();
+        for device in program::tests::devices() {
             let mut session = model.session(&device).unwrap();
             let (likelihoods, _) = listen(&mut session, &samples).unwrap();
             let found = intervals(&likelihoods, Rules::default());

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::failure::{Failure, Outcome};
+use crate::folders::{cache_folder, local_folder};
 
 /// The manifest that is part of the program.
 const MANIFEST: &str = include_str!("../../models/manifest.toml");
@@ -120,27 +121,6 @@ impl Known {
         let folders = local_folder().into_iter().chain(cache_folder());
         folders.map(|folder| folder.join(&self.file)).find(|path| path.is_file())
     }
-}
-
-/// The folder that `RIMLIGHT_MODELS` names.
-pub fn local_folder() -> Option<PathBuf> {
-    std::env::var_os("RIMLIGHT_MODELS").filter(|v| !v.is_empty()).map(PathBuf::from)
-}
-
-/// Where pulled models are kept: `RIMLIGHT_CACHE`, or the place that the system has for such things.
-pub fn cache_folder() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    if let Some(folder) = variable("RIMLIGHT_CACHE") {
-        return Some(folder);
-    }
-    let caches = if cfg!(windows) {
-        variable("LOCALAPPDATA")
-    } else if cfg!(target_os = "macos") {
-        variable("HOME").map(|home| home.join("Library/Caches"))
-    } else {
-        variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))
-    };
-    caches.map(|folder| folder.join("rimlight").join("models"))
 }
 
 /// A digest as text.

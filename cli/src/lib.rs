@@ -22,6 +22,7 @@ pub mod conformance;
 pub mod failure;
 pub mod fetch;
 mod flags;
+mod folders;
 mod inputs;
 pub mod known;
 mod output;

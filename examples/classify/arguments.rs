@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use rimlight::Backend;
 
-use super::{Failure, wrong};
+use super::program::{self, Failure, wrong};
 
 pub const HELP: &str = "\
 Classifies pictures, on the GPU or the CPU, and shows that both agree.
 
 usage: classify [--model MODEL.onnx] [--labels LABELS.txt] [PICTURE…]
 
-  --model FILE      an ONNX classifier (the embedded one of digits, unless told)
+  --model NAME      an ONNX classifier, by its file or as `rimlight models` knows it (the embedded one of digits, unless told)
   --labels FILE     the names of its classes, one to a line
   --backend NAME    auto, gpu or cpu
   --top N           how many classes to print (3, unless told)
@@ -22,12 +22,12 @@ How the picture becomes the model's input is known for the models in models/mani
 given: --resize short_side|stretch|letterbox|none|digit, --short-side N, --size WxH, --channels rgb|bgr|grey,
 --scale 1/255, --mean A,B,C, --std A,B,C, --layout nchw|nhwc.
 
-example: classify --model mobilenetv2_fp32.onnx --labels models/labels/imagenet_1000.txt cat.jpg dog.jpg";
+example: classify --model mobilenetv2_fp32 --labels models/labels/imagenet_1000.txt cat.jpg dog.jpg";
 
 /// What the user typed.
 #[derive(Default)]
 pub struct Arguments {
-    pub model: Option<PathBuf>,
+    pub model: Option<String>,
     pub labels: Option<PathBuf>,
     pub backend: Backend,
     pub top: usize,
@@ -56,23 +56,16 @@ pub fn parse() -> Result<Option<Arguments>, Failure> {
             "no-check" => parsed.no_check = true,
             _ => {
                 let Some(value) = attached.or_else(|| given.next()) else {
-                    return wrong(format!("--{flag} needs a value; --help lists what there is"));
+                    return Err(wrong(format!("--{flag} needs a value; --help lists what there is")));
                 };
                 let text = value.to_string_lossy().into_owned();
                 match flag {
-                    "model" => parsed.model = Some(value.into()),
+                    "model" => parsed.model = Some(text),
                     "labels" => parsed.labels = Some(value.into()),
                     "top" => {
-                        parsed.top = text.parse().or_else(|_| wrong(format!("--top takes a number, not '{text}'")))?
+                        parsed.top = text.parse().map_err(|_| wrong(format!("--top takes a number, not '{text}'")))?
                     }
-                    "backend" => {
-                        parsed.backend = match text.as_str() {
-                            "auto" => Backend::Auto,
-                            "gpu" => Backend::Gpu,
-                            "cpu" => Backend::Cpu,
-                            _ => return wrong(format!("--backend is auto, gpu or cpu, not '{text}'")),
-                        }
-                    }
+                    "backend" => parsed.backend = program::backend(&text)?,
                     // The properties of the preprocessing have its own messages.
                     _ => parsed.preprocessing.push((flag.replace('-', "_"), text)),
                 }

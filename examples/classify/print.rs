@@ -1,10 +1,11 @@
 //! What the user sees.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rimlight::{Device, Tensor};
+
+use super::program::say;
 
 /// A picture's classes: probability and class, the likeliest first, and how long the model took.
 pub struct Answer {

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use super::{print, print_json};
 use crate::failure::{Failure, Outcome};
 use crate::fetch::{Pulled, pull};
-use crate::known::{Known, Manifest, cache_folder, local_folder};
+use crate::folders::{cache_folder, local_folder};
+use crate::known::{Known, Manifest};
 use crate::output::{self, Table};
 
 /// List the models that are known by name, or pull one
