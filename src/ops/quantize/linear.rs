@@ -193,6 +193,24 @@ impl Places {
         let (outer, block) = (row / self.along, row % self.along / self.block);
         if self.shared { block } else { (outer * self.blocks + block) * self.inner + lane }
     }
+
+    /// Bytes as the numbers that they stand for, where what lies beside the axis shares scales: the same as one by one, without
+    /// wide numbers in between. Weights are read so, each time that a plan is made.
+    fn back<T: Copy + Into<f32>>(&self, x: &[T], scales: &[f32], zeros: &[f64]) -> Vec<f32> {
+        let (along, inner) = if self.axis.is_some() { (self.along, self.inner) } else { (1, x.len()) };
+        let mut y = Vec::with_capacity(x.len());
+        for part in x.chunks((along * inner).max(1)) {
+            let of = scales.iter().zip(zeros).map(|(&scale, &zero)| (scale, zero as f32));
+            if inner == 1 {
+                y.extend(part.iter().zip(of).map(|(&v, (scale, zero))| (v.into() - zero) * scale));
+                continue;
+            }
+            for (lane, (scale, zero)) in part.chunks(inner.max(1)).zip(of) {
+                y.extend(lane.iter().map(|&v| (v.into() - zero) * scale));
+            }
+        }
+        y
+    }
 }
 
 impl Operator for Quantize {
@@ -226,6 +244,16 @@ impl Operator for Quantize {
         let precision = self.precision(scale.element_type());
         let scales: Vec<f32> = scale.to_f64().into_iter().map(|v| v as f32).collect();
         let zeros = inputs.optional(2).map_or_else(|| vec![0.0; scales.len()], Tensor::to_f64);
+        if self.back && to == ElementType::F32 && places.shared {
+            let plain = match x.element_type() {
+                ElementType::I8 => Some(places.back(x.as_slice::<i8>()?, &scales, &zeros)),
+                ElementType::U8 => Some(places.back(x.as_slice::<u8>()?, &scales, &zeros)),
+                _ => None,
+            };
+            if let Some(plain) = plain {
+                return Ok(vec![Tensor::new(x.shape(), plain)?.into()]);
+            }
+        }
         let forth = |v: f64, scale: f32, zero: f64| {
             let quotient = match precision {
                 ElementType::F32 => f64::from(v as f32 / scale),

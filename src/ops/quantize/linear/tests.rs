@@ -32,6 +32,31 @@ fn scales_stand_along_an_axis_or_for_blocks() {
     assert_eq!(y.as_slice::<f32>().unwrap(), [1.0, 2.0, 20.0, 400.0, 500.0, 4000.0]);
 }
 
+/// Bytes have a way of their own; wider numbers do not.
+#[test]
+fn bytes_stand_for_what_wider_numbers_do() {
+    for (shape, axis) in
+        [(&[2usize, 3, 4][..], 0i64), (&[2, 3, 4], 1), (&[2, 3, 4], -1), (&[7], 0), (&[3, 1, 2], 1), (&[2, 0, 3], 2)]
+    {
+        let n = elements(shape).unwrap();
+        let along = shape[crate::tensor::shape::axis(axis, shape.len()).unwrap()];
+        for scales in [vec![along], vec![]] {
+            let scale = parameters(&scales, 0.3, None, true);
+            let Input::Constant(scale) = &scale[0] else { unreachable!() };
+            let d = Definition::new("DequantizeLinear").attribute("axis", axis);
+            let back = |to: ElementType| {
+                let of = |count: usize, step: usize| (0..count).map(|i| (i * step % 101) as f64).collect();
+                let x = Tensor::from_f64(to, shape, of(n, 37)).unwrap();
+                let zero = Tensor::from_f64(to, scales.as_slice(), of(scale.len(), 13)).unwrap();
+                [run(&d, &[x.clone(), scale.clone()]).unwrap(), run(&d, &[x, scale.clone(), zero]).unwrap()]
+            };
+            let expected = back(ElementType::I16);
+            assert_eq!(back(ElementType::I8), expected, "{shape:?} {axis}");
+            assert_eq!(back(ElementType::U8), expected, "{shape:?} {axis}");
+        }
+    }
+}
+
 #[test]
 fn quotients_have_the_precision_of_the_scale() {
     // 2049 is no f16: 2048 is nearest, and 2048 / 4096 a tie.
