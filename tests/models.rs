@@ -94,6 +94,7 @@ models! {
     voice_activity: "silero_vad_16k", ["silero_vad_16k"], SINGLE, 1.5e-2, host;
     spam: "spam", ["spam"], SINGLE, HALF, host;
     ten_classes: "ten_classes", ["ten_classes"], SINGLE, HALF, host;
+    language_model: "messages", ["messages", "messages.second"], SINGLE, HALF, host;
     sentences: "all-minilm-l6-v2_w8", ["all-minilm-l6-v2_w8"], SINGLE, HALF, host;
 }
 
