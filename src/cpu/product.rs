@@ -6,7 +6,7 @@
 
 use pulp::Simd;
 
-use super::simd::{activate_slice, bounded, load, store};
+use super::simd::{activate_vectors, bounded, load, store};
 use crate::graph::Activation;
 
 /// The shape of a tile.
@@ -246,7 +246,7 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
     columns: usize,
     output: &mut Output<'_, '_>,
 ) {
-    // Bounds cost two instructions; other functions get a loop of their own, so that the tile's is short.
+    // Bounds cost two instructions; other functions take all of the tile, so that no vector waits for the one before.
     let (bounds, function) = match output.activation {
         Activation::Identity => (None, None),
         Activation::Relu => (Some((0.0, f32::INFINITY)), None),
@@ -254,10 +254,10 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
         other => (None, Some(other)),
     };
     let scale = simd.splat_f32s(output.scale);
-    for (i, sums) in sums.iter().enumerate() {
+    let mut done = [[scale; VECTORS]; ROWS];
+    for ((i, sums), done) in sums.iter().enumerate().zip(&mut done) {
         let row = first_row + i;
-        let Some(out) = output.rows.get_mut(row) else { return };
-        let out = &mut out[first..first + columns];
+        let Some(out) = output.rows.get_mut(row) else { break };
         let bias = simd.splat_f32s(output.bias.map_or(0.0, |bias| bias[row]));
         let mut v = *sums;
         for v in &mut v {
@@ -275,14 +275,21 @@ fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
                 v[j] = simd.mul_add_e_f32s(c[j], factor, v[j]);
             }
         }
+        if function.is_some() {
+            *done = v;
+            continue;
+        }
         if let Some((low, high)) = bounds {
             for v in &mut v {
                 *v = bounded(simd, low, high, *v);
             }
         }
-        stores(simd, out, v);
-        if let Some(function) = function {
-            activate_slice(simd, out, function);
+        stores(simd, &mut out[first..first + columns], v);
+    }
+    if let Some(function) = function {
+        activate_vectors(simd, done.as_flattened_mut(), function);
+        for (out, v) in output.rows.iter_mut().skip(first_row).zip(done) {
+            stores(simd, &mut out[first..first + columns], v);
         }
     }
 }

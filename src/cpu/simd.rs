@@ -144,35 +144,57 @@ pub(super) fn bounded<S: Simd>(simd: S, low: f32, high: f32, x: S::f32s) -> S::f
     if S::F32_LANES == 1 { select(simd, simd.equal_f32s(x, x), y, x) } else { y }
 }
 
+/// x where it is positive, else a multiple of it.
+#[inline(always)]
+fn leaky_relu<S: Simd>(simd: S, alpha: f32, x: S::f32s) -> S::f32s {
+    let negative = simd.less_than_f32s(x, simd.splat_f32s(0.0));
+    select(simd, negative, simd.mul_f32s(simd.splat_f32s(alpha), x), x)
+}
+
+/// y / (1 + e⁻ˣ)
+#[inline(always)]
+fn gated<S: Simd>(simd: S, y: S::f32s, x: S::f32s) -> S::f32s {
+    let e = exp(simd, negated(simd, x));
+    simd.div_f32s(y, simd.add_f32s(simd.splat_f32s(1.0), e))
+}
+
+/// αx + β between 0 and 1.
+#[inline(always)]
+fn hard_sigmoid<S: Simd>(simd: S, alpha: f32, beta: f32, x: S::f32s) -> S::f32s {
+    bounded(simd, 0.0, 1.0, simd.mul_add_e_f32s(simd.splat_f32s(alpha), x, simd.splat_f32s(beta)))
+}
+
 /// An activation of each element.
 #[inline(always)]
 pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> S::f32s {
-    let splat = |v: f32| simd.splat_f32s(v);
+    let mut v = [x];
+    activate_vectors(simd, &mut v, activation);
+    v[0]
+}
+
+/// An activation of each element of vectors. Which it is, is asked once, and its constants stay in registers.
+#[inline(always)]
+pub(super) fn activate_vectors<S: Simd>(simd: S, vectors: &mut [S::f32s], activation: Activation) {
+    // A loop for each: with closures in their place some would not be inlined (see `each_vector`).
+    macro_rules! each {
+        ($v:ident => $result:expr) => {
+            for place in vectors {
+                let $v = *place;
+                *place = $result;
+            }
+        };
+    }
     match activation {
-        Activation::Identity => x,
-        Activation::Relu => bounded(simd, 0.0, f32::INFINITY, x),
-        Activation::Clip(low, high) => bounded(simd, low, high, x),
-        Activation::LeakyRelu(alpha) => {
-            select(simd, simd.less_than_f32s(x, splat(0.0)), simd.mul_f32s(splat(alpha), x), x)
-        }
-        Activation::Sigmoid => {
-            let e = exp(simd, negated(simd, x));
-            simd.div_f32s(splat(1.0), simd.add_f32s(splat(1.0), e))
-        }
-        Activation::Silu => {
-            let e = exp(simd, negated(simd, x));
-            simd.div_f32s(x, simd.add_f32s(splat(1.0), e))
-        }
-        Activation::HardSigmoid(alpha, beta) => {
-            let y = simd.mul_add_e_f32s(splat(alpha), x, splat(beta));
-            bounded(simd, 0.0, 1.0, y)
-        }
-        Activation::HardSwish => {
-            let y = simd.mul_add_e_f32s(splat(1.0 / 6.0), x, splat(0.5));
-            simd.mul_f32s(x, bounded(simd, 0.0, 1.0, y))
-        }
-        Activation::Tanh => super::functions::tanh(simd, x),
-        Activation::Gelu => super::functions::gelu(simd, x),
+        Activation::Identity => {}
+        Activation::Relu => each!(v => bounded(simd, 0.0, f32::INFINITY, v)),
+        Activation::Clip(low, high) => each!(v => bounded(simd, low, high, v)),
+        Activation::LeakyRelu(alpha) => each!(v => leaky_relu(simd, alpha, v)),
+        Activation::Sigmoid => each!(v => gated(simd, simd.splat_f32s(1.0), v)),
+        Activation::Silu => each!(v => gated(simd, v, v)),
+        Activation::HardSigmoid(alpha, beta) => each!(v => hard_sigmoid(simd, alpha, beta, v)),
+        Activation::HardSwish => each!(v => simd.mul_f32s(v, hard_sigmoid(simd, 1.0 / 6.0, 0.5, v))),
+        Activation::Tanh => each!(v => super::functions::tanh(simd, v)),
+        Activation::Gelu => each!(v => super::functions::gelu(simd, v)),
     }
 }
 
@@ -180,12 +202,11 @@ pub(super) fn activate<S: Simd>(simd: S, x: S::f32s, activation: Activation) -> 
 #[inline(always)]
 pub(super) fn activate_slice<S: Simd>(simd: S, values: &mut [f32], activation: Activation) {
     let (vectors, rest) = S::as_mut_simd_f32s(values);
-    for v in vectors {
-        *v = activate(simd, *v, activation);
-    }
+    activate_vectors(simd, vectors, activation);
     if !rest.is_empty() {
-        let v = activate(simd, load(simd, rest), activation);
-        store(simd, rest, v);
+        let mut last = [load(simd, rest)];
+        activate_vectors(simd, &mut last, activation);
+        store(simd, rest, last[0]);
     }
 }
 
