@@ -85,21 +85,44 @@ struct Rows<'a> {
     shift: Option<&'a [f32]>,
 }
 
-/// The sum of a function of each element, in parts, so that the error of a long row stays near that of a short one.
+/// The sum of the elements, or of the squares of their distances from a centre, in parts, so that the error of a long row
+/// stays near that of a short one.
 #[inline(always)]
-fn sum<S: Simd>(simd: S, x: &[f32], f: impl Fn(S::f32s) -> S::f32s) -> f32 {
+fn sum<S: Simd, const SQUARES: bool>(simd: S, x: &[f32], centre: S::f32s) -> f32 {
     let mut sum = 0.0;
     for part in x.chunks(64 * S::F32_LANES) {
         let (vectors, rest) = S::as_simd_f32s(part);
-        let mut sums = vectors.iter().fold(simd.splat_f32s(0.0), |sum, v| simd.add_f32s(sum, f(*v)));
-        if !rest.is_empty() {
-            let mut last = [f(load(simd, rest))];
-            bytemuck::cast_slice_mut::<S::f32s, f32>(&mut last)[rest.len()..].fill(0.0);
-            sums = simd.add_f32s(sums, last[0]);
+        // Side by side, so that none waits for the one before.
+        let (groups, single) = vectors.as_chunks::<4>();
+        let mut sums = [simd.splat_f32s(0.0); 4];
+        for group in groups {
+            for j in 0..4 {
+                sums[j] = term::<S, SQUARES>(simd, sums[j], group[j], centre);
+            }
         }
-        sum += simd.reduce_sum_f32s(sums);
+        for v in single {
+            sums[0] = term::<S, SQUARES>(simd, sums[0], *v, centre);
+        }
+        if !rest.is_empty() {
+            let mut last = [term::<S, SQUARES>(simd, simd.splat_f32s(0.0), load(simd, rest), centre)];
+            bytemuck::cast_slice_mut::<S::f32s, f32>(&mut last)[rest.len()..].fill(0.0);
+            sums[1] = simd.add_f32s(sums[1], last[0]);
+        }
+        let sums = [simd.add_f32s(sums[0], sums[1]), simd.add_f32s(sums[2], sums[3])];
+        sum += simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1]));
     }
     sum
+}
+
+/// A sum with one more term.
+#[inline(always)]
+fn term<S: Simd, const SQUARES: bool>(simd: S, sum: S::f32s, v: S::f32s, centre: S::f32s) -> S::f32s {
+    if SQUARES {
+        let v = simd.sub_f32s(v, centre);
+        simd.mul_add_e_f32s(v, v, sum)
+    } else {
+        simd.add_f32s(sum, v)
+    }
 }
 
 /// Joins the elements of a row, which begins at element `at`, with those of a scale or a shift.
@@ -134,13 +157,19 @@ impl WithSimd for Rows<'_> {
         let Self { normalize: Normalize { length, epsilon, centred, affine }, first, y, scale, shift } = self;
         for (i, y) in y.chunks_exact_mut(length).enumerate() {
             let count = length as f32;
-            let centre = if centred { sum(simd, y, |v| v) / count } else { 0.0 };
+            let zero = simd.splat_f32s(0.0);
+            let centre = if centred { sum::<S, false>(simd, y, zero) / count } else { 0.0 };
             let centre = simd.splat_f32s(centre);
-            let square = |v: S::f32s| {
-                let v = simd.sub_f32s(v, centre);
-                simd.mul_f32s(v, v)
-            };
-            let factor = simd.splat_f32s(1.0 / (sum(simd, y, square) / count + epsilon).sqrt());
+            let factor = simd.splat_f32s(1.0 / (sum::<S, true>(simd, y, centre) / count + epsilon).sqrt());
+            if let (Affine::Elements, Some(scale)) = (affine, scale) {
+                each_vector(simd, y, |v, i| {
+                    let own = i..(i + S::F32_LANES).min(length);
+                    let shift = shift.map_or(zero, |shift| load(simd, &shift[own.clone()]));
+                    let v = simd.mul_f32s(simd.sub_f32s(v, centre), factor);
+                    simd.mul_add_e_f32s(v, load(simd, &scale[own]), shift)
+                });
+                continue;
+            }
             each_vector(simd, y, |v, _| simd.mul_f32s(simd.sub_f32s(v, centre), factor));
             let at = first + i * length;
             if let Some(scale) = scale {
