@@ -8,14 +8,13 @@ use super::simd::dispatch;
 use super::softmax::row;
 use super::tasks;
 use crate::graph::{Activation, EvaluateError, Fact};
+use crate::ops::attention::MASK;
 use crate::ops::attention::fused::Fused;
 use crate::tensor::shape::broadcast_strides;
 use crate::tensor::{ElementType, Tensor};
 
 /// Queries of one task at most: keys and values are packed for each.
 const QUERIES: usize = 240;
-/// The place of the mask among the inputs.
-const MASK: usize = 3;
 
 #[derive(Debug)]
 struct Heads {

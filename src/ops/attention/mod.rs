@@ -24,7 +24,7 @@ use crate::graph::{
 use crate::kernel::{Candidates, Layout};
 
 /// Inputs by their places.
-const MASK: usize = 3;
+pub(crate) const MASK: usize = 3;
 const PAST_KEY: usize = 4;
 const PAST_VALUE: usize = 5;
 const VALID: usize = 6;
