@@ -6,15 +6,14 @@
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
+use super::panels::{Copies, Panels, Seen};
 use super::product::{Addend, Output, Tile, multiply};
-use super::simd::{Lines, dispatch, load, store};
+use super::simd::{Lines, dispatch};
 use super::tasks;
-use super::windows::Windows;
 use super::winograd::Winograd;
 use super::{Scratch, Threads};
 use crate::graph::{Activation, EvaluateError, Fact};
-use crate::ops::conv::Conv;
-use crate::ops::window::Axis;
+use crate::ops::conv::{Conv, RESIDUAL};
 
 /// Elements that the panels of one task may take: about what a second-level cache holds beside the weights.
 const PANELS: usize = 48 << 10;
@@ -36,8 +35,7 @@ struct Convolution {
     x_plane: usize,
     y_plane: usize,
     taps: usize,
-    /// Where the windows lie; `None` where each position sees only itself.
-    windows: Option<Windows>,
+    seen: Seen,
     tile: Tile,
     /// The weights of each group, packed; `None` where they come with each run.
     weights: Option<Lines>,
@@ -52,7 +50,7 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
     let weights = w.constant.as_ref().map(|w| w.as_slice::<f32>()).transpose().ok()?;
     let w = w.concrete()?;
     let axes = conv.window.axes(&x[2..], &w[2..]).ok()?;
-    let windows = if axes.iter().all(Axis::is_pointwise) { None } else { Some(Windows::new(&axes)?) };
+    let seen = Seen::new(&axes)?;
     let (y, groups) = (output.concrete()?, conv.groups());
     let (inputs, outputs) = (w[1], w[0] / groups);
     if x.contains(&0) || w.contains(&0) || inputs * groups != x[1] || y[1] != w[0] {
@@ -70,7 +68,7 @@ pub(super) fn kernel(conv: &Conv, inputs: &[Option<&Fact>], output: &Fact) -> Op
         x_plane: x[2..].iter().product(),
         y_plane: y[2..].iter().product(),
         taps,
-        windows,
+        seen,
         tile: Tile::of(outputs),
         weights: None,
         activation: conv.activation,
@@ -166,24 +164,23 @@ impl Kernel for Convolution {
 impl Convolution {
     fn run_with(&self, weights: &[f32], job: Job<'_>) -> Result<(), EvaluateError> {
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
-        let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };
+        let residual = if self.residual { Some(job.inputs.tensor(RESIDUAL)?.as_slice::<f32>()?) } else { None };
         let bias = job.inputs.optional(2).map(|bias| bias.as_slice::<f32>()).transpose()?;
         let given = Given { weights, bias, residual };
         let Job { y, threads, scratch, .. } = job;
         let y = y.as_mut_slice::<f32>()?;
-        match &self.windows {
-            None => self.multiply(x, self.x_plane, given, y, threads, scratch),
-            Some(windows) => {
+        match &self.seen {
+            Seen::Own | Seen::Patches(_) => self.multiply(x, self.x_plane, given, y, threads, scratch),
+            Seen::Windows(windows) => {
                 let size = windows.copied();
                 let planes = x.len() / self.x_plane;
                 // The last vectors may read beyond the last phase.
                 scratch.with(planes * size + self.tile.columns(), |phases| {
                     let step = if planes * size < tasks::SMALL / 8 { planes } else { planes.div_ceil(threads.count()) };
-                    let work = phases.chunks_mut(step * size).zip(x.chunks(step * self.x_plane)).collect();
-                    tasks::each(threads, work, |(phases, x)| {
-                        for (phases, x) in phases.chunks_exact_mut(size).zip(x.chunks_exact(self.x_plane)) {
-                            windows.copy(x, 0.0, phases);
-                        }
+                    let work = phases[..planes * size].chunks_mut(step * size).enumerate().collect();
+                    tasks::each(threads, work, |(i, copies)| {
+                        let x = &x[i * step * self.x_plane..];
+                        dispatch(Copies { windows, x, x_plane: self.x_plane, copies });
                     });
                     self.multiply(phases, size, given, y, threads, scratch);
                 });
@@ -255,80 +252,11 @@ impl WithSimd for Task<'_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        let (tile, k) = (self.conv.tile, self.conv.k());
-        let n = self.output.rows.first().map_or(0, |row| row.len());
-        let mut done = 0;
-        while done < n {
-            let columns = (n - done).min(tile.columns());
-            let width = tile.width(columns);
-            let panel = &mut self.panels[done * k..][..width * k];
-            // Stretches of positions beside each other in a row: where they begin in the panel and in a plane.
-            let mut stretches = [(0, 0, 0); WIDEST];
-            let mut count = 0;
-            let (row, pitch) = self.conv.windows.as_ref().map_or((self.conv.y_plane, 0), |w| (w.width.output, w.pitch));
-            let mut begin = 0;
-            while begin < columns && count < WIDEST {
-                let position = self.first + done + begin;
-                let end = (begin + row - position % row).min(columns);
-                stretches[count] = (begin, end, position / row * pitch + position % row);
-                count += 1;
-                begin = end;
-            }
-            let taps = self.conv.windows.as_ref().map_or(&[0][..], |windows| &windows.taps);
-            gather(simd, self.planes, self.plane, taps, &stretches[..count], width, panel);
-            done += columns;
-        }
+        let Convolution { seen, tile, .. } = self.conv;
+        let (tile, k) = (*tile, self.conv.k());
+        let count = self.output.rows.first().map_or(0, |row| row.len());
+        let Self { planes, plane, first, .. } = self;
+        Panels { seen, tile, planes, plane, k, first, count, panels: &mut *self.panels }.fill(simd);
         multiply(simd, tile, k, self.weights, self.panels, &mut self.output);
-    }
-}
-
-/// No panel is wider.
-const WIDEST: usize = 64;
-
-/// A panel: for each plane and tap a row of `width` elements, of which the stretches are filled.
-#[inline(always)]
-pub(super) fn gather<S: Simd>(
-    simd: S,
-    planes: &[f32],
-    plane: usize,
-    taps: &[usize],
-    stretches: &[(usize, usize, usize)],
-    width: usize,
-    panel: &mut [f32],
-) {
-    if let [(0, end, from)] = *stretches
-        && end == width
-    {
-        for (plane, rows) in planes.chunks(plane).zip(panel.chunks_exact_mut(taps.len() * width)) {
-            for (tap, row) in taps.iter().zip(rows.chunks_exact_mut(width)) {
-                let from = &plane[tap + from..][..width];
-                for (to, from) in row.chunks_exact_mut(S::F32_LANES).zip(from.chunks_exact(S::F32_LANES)) {
-                    store(simd, to, load(simd, from));
-                }
-            }
-        }
-        return;
-    }
-    let mut at = 0;
-    for plane in planes.chunks(plane).take(panel.len() / (taps.len() * width).max(1)) {
-        for tap in taps {
-            let mut filled = 0;
-            for &(begin, end, from) in stretches {
-                let (from, to) = (tap + from, at + begin);
-                // As wide as a row where there is room: what is too much is written over by what comes after it.
-                if let (Some(from), Some(to)) = (plane.get(from..from + width), panel.get_mut(to..to + width)) {
-                    for (to, from) in to.chunks_exact_mut(S::F32_LANES).zip(from.chunks_exact(S::F32_LANES)) {
-                        store(simd, to, load(simd, from));
-                    }
-                } else {
-                    panel[to..at + end].copy_from_slice(&plane[from..][..end - begin]);
-                }
-                filled = end;
-            }
-            if filled < width {
-                panel[at + filled..at + width].fill(0.0);
-            }
-            at += width;
-        }
     }
 }

@@ -5,8 +5,8 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::conv::gather;
 use super::kernel::{Job, Kernel};
+use super::panels::own;
 use super::product::{Output, Tile, multiply};
 use super::simd::{Lines, activate_slice, dispatch};
 use super::tasks;
@@ -235,7 +235,7 @@ impl WithSimd for Run<'_, '_> {
                 let count = (n - done).min(tile.columns());
                 let width = tile.width(count);
                 let panel = &mut panels[done * inputs..][..width * inputs];
-                gather(simd, task.x, plane, &[0], &[(0, count, first + done)], width, panel);
+                own(simd, task.x, plane, first + done, width, panel);
                 done += count;
             }
             let products = &mut products[..task.y.len() * taps * n];

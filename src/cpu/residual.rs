@@ -3,7 +3,7 @@
 use super::kernel::{Job, Kernel};
 use super::tasks;
 use crate::graph::{EvaluateError, Fact};
-use crate::ops::conv::Conv;
+use crate::ops::conv::{Conv, RESIDUAL};
 
 /// Elements of one task: fewer are not worth a thread.
 const STEP: usize = 32 << 10;
@@ -22,7 +22,7 @@ impl Kernel for Before {
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let Job { inputs, y, more, threads, scratch } = job;
         self.0.run(Job { inputs, y: &mut *y, more, threads, scratch })?;
-        let (y, residual) = (y.as_mut_slice::<f32>()?, inputs.tensor(3)?.as_slice::<f32>()?);
+        let (y, residual) = (y.as_mut_slice::<f32>()?, inputs.tensor(RESIDUAL)?.as_slice::<f32>()?);
         let parts = y.chunks_mut(STEP).zip(residual.chunks(STEP)).collect();
         tasks::each(threads, parts, |(y, residual)| y.iter_mut().zip(residual).for_each(|(y, r)| *y += r));
         Ok(())

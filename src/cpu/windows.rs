@@ -4,6 +4,9 @@
 //! odd rows and columns. Then output (y, x) finds every element of its window at `y · pitch + x` from a place of the
 //! element's own, the same for all outputs.
 
+use pulp::Simd;
+
+use super::simd::{load, store};
 use crate::ops::window::{Axis, three};
 
 /// A plane's part of one phase of the strides: every `stride`-th row and column from `(row, column)` on.
@@ -19,8 +22,10 @@ pub(super) struct Windows {
     pub height: Axis,
     pub width: Axis,
     phases: Vec<Phase>,
-    /// Rows of a phase, and the distance between them.
-    rows: usize,
+    /// Rows of the output that are made of one copy.
+    pub band: usize,
+    /// Rows of a phase that one row of the output sees, and the distance between rows.
+    seen: usize,
     pub pitch: usize,
     /// For each element of the kernel, where it begins in the phases, which follow each other.
     pub taps: Vec<usize>,
@@ -39,62 +44,118 @@ impl Windows {
         if height.kernel * width.kernel > 1024 || !near(rows, &height) || !near(pitch, &width) {
             return None;
         }
-        let mut windows = Self { height, width, phases: vec![], rows, pitch, taps: vec![] };
+        let (band, seen) = (height.output, rows - (height.output - 1));
+        let mut windows = Self { height, width, phases: vec![], band, seen, pitch, taps: vec![] };
+        windows.place();
+        (windows.phases.len() * rows * pitch < 1 << 26).then_some(windows)
+    }
+
+    /// The same with copies of a part of a plane's rows, of about as many elements at most.
+    #[must_use]
+    pub fn in_bands(mut self, elements: usize) -> Self {
+        let rows = elements / (self.phases.len() * self.pitch).max(1);
+        // What bands have in common is copied for each.
+        let most = (rows + 1).saturating_sub(self.seen).max(4 * self.seen).min(self.height.output);
+        self.band = self.height.output.div_ceil(self.height.output.div_ceil(most));
+        self.place();
+        self
+    }
+
+    /// Finds the phases and where each element of the kernel begins in them.
+    fn place(&mut self) {
+        let (height, width) = (self.height, self.width);
+        self.taps.clear();
         for y in (0..height.kernel).map(|k| k * height.dilation) {
             for x in (0..width.kernel).map(|k| k * width.dilation) {
                 let phase = Phase { row: y % height.stride, column: x % width.stride };
-                let index = windows.phases.iter().position(|p| *p == phase).unwrap_or_else(|| {
-                    windows.phases.push(phase);
-                    windows.phases.len() - 1
+                let index = self.phases.iter().position(|p| *p == phase).unwrap_or_else(|| {
+                    self.phases.push(phase);
+                    self.phases.len() - 1
                 });
-                windows.taps.push((index * rows + y / height.stride) * pitch + x / width.stride);
+                self.taps.push((index * self.rows() + y / height.stride) * self.pitch + x / width.stride);
             }
         }
-        (windows.phases.len() * rows * pitch < 1 << 26).then_some(windows)
+    }
+
+    /// Rows of a phase.
+    const fn rows(&self) -> usize {
+        self.band - 1 + self.seen
     }
 
     /// Elements of a plane's phases.
     pub const fn copied(&self) -> usize {
-        self.phases.len() * self.rows * self.pitch
+        self.phases.len() * self.rows() * self.pitch
     }
 
-    /// Copies a plane into phases, `fill` around it.
+    /// Copies what `count` rows of the output from `first` on see of the plane that `x` begins with into phases, `fill`
+    /// around it.
     #[inline(always)]
-    pub fn copy(&self, x: &[f32], fill: f32, out: &mut [f32]) {
+    pub fn copy<S: Simd>(&self, simd: S, x: &[f32], [first, count]: [usize; 2], fill: f32, out: &mut [f32]) {
         let (h, w) = (&self.height, &self.width);
-        for (phase, out) in self.phases.iter().zip(out.chunks_exact_mut(self.rows * self.pitch)) {
+        for (phase, out) in self.phases.iter().zip(out.chunks_exact_mut(self.rows() * self.pitch)) {
             // The columns that lie inside: from … to.
             let from = w.before.saturating_sub(phase.column).div_ceil(w.stride).min(self.pitch);
             let to = (w.input + w.before).saturating_sub(phase.column).div_ceil(w.stride).clamp(from, self.pitch);
-            for (i, out) in out.chunks_exact_mut(self.pitch).enumerate() {
-                let row = (i * h.stride + phase.row).wrapping_sub(h.before);
-                if row >= h.input || from == to {
-                    out.fill(fill);
-                    continue;
-                }
-                out[..from].fill(fill);
-                out[to..].fill(fill);
-                let row = &x[row * w.input..][..w.input][from * w.stride + phase.column - w.before..];
-                let out = &mut out[from..to];
-                match w.stride {
-                    1 => out.copy_from_slice(&row[..out.len()]),
-                    2 => {
-                        // Written so that the compiler sees pairs.
-                        let (pairs, rest) = row.as_chunks::<2>();
-                        for (out, pair) in out.iter_mut().zip(pairs) {
-                            *out = pair[0];
-                        }
-                        if let ([last], Some(out)) = (rest, out.get_mut(pairs.len())) {
-                            *out = *last;
-                        }
-                    }
-                    stride => {
-                        for (out, x) in out.iter_mut().zip(row.iter().step_by(stride)) {
-                            *out = *x;
-                        }
-                    }
+            // The rows that lie inside: after so many above the plane.
+            let above = h.before.saturating_sub(first * h.stride + phase.row).div_ceil(h.stride);
+            let inside = (h.input + h.before).saturating_sub(first * h.stride + phase.row).div_ceil(h.stride);
+            let rows = count - 1 + self.seen;
+            let (above, inside) = if from < to { (above.min(rows), inside.min(rows)) } else { (rows, rows) };
+            surround(simd, out, above * self.pitch + from, fill);
+            if above < inside {
+                let row = (first + above) * h.stride + phase.row - h.before;
+                let mut at = row * w.input + from * w.stride + phase.column - w.before;
+                // A row, and what lies between it and the next: what is too much is written over by what comes after it.
+                for row in above..inside {
+                    let out = &mut out[row * self.pitch + from..];
+                    pick(simd, &x[at..], w.stride, out, to - from);
+                    surround(simd, &mut out[to - from..], self.pitch - to + from, fill);
+                    at += h.stride * w.input;
                 }
             }
+            let below = inside.max(above) * self.pitch + from;
+            if let Some(rest) = (rows * self.pitch).checked_sub(below) {
+                surround(simd, &mut out[below..], rest, fill);
+            }
         }
+    }
+}
+
+/// Fills the first `length` elements, and a few after them where there are any.
+#[inline(always)]
+fn surround<S: Simd>(simd: S, out: &mut [f32], length: usize, fill: f32) {
+    match out.get_mut(..length.next_multiple_of(S::F32_LANES)) {
+        Some(out) => S::as_mut_simd_f32s(out).0.fill(simd.splat_f32s(fill)),
+        None => {
+            let length = length.min(out.len());
+            out[..length].fill(fill);
+        }
+    }
+}
+
+/// Copies every `stride`-th element until there are `length`, and perhaps a few more.
+#[inline(always)]
+fn pick<S: Simd>(simd: S, x: &[f32], stride: usize, out: &mut [f32], length: usize) {
+    let wide = length.next_multiple_of(S::F32_LANES);
+    match (stride, x.get(..wide * stride), out.get_mut(..wide)) {
+        (1, Some(x), Some(out)) => {
+            for (out, x) in out.chunks_exact_mut(S::F32_LANES).zip(x.chunks_exact(S::F32_LANES)) {
+                store(simd, out, load(simd, x));
+            }
+        }
+        (2, Some(x), Some(out)) => {
+            // Written so that the compiler sees that vectors are shuffled.
+            let pairs = S::as_simd_f32s(x).0.as_chunks::<2>().0;
+            for (out, pair) in S::as_mut_simd_f32s(out).0.iter_mut().zip(pairs) {
+                let pair = pair.map(|v| simd.or_f32s(v, simd.splat_f32s(0.0)));
+                let mut picked = [simd.splat_f32s(0.0)];
+                let from: &[f32] = bytemuck::cast_slice(&pair);
+                for (i, to) in bytemuck::cast_slice_mut::<S::f32s, f32>(&mut picked).iter_mut().enumerate() {
+                    *to = from[2 * i];
+                }
+                *out = picked[0];
+            }
+        }
+        _ => out[..length].iter_mut().zip(x.iter().step_by(stride)).for_each(|(out, x)| *out = *x),
     }
 }

@@ -7,6 +7,7 @@ mod moves;
 mod quantize;
 mod recurrent;
 mod resampling;
+mod windows;
 
 use std::sync::Arc;
 

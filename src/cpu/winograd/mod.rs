@@ -16,7 +16,7 @@ use super::product::Tile;
 use super::simd::{Lines, dispatch};
 use super::tasks;
 use crate::graph::{Activation, EvaluateError};
-use crate::ops::conv::{Conv, POINTS, TILE, weights_at_points};
+use crate::ops::conv::{Conv, POINTS, RESIDUAL, TILE, weights_at_points};
 use crate::ops::window::Axis;
 
 /// Blocks of rows and panels of columns that are multiplied at all points before any is brought back: their products stay
@@ -105,7 +105,7 @@ impl Kernel for Winograd {
 
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
-        let residual = if self.residual { Some(job.inputs.tensor(3)?.as_slice::<f32>()?) } else { None };
+        let residual = if self.residual { Some(job.inputs.tensor(RESIDUAL)?.as_slice::<f32>()?) } else { None };
         let bias = job.inputs.optional(2).map(|bias| bias.as_slice::<f32>()).transpose()?;
         let Job { y, threads, scratch, .. } = job;
         let y = y.as_mut_slice::<f32>()?;

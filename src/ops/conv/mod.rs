@@ -30,10 +30,13 @@ pub(super) use pack::{FLAT, constant};
 pub(super) use problem::activated;
 pub(crate) use winograd::{POINTS, TILE, weights_at_points};
 
+/// The place of a fused residual among the inputs.
+pub(crate) const RESIDUAL: usize = 3;
+
 /// A convolution, with what rewrites fuse into it.
 ///
 /// Inputs: x `[N, C, spatial…]`, weights `[O, C / groups, kernel…]`, bias `[O]` (optional) and, with [`Conv::residual`],
-/// a tensor of the output's shape at index 3.
+/// a tensor of the output's shape at index [`RESIDUAL`].
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Conv {
     /// Kernel size, strides, dilations and pads.
@@ -140,7 +143,7 @@ impl Operator for Conv {
             shape.push(self.window.output(i, &x.shape[i + 2], kernel)?);
         }
         if self.residual {
-            let residual = given(inputs, 3)?;
+            let residual = given(inputs, RESIDUAL)?;
             let fits = |(a, b): (&Dim, &Dim)| a.known().zip(b.known()).is_none_or(|(a, b)| a == b);
             if residual.rank() != shape.len() || !residual.shape.iter().zip(&shape).all(fits) {
                 return Err(ShapeError::new(format!("the residual is {residual}, not of the output's shape")));

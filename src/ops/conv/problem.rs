@@ -1,7 +1,7 @@
 //! A convolution in numbers: what the candidates of all kernel families start from.
 
-use super::Conv;
 use super::pack::{self, Packed};
+use super::{Conv, RESIDUAL};
 use crate::graph::{Activation, Request};
 use crate::kernel::{Binding, Candidate, DeviceFacts, Dispatch, Layout, Packing, Want, units};
 use crate::ops::window::{Axis, three};
@@ -112,7 +112,7 @@ impl<'a> Problem<'a> {
         let mut wants = vec![Want::Nothing; self.request.inputs.len()];
         wants[0] = Want::In(layout.canonical(&self.x_shape));
         if self.conv.residual {
-            wants[3] = Want::In(layout.canonical(&self.y_shape));
+            wants[RESIDUAL] = Want::In(layout.canonical(&self.y_shape));
         }
         Candidate::new(name, wants, vec![layout.canonical(&self.y_shape)])
     }
@@ -140,7 +140,7 @@ impl<'a> Problem<'a> {
     pub fn tail(&self, mut dispatch: Dispatch) -> Option<Dispatch> {
         if self.conv.residual {
             dispatch.kernel = dispatch.kernel.define("RESIDUAL", 1);
-            dispatch = dispatch.bind(Binding::Input(3), self.request.storage(3).ok()?);
+            dispatch = dispatch.bind(Binding::Input(RESIDUAL), self.request.storage(RESIDUAL).ok()?);
         }
         let dispatch = dispatch.bind(Binding::Output(0), self.request.output_storage(0).ok()?);
         if dispatch.bindings.len() > self.device.max_storage_buffers as usize {

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::Conv;
+use super::{Conv, RESIDUAL};
 use crate::graph::{Activation, EvaluateError, Inputs, ShapeError, Value};
 use crate::ops::window::{Axis, three};
 use crate::tensor::{ElementType, Tensor, shape};
@@ -32,7 +32,7 @@ pub(super) fn evaluate(conv: &Conv, inputs: Inputs<'_>) -> Result<Vec<Value>, Ev
     let plan =
         Loops { samples: x.shape()[0], groups: conv.groups(), inputs: w.shape()[1], outputs: w.shape()[0], axes };
     let bias = inputs.optional(2);
-    let residual = if conv.residual { Some(inputs.tensor(3)?) } else { None };
+    let residual = if conv.residual { Some(inputs.tensor(RESIDUAL)?) } else { None };
     let finish = |sum: f64, residual: f64| -> f64 {
         #[expect(clippy::cast_possible_truncation, reason = "results are f32")]
         match conv.residual_last {
