@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use rimlight::kernel::Storage;
 use rimlight::plan::{Place, Schedule, readable_bytes};
-use rimlight::{Device, Graph, Model, Plan};
+use rimlight::{Device, ElementType, Graph, Model, Plan};
 
 use super::{print, print_json};
 use crate::failure::{Failure, Outcome};
@@ -117,10 +117,13 @@ fn operators(graph: &Graph) -> BTreeMap<&str, usize> {
     counts
 }
 
-/// Elements of floating-point constants: what was trained.
+/// Elements of constants of floats, and of integers of a byte or less, as which weights are stored: what was trained.
 fn parameters(graph: &Graph) -> usize {
     let constants = graph.values.iter().filter_map(|value| value.fact.as_ref()?.constant.as_ref());
-    constants.filter(|tensor| tensor.element_type().is_float()).map(rimlight::Tensor::len).sum()
+    let trained = |t: ElementType| {
+        t.is_float() || matches!(t, ElementType::I8 | ElementType::U8 | ElementType::I4 | ElementType::U4)
+    };
+    constants.filter(|tensor| trained(tensor.element_type())).map(rimlight::Tensor::len).sum()
 }
 
 /// The work of one run, where every shape is known.
