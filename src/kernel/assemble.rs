@@ -29,8 +29,9 @@
 //! `#update x atomic`, for 32-bit integers that several invocations write at a time, comes with `store_largest_x(e, v)` alone:
 //! element e becomes the larger of what it is and v.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::accessors::{accessors, atomic_accessors, cell, exact_accessors, movers};
 use super::{Kernel, ShaderError, Shaders, Storage};
@@ -129,6 +130,28 @@ pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, words64: bool) -> Resul
     };
     assembly.file(kernel.shader).map_err(fail)?;
     assembly.finish().map_err(fail)
+}
+
+/// Kernels whose text is kept.
+const KEPT: usize = 1024;
+
+/// [`assemble`], by looking it up where this was asked before: a plan for a new length has the kernels of the others.
+///
+/// # Errors
+/// As [`assemble_from`].
+pub fn assembled(kernel: &Kernel) -> Result<Assembled, ShaderError> {
+    static BEFORE: LazyLock<Mutex<HashMap<Kernel, Assembled>>> = LazyLock::new(Mutex::default);
+    let before = || BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = before().get(kernel).cloned() {
+        return Ok(found);
+    }
+    let made = assemble(kernel)?;
+    let mut before = before();
+    if before.len() >= KEPT {
+        before.clear();
+    }
+    before.insert(kernel.clone(), made.clone());
+    Ok(made)
 }
 
 impl Assembly<'_> {

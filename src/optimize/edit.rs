@@ -16,7 +16,8 @@ pub(super) struct Edit<'a> {
     reads: Vec<usize>,
     outputs: HashSet<ValueId>,
     removed: Vec<bool>,
-    names: HashSet<String>,
+    /// All names, once one is needed that is none of them.
+    names: Option<HashSet<String>>,
     changed: bool,
 }
 
@@ -28,8 +29,7 @@ impl<'a> Edit<'a> {
             reads[id.0] += 1;
         }
         let outputs = graph.outputs.iter().copied().collect();
-        let names = graph.values.iter().map(|v| v.name.clone()).collect();
-        Self { producers, reads, outputs, removed: vec![false; graph.nodes.len()], names, changed: false, graph }
+        Self { producers, reads, outputs, removed: vec![false; graph.nodes.len()], names: None, changed: false, graph }
     }
 
     /// The graph as it is now; removed nodes still stand in it.
@@ -81,7 +81,9 @@ impl<'a> Edit<'a> {
     /// A new value that no node computes yet, its name like this one.
     pub fn value(&mut self, name: &str) -> ValueId {
         let mut name = name.to_owned();
-        while !self.names.insert(name.clone()) {
+        let values = &self.graph.values;
+        let names = self.names.get_or_insert_with(|| values.iter().map(|v| v.name.clone()).collect());
+        while !names.insert(name.clone()) {
             name.push('\'');
         }
         self.producers.push(None);

@@ -8,7 +8,7 @@ use super::schedule::{Bound, HostStep, NodePlace, Region, Schedule, ScheduledDis
 use super::share::Sharing;
 use crate::error::PlanError;
 use crate::graph::Graph;
-use crate::kernel::assemble::{Access, Assembled, assemble_from};
+use crate::kernel::assemble::{Access, Assembled, assemble_from, assembled};
 use crate::kernel::check::check;
 use crate::kernel::{Binding, Constant, DeviceFacts, Kernel, Shaders};
 
@@ -175,10 +175,10 @@ impl Emitter<'_> {
         if let Some(&index) = self.kernel_index.get(&kernel) {
             return Ok(index);
         }
-        let assembled = assemble_from(self.shaders, &kernel, false).map_err(|e| match self.shaders.are_built_in() {
-            true => fault(run, &e.to_string()),
-            false => PlanError::Shader(e),
-        })?;
+        let assembled = match self.shaders.are_built_in() {
+            true => assembled(&kernel).map_err(|e| fault(run, &e.to_string()))?,
+            false => assemble_from(self.shaders, &kernel, false).map_err(PlanError::Shader)?,
+        };
         if !assembled.replaced.is_empty() {
             check(&assembled, params)?;
         }

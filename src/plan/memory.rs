@@ -50,13 +50,11 @@ pub fn assign(needs: &[Need], conflicts: &[(usize, usize)], alignment: u64, limi
     let shuffles = (WORK_LIMIT / squared).clamp(2, SHUFFLES);
     for most in 2..=4 {
         for order in orders(needs, shuffles) {
-            let assignment = place(needs, &enemies, &order, most, alignment, limit);
-            if best.as_ref().is_none_or(|b| assignment.total() < b.total()) {
-                best = Some(assignment);
+            let below = best.as_ref().map(Assignment::total);
+            if below.is_some_and(|total| total <= bound) {
+                return best.unwrap_or_default();
             }
-        }
-        if best.as_ref().is_some_and(|b| b.total() <= bound) {
-            break;
+            best = place(needs, &enemies, &order, (most, below), alignment, limit).or(best);
         }
     }
     best.unwrap_or_default()
@@ -103,14 +101,17 @@ fn orders(needs: &[Need], shuffles: u64) -> Vec<Vec<usize>> {
     orders
 }
 
+/// Places needs in this order in `most` buffers, or in more where a need fits none; `None` as soon as they take no fewer bytes
+/// than `below`.
 fn place(
     needs: &[Need],
     enemies: &[Vec<usize>],
     order: &[usize],
-    most: usize,
+    (most, below): (usize, Option<u64>),
     alignment: u64,
     limit: u64,
-) -> Assignment {
+) -> Option<Assignment> {
+    let mut total = 0u64;
     let mut places: Vec<Option<(usize, u64)>> = vec![None; needs.len()];
     let mut buffers: Vec<u64> = vec![];
     let mut members: Vec<Vec<usize>> = vec![];
@@ -147,9 +148,14 @@ fn place(
         };
         places[i] = Some((buffer, offset));
         members[buffer].push(i);
-        buffers[buffer] = buffers[buffer].max(offset + need.size.next_multiple_of(alignment.max(1)));
+        let end = buffers[buffer].max(offset + need.size.next_multiple_of(alignment.max(1)));
+        total = total.saturating_add(end - buffers[buffer]);
+        if below.is_some_and(|below| total >= below) {
+            return None;
+        }
+        buffers[buffer] = end;
     }
-    Assignment { places: places.into_iter().map(Option::unwrap_or_default).collect(), buffers }
+    Some(Assignment { places: places.into_iter().map(Option::unwrap_or_default).collect(), buffers })
 }
 
 /// The lowest offset in a buffer at which a need fits between those that live at the same time.
