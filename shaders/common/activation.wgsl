@@ -25,18 +25,25 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
         case 5u: {
             return tanh4(v);
         }
-        // x sigmoid(x), or with alpha 1 sigmoid(x): both by one pipeline.
+        // x sigmoid(x), or with alpha 1 sigmoid(x), or with alpha 2 max(x, beta): all by one pipeline.
         case 6u: {
-            return select(silu_factor4(v), vec4<f32>(1.0), alpha == 1.0) * sigmoid4(v);
+            let y = select(silu_factor4(v), vec4<f32>(1.0), alpha == 1.0) * sigmoid4(v);
+            return select(y, bound4(v, beta, 3.40282347e+38), alpha == 2.0);
         }
         // Hard sigmoid: alpha x + beta between 0 and 1.
         case 7u: {
             return bound4(alpha * v + beta, 0.0, 1.0);
         }
-        // Hard swish
+        // Hard swish, or where alpha < beta x between these: both by one pipeline.
         case 8u: {
-            return v * bound4(v * 0.166666667 + 0.5, 0.0, 1.0);
+            return select(v * bound4(v * 0.166666667 + 0.5, 0.0, 1.0), bound4(v, alpha, beta), alpha < beta);
         }
+#if EVERY
+        // The exponential: no operator applies it to its result, but a kernel for all functions has it.
+        case 10u: {
+            return exp4(v);
+        }
+#endif
 #if ACTIVATION == 9
         // Gelu: only where it is used, for it is long.
         case 9u: {

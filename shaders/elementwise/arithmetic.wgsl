@@ -7,10 +7,7 @@
 //         v1, v2, v).
 // SINGLE  the program is one step: no loop, which would cost half as much again on a software adapter.
 // CODE    that step is part of the pipeline, 1 more than its code: for large tensors, to which choosing costs a fifth there.
-// Layout  y: a dense tensor of the (physical) dims … d1, d0, innermost last. Operand k lies with stride s<k>_<i> along d<i>,
-//         0 where it is repeated. Dims that all operands walk alike were joined, so that few are left.
-//         FORM 2: all operands lie like y.  1: d0 is whole units, along which an operand is dense (step 1) or repeated
-//         (step 0).  0: elements are fetched one by one.
+// Layout  see elementwise/operands.
 // Work    one invocation takes one unit of y.
 
 #import common/math
@@ -22,42 +19,7 @@
 #for i in 8
 #param number{i}: f32
 #endfor
-#if FORM != 2
-#param elements: u32
-#for i in DIVIDED
-#param d{i}: u32
-#endfor
-#for k in OPERANDS
-#param s{k}_step: u32
-#for i in DIVIDED
-#param s{k}_{i}: u32
-#endfor
-#param s{k}_outer: u32
-#endfor
-#endif
-#for k in OPERANDS
-#read x{k}
-#endfor
-#write y
-
-#if FORM != 2
-// Where each operand has element e of y.
-fn place(e: u32) -> array<u32, OPERANDS> {
-    var at: array<u32, OPERANDS>;
-    var rest = e;
-#for i in DIVIDED
-    let i{i} = rest % params.d{i};
-    rest = rest / params.d{i};
-#for k in OPERANDS
-    at[{k}] += i{i} * params.s{k}_{i};
-#endfor
-#endfor
-#for k in OPERANDS
-    at[{k}] += rest * params.s{k}_outer;
-#endfor
-    return at;
-}
-#endif
+#import elementwise/operands
 
 // All results are computed and one is taken: on a software adapter that takes half the time of a switch.
 fn step(code: u32, v: vec4<f32>, other: vec4<f32>) -> vec4<f32> {
@@ -86,34 +48,8 @@ fn main(
     if u >= params.units {
         return;
     }
-#for k in OPERANDS
-    var v{k}: vec4<f32>;
-#endfor
-#if FORM == 2
-#for k in OPERANDS
-    v{k} = load_x{k}(u);
-#endfor
-#endif
-#if FORM == 1
-    let at = place(u << 2u);
-#for k in OPERANDS
-    if params.s{k}_step == 0u {
-        v{k} = vec4<f32>(get_x{k}(at[{k}]));
-    } else {
-        v{k} = load_x{k}(at[{k}] >> 2u);
-    }
-#endfor
-#endif
-#if FORM == 0
-    for (var j = 0u; j < 4u; j++) {
-        // The last unit may reach beyond the tensor.
-        let at = place(min((u << 2u) + j, params.elements - 1u));
-#for k in OPERANDS
-        v{k}[j] = get_x{k}(at[{k}]);
-#endfor
-    }
-#endif
-    var v = v0;
+    let all = operands(u);
+    var v = all.v0;
 #if SINGLE
 #if CODE
     let code0 = u32(CODE - 1);
@@ -133,10 +69,10 @@ fn main(
         let source = (code0 >> 4u) & 3u;
         var other = vec4<f32>(number);
 #if OPERANDS != 1
-        other = select(other, v1, source == 1u);
+        other = select(other, all.v1, source == 1u);
 #endif
 #if OPERANDS == 3
-        other = select(other, v2, source == 2u);
+        other = select(other, all.v2, source == 2u);
 #endif
         other = select(other, v, source == 3u);
         v = step(code0, v, other);

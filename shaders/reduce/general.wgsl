@@ -1,6 +1,8 @@
 // y = f of each set of elements of x that lie along the reduced dims, wherever these are: MAP, JOIN, START and FINISH as
 // in reduce/lanes.wgsl.
 //
+// ANY     which of them it is the parameters say: sums of v (map 0), v² (1) or |v| (2), the root of it with `root` 1; the
+//         largest (join 1), the smallest (2), the product (3).
 // Layout  x: dense; kept dim i (innermost first) has k<i> places `ks<i>` apart, reduced dim i has r<i> places `rs<i>` apart.
 //         y: one element a set, dense.
 // Work    one invocation takes one unit of y, element after element.
@@ -13,6 +15,12 @@
 #param units: u32
 #param outputs: u32
 #param count: f32
+#if ANY
+#param map: u32
+#param join: u32
+#param start: f32
+#param root: u32
+#endif
 #for i in 3
 #param k{i}: u32
 #param ks{i}: u32
@@ -33,7 +41,12 @@ alias Values = vec4<x_element>;
 #endif
 
 fn combine(a: Values, b: Values) -> Values {
+#if ANY
+    let extreme = select(max(a, b), min(a, b), params.join == 2u);
+    return select(select(extreme, a * b, params.join == 3u), a + b, params.join == 0u);
+#else
     return #paste JOIN;
+#endif
 }
 
 fn reduced(output: u32) -> Values {
@@ -54,7 +67,11 @@ fn reduced(output: u32) -> Values {
         }
     }
 #endif
+#if ANY
+    let nothing = Values(params.start);
+#else
     let nothing = Values(#paste START);
+#endif
     var all = nothing;
     for (var c = 0u; c < params.r2; c++) {
         for (var b = 0u; b < params.r1; b++) {
@@ -67,17 +84,26 @@ fn reduced(output: u32) -> Values {
 #else
                     let v = Values(get_x(base + a * params.rs0 + b * params.rs1 + c * params.rs2));
 #endif
+#if ANY
+                    some = combine(some, select(select(v, v * v, params.map == 1u), abs(v), params.map == 2u));
+#else
 #if LOG_SUM_EXP
                     some = combine(some, exp4(v - top));
 #else
                     some = combine(some, #paste MAP);
+#endif
 #endif
                 }
                 all = combine(all, some);
             }
         }
     }
+#if ANY
+    let mean = all / params.count;
+    return select(mean, sqrt4(mean), params.root == 1u);
+#else
     return #paste FINISH;
+#endif
 }
 
 @compute @workgroup_size(WORKGROUP)

@@ -55,6 +55,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "elementwise/arithmetic.wgsl",
     "elementwise/broadcast.wgsl",
     "elementwise/lookup.wgsl",
+    "elementwise/operands.wgsl",
     "elementwise/unary.wgsl",
     "index/gather_elements.wgsl",
     "index/gather_nd.wgsl",

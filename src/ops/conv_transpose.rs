@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use half::f16;
 
-use super::conv::{FLAT, activated, constant, given, groups};
+use super::conv::{FLAT, activated, constant, given, groups, with_others_activations};
 use super::window::{AutoPad, Axis, Window, sizes, three};
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
@@ -181,7 +181,7 @@ impl Operator for ConvTranspose {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        direct(self, request).map(|candidate| vec![candidate])
+        direct(self, request).map(|candidate| with_others_activations(vec![candidate], self.activation))
     }
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {

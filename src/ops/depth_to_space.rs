@@ -138,7 +138,7 @@ impl Operator for DepthToSpace {
         let mut candidates = vec![];
         for layout in [Layout::Linear, Layout::Channels4] {
             if let Some(strided) = self.strided(&shape, layout) {
-                candidates.push(strided.candidate(request, layout, layout)?);
+                candidates.extend(strided.candidates(request, layout, layout)?);
             }
         }
         Ok(candidates)

@@ -156,7 +156,7 @@ impl Operator for Expand {
             }
             let physical = layout.physical_shape(&shape);
             let (_, strided) = self.strided(&shape, &physical, &numbers).map_err(|e| e.to_string())?;
-            candidates.push(strided.candidate(request, layout, layout)?);
+            candidates.extend(strided.candidates(request, layout, layout)?);
         }
         Ok(candidates)
     }

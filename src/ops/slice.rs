@@ -275,7 +275,7 @@ impl Operator for Slice {
         let mut candidates = vec![];
         for (from, to) in layouts(&shape) {
             if let Some(strided) = part(&shape, &ranges, (from, to)) {
-                candidates.push(strided.candidate(request, from, to.canonical(&request.output_shape(0)?))?);
+                candidates.extend(strided.candidates(request, from, to.canonical(&request.output_shape(0)?))?);
             }
         }
         Ok(candidates)

@@ -71,9 +71,20 @@ impl Strided {
     /// The output must be dense over `dims` (padding included where its layout has some).
     pub(super) fn dispatch(
         &self,
+        input: (usize, Storage),
+        output: (usize, Storage),
+        device: &DeviceFacts,
+    ) -> Result<Option<Dispatch>, String> {
+        self.dispatched(input, output, device, false)
+    }
+
+    /// [`Strided::dispatch`]; if `any`, by the kernel that takes elements from anywhere.
+    fn dispatched(
+        &self,
         (input, from): (usize, Storage),
         (output, to): (usize, Storage),
         device: &DeviceFacts,
+        any: bool,
     ) -> Result<Option<Dispatch>, String> {
         let count = elements(&self.dims).filter(|&n| u32::try_from(n).is_ok()).ok_or("it is too large")?;
         if count == 0 {
@@ -85,10 +96,11 @@ impl Strided {
                 .bind(Binding::Output(output), to)
         };
         let merged = self.merged();
-        if let Some(blocks) = merged.blocks()? {
+        if let Some(blocks) = merged.blocks()?.filter(|_| !any) {
             return Ok(Some(blocks.dispatch(kernel_rank(merged.dims.len())?, dispatch, device)));
         }
         let (form, merged) = match merged.in_units() {
+            _ if any => (0, merged),
             Some(units) => (2, units.merged()),
             None if merged.dims.last().is_some_and(|n| n % 4 == 0) => (1, merged),
             None => (0, merged),
@@ -206,25 +218,32 @@ impl Strided {
         }
     }
 
-    /// A candidate of one dispatch, from input 0 in one layout to output 0 in another, or a view where nothing moves.
-    pub(super) fn candidate(
+    /// Candidates of one dispatch, from input 0 in one layout to output 0 in another, or a view where nothing moves.
+    pub(super) fn candidates(
         &self,
         request: &crate::graph::Request<'_>,
         from: Layout,
         to: Layout,
-    ) -> Result<Candidate, String> {
+    ) -> Result<Vec<Candidate>, String> {
         let mut wants = vec![Want::Nothing; request.inputs.len()];
         wants[0] = Want::In(from);
         let physical = from.physical_shape(&request.shape(0)?);
         let storages = (request.any_storage(0)?, request.any_output_storage(0)?);
         if self.is_whole(&physical) && storages.0 == storages.1 {
-            return Ok(Candidate { view_of: Some(0), ..Candidate::new("view", wants, vec![to]) });
+            return Ok(vec![Candidate { view_of: Some(0), ..Candidate::new("view", wants, vec![to]) }]);
         }
-        let dispatch = self.dispatch((0, storages.0), (0, storages.1), request.device)?;
-        let cost = dispatch.as_ref().map_or(0.0, |d| cost(d, storages.1));
-        let mut candidate = Candidate::new("strided", wants, vec![to]).cost(0.0, cost);
-        candidate.dispatches.extend(dispatch);
-        Ok(candidate)
+        let mut candidates: Vec<Candidate> = vec![];
+        for (name, any) in [("strided", false), ("strided by elements", true)] {
+            let dispatch = self.dispatched((0, storages.0), (0, storages.1), request.device, any)?;
+            if candidates.first().is_some_and(|first| first.dispatches.first() == dispatch.as_ref()) {
+                break;
+            }
+            let cost = dispatch.as_ref().map_or(0.0, |d| cost(d, storages.1));
+            let mut candidate = Candidate::new(name, wants.clone(), vec![to]).cost(0.0, cost);
+            candidate.dispatches.extend(dispatch);
+            candidates.push(candidate);
+        }
+        Ok(candidates)
     }
 }
 
@@ -236,7 +255,8 @@ pub(super) fn cost(dispatch: &Dispatch, storage: Storage) -> f64 {
         // A block is four units.
         None => unit * 8.0,
         Some((_, 2)) => unit * 2.0,
-        Some(_) => unit * 5.0,
+        Some((_, 1)) => unit * 5.0,
+        Some(_) => unit * 6.0,
     }
 }
 

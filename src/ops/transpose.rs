@@ -79,7 +79,7 @@ impl Operator for Transpose {
         let order = self.order(shape.len()).map_err(|e| e.to_string())?;
         let mut candidates = vec![];
         if let Some((strided, from, to)) = channels(&shape, &order) {
-            candidates.push(strided.candidate(request, from.canonical(&shape), to.canonical(&result))?);
+            candidates.extend(strided.candidates(request, from.canonical(&shape), to.canonical(&result))?);
         }
         for layout in [Layout::Linear, Layout::Rows] {
             // Rows stay rows where the innermost dimension stays.
@@ -94,7 +94,7 @@ impl Operator for Transpose {
                 strided.dims.clone_from(&result);
                 to = Layout::Linear;
             }
-            candidates.push(strided.candidate(request, layout, to)?);
+            candidates.extend(strided.candidates(request, layout, to)?);
         }
         Ok(candidates)
     }

@@ -7,9 +7,11 @@ mod forms;
 
 use std::collections::{HashMap, HashSet};
 
+use super::apart::{self, MANY};
 use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
-use super::precision::Precision;
+use super::precision::{Halves, Precision};
 use super::schedule::{NodePlace, Place};
+use super::share::share;
 use super::tuning::Kind;
 use super::{Aim, Placement, PlanOptions};
 use crate::error::PlanError;
@@ -48,8 +50,40 @@ struct Chooser<'a> {
     economy: Option<Economy>,
     /// Those: taken only where a node has nothing else.
     avoided: HashSet<Kernel>,
+    /// What was taken for each node, where it is noted.
+    taken: Option<Vec<(NodeId, Lie)>>,
+    /// How nodes are to lie: others of a node's candidates are taken only where it has nothing else.
+    like: HashMap<NodeId, Lie>,
     /// What the nodes cost that were chosen for.
     time: f64,
+}
+
+/// How a candidate's outputs lie, and how many dispatches it has, conversions of its inputs counted in.
+#[derive(Debug, Clone, PartialEq)]
+struct Lie {
+    outputs: Vec<Layout>,
+    dispatches: usize,
+}
+
+impl Lie {
+    fn of(candidate: &Candidate, conversions: usize) -> Self {
+        Self { outputs: candidate.outputs.clone(), dispatches: candidate.dispatches.len() + conversions }
+    }
+
+    /// Whether a candidate that lies so can stand for this one.
+    fn holds(&self, other: &Self) -> bool {
+        self.outputs == other.outputs && other.dispatches <= self.dispatches
+    }
+}
+
+/// All that was chosen for a graph.
+struct Choice {
+    draft: Draft,
+    places: Vec<NodePlace>,
+    avoided: HashSet<Kernel>,
+    bill: Bill,
+    /// The kernels that are left where a plan has too many.
+    pipelines: usize,
 }
 
 /// Chooses for the whole graph.
@@ -59,20 +93,95 @@ pub fn choose(
     options: &PlanOptions,
     aim: Aim,
 ) -> Result<(Draft, Vec<NodePlace>), PlanError> {
-    let chooser = Chooser::thrifty(graph, device, options, aim)?;
-    let mut stages: Vec<_> = chooser.order.into_iter().zip(chooser.draft.stages).collect();
-    stages.sort_by_key(|(order, _)| *order);
-    let stages = stages.into_iter().map(|(_, stage)| stage).collect();
-    let mut draft = Draft { forms: chooser.draft.forms, stages };
-    join_downloads(&mut draft);
-    Ok((draft, chooser.places))
+    let (_, choice) = choice(graph, device, options, aim)?;
+    Ok((choice.draft, choice.places))
+}
+
+/// What is stored in 16 bits, and all that was chosen with it.
+fn choice(graph: &Graph, device: &DeviceFacts, options: &PlanOptions, aim: Aim) -> Result<(Halves, Choice), PlanError> {
+    let with = |halves: Halves| {
+        let choice = Chooser::thrifty(graph, device, options, (aim, &halves))?;
+        Ok::<_, PlanError>((halves, choice))
+    };
+    if !options.half {
+        return with(Halves::None);
+    }
+    let first = with(Halves::Large)?;
+    // On GPUs the bytes that are moved weigh more than the pipelines.
+    if aim != Aim::Speed || first.1.pipelines <= MANY || device.class != DeviceClass::Software {
+        return Ok(first);
+    }
+    let all = with(Halves::All)?;
+    if all.1.pipelines <= MANY {
+        return Ok(all);
+    }
+    // Weights alone; and of these, as long as that is a pipeline less, not those of the kernel that has fewest.
+    let mut weights = with(Halves::Weights(HashSet::new()))?;
+    while weights.1.pipelines > MANY {
+        let Halves::Weights(but) = &weights.0 else { break };
+        let mut fewer = None;
+        for nodes in in_half(&weights.1.draft) {
+            let other = with(Halves::Weights(but.iter().copied().chain(nodes).collect()))?;
+            if other.1.pipelines < weights.1.pipelines {
+                fewer = Some(other);
+                break;
+            }
+        }
+        match fewer {
+            Some(fewer) => weights = fewer,
+            None => return Ok(first),
+        }
+    }
+    Ok(weights)
+}
+
+/// For each kernel for constants in 16 bits, its nodes: first of those that are there for constants in 32 bits, too, those with
+/// the fewest first.
+fn in_half(draft: &Draft) -> Vec<Vec<NodeId>> {
+    // By what the kernels have in common, the nodes and bytes by what their constants are stored as.
+    let mut kernels: HashMap<(Kernel, Vec<Option<Storage>>), HashMap<Vec<Storage>, (u64, Vec<NodeId>)>> =
+        HashMap::new();
+    for stage in &draft.stages {
+        let Stage::Run(run) = stage else { continue };
+        for dispatch in &run.dispatches {
+            let mut kernel = dispatch.kernel.clone();
+            let storages = std::mem::take(&mut kernel.storages);
+            let constant = |binding: &Binding| match binding {
+                Binding::Constant(constant) => Some(constant.units.saturating_mul(constant.storage.unit_bytes())),
+                Binding::Input(i) => match run.inputs.get(*i) {
+                    Some(Some(Source::Constant(constant))) => Some(constant.units),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let bytes: Vec<Option<u64>> = dispatch.bindings.iter().map(constant).collect();
+            let pairs = || storages.iter().zip(&bytes);
+            let values = pairs().map(|(storage, bytes)| bytes.is_none().then_some(*storage)).collect();
+            let constants: Vec<Storage> = pairs().filter(|(_, bytes)| bytes.is_some()).map(|(s, _)| *s).collect();
+            let entry = kernels.entry((kernel, values)).or_default().entry(constants).or_default();
+            entry.0 = bytes.iter().flatten().fold(entry.0, |sum, bytes| sum.saturating_add(*bytes));
+            entry.1.extend(run.node);
+        }
+    }
+    let mut halves: Vec<_> = kernels
+        .into_values()
+        .filter_map(|ways| {
+            let alone = ways.len() == 1;
+            let in_half =
+                ways.into_iter().filter(|(constants, _)| constants.contains(&Storage::F16)).map(|(_, way)| way);
+            let (bytes, nodes) = in_half.reduce(|a, b| (a.0.saturating_add(b.0), [a.1, b.1].concat()))?;
+            Some((alone, bytes, nodes))
+        })
+        .collect();
+    halves.sort_unstable();
+    halves.into_iter().map(|(_, _, nodes)| nodes).collect()
 }
 
 /// The kinds of nodes that a plan meets.
 pub fn survey(graph: &Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Vec<Kind>, PlanError> {
-    let thrifty = Chooser::thrifty(graph, device, options, Aim::Speed)?;
-    let mut chooser = Chooser::new(graph, device, options, Aim::Speed);
-    (chooser.kinds, chooser.avoided) = (Some(vec![]), thrifty.avoided);
+    let (halves, choice) = choice(graph, device, options, Aim::Speed)?;
+    let mut chooser = Chooser::new(graph, device, options, (Aim::Speed, &halves));
+    (chooser.kinds, chooser.avoided) = (Some(vec![]), choice.avoided);
     chooser.nodes()?;
     Ok(chooser.kinds.unwrap_or_default())
 }
@@ -96,7 +205,7 @@ fn join_downloads(draft: &mut Draft) {
 }
 
 impl<'a> Chooser<'a> {
-    fn new(graph: &'a Graph, device: &'a DeviceFacts, options: &'a PlanOptions, aim: Aim) -> Self {
+    fn new(graph: &'a Graph, device: &'a DeviceFacts, options: &'a PlanOptions, (aim, halves): (Aim, &Halves)) -> Self {
         Self {
             graph,
             device,
@@ -107,10 +216,12 @@ impl<'a> Chooser<'a> {
             on_device: HashMap::new(),
             on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
             places: vec![],
-            precision: Precision::of(graph, options.half),
+            precision: Precision::of(graph, halves.clone()),
             kinds: None,
             economy: None,
             avoided: HashSet::new(),
+            taken: None,
+            like: HashMap::new(),
             time: 0.0,
         }
     }
@@ -120,32 +231,57 @@ impl<'a> Chooser<'a> {
         graph: &'a Graph,
         device: &'a DeviceFacts,
         options: &'a PlanOptions,
-        aim: Aim,
-    ) -> Result<Self, PlanError> {
-        let mut first = Self::new(graph, device, options, aim);
-        first.economy = (aim == Aim::Speed).then(Economy::default);
-        first.nodes()?;
-        first.outputs()?;
-        let avoided = first.economy.take().map(Economy::avoided).unwrap_or_default();
-        if avoided.is_empty() {
-            return Ok(first);
+        (aim, halves): (Aim, &Halves),
+    ) -> Result<Choice, PlanError> {
+        let mut first = Self::new(graph, device, options, (aim, halves));
+        if aim == Aim::Speed {
+            (first.economy, first.taken) = (Some(Economy::default()), Some(vec![]));
         }
-        let mut again = Self { avoided, ..Self::new(graph, device, options, aim) };
-        again.nodes()?;
-        again.outputs()?;
-        // What a node leaves its output in may cost those after it more than was seen.
-        Ok(if again.bill().is_better_than(&first.bill()) { again } else { first })
+        first.all()?;
+        let (economy, taken) = (first.economy.take(), first.taken.take());
+        let mut best = first.finish();
+        let (Some(economy), Some(taken)) = (economy, taken) else { return Ok(best) };
+        let pipelines = best.bill.kernels;
+        for as_they_lie in [false, true] {
+            let avoided = economy.avoided(pipelines, as_they_lie);
+            if avoided.is_empty() {
+                continue;
+            }
+            let mut again = Self { avoided, ..Self::new(graph, device, options, (aim, halves)) };
+            if as_they_lie {
+                again.like.extend(taken.iter().cloned());
+            }
+            again.all()?;
+            // What a node leaves its output in may cost those after it more than was seen; so where that was too much,
+            // or not enough, nodes are chosen once more such that each leaves it as it did at first.
+            let again = again.finish();
+            if again.bill.is_better_than(&best.bill) {
+                best = again;
+                if best.bill.kernels <= MANY {
+                    break;
+                }
+            }
+        }
+        Ok(best)
     }
 
-    /// What was chosen, in numbers; without what writing in place will change.
-    fn bill(&self) -> Bill {
-        let runs = self.draft.stages.iter().filter_map(|stage| match stage {
-            Stage::Run(run) => Some(&run.dispatches),
-            _ => None,
-        });
-        let kernels: Vec<&Kernel> = runs.flatten().map(|dispatch| &dispatch.kernel).collect();
-        let dispatches = kernels.len();
-        Bill { dispatches, kernels: kernels.into_iter().collect::<HashSet<_>>().len(), time: self.time }
+    fn all(&mut self) -> Result<(), PlanError> {
+        self.nodes()?;
+        self.outputs()
+    }
+
+    /// What was chosen, its stages in order.
+    fn finish(self) -> Choice {
+        let mut stages: Vec<_> = self.order.into_iter().zip(self.draft.stages).collect();
+        stages.sort_by_key(|(order, _)| *order);
+        let stages = stages.into_iter().map(|(_, stage)| stage).collect();
+        let mut draft = Draft { forms: self.draft.forms, stages };
+        join_downloads(&mut draft);
+        let (in_place, concat) = (self.options.in_place, self.options.in_place_concat);
+        let (dispatches, kernels) = share(&draft, in_place, concat, &HashSet::new()).counted(&draft);
+        let bill = Bill { dispatches, kernels, time: self.time };
+        let (_, pipelines) = apart::share(&draft, self.options).counted(&draft);
+        Choice { draft, places: self.places, avoided: self.avoided, bill, pipelines }
     }
 
     fn nodes(&mut self) -> Result<(), PlanError> {
@@ -196,7 +332,7 @@ impl<'a> Chooser<'a> {
             inputs.push(match (input, want) {
                 (Some(value), Want::In(layout)) => Some(match graph.constant(*value) {
                     Some(tensor) => {
-                        let storage = graph.fact(*value).and_then(|f| self.precision.constant(graph, node, f));
+                        let storage = graph.fact(*value).and_then(|f| self.precision.constant(graph, (id, node), f));
                         Source::Constant(Box::new(self.constant(*value, tensor, *layout, storage)?))
                     }
                     None => {

@@ -114,23 +114,8 @@ impl Emitter<'_> {
                 Target::Unused(units, storage) => self.scratch(at, units.saturating_mul(storage.unit_bytes())),
             })
             .collect();
-        let overwritten = self.sharing.overwrites[at];
-        let dispatches = match run.instead.iter().find(|(input, _)| Some(*input) == overwritten) {
-            Some((_, dispatch)) => std::slice::from_ref(dispatch),
-            None => &run.dispatches,
-        };
-        for dispatch in dispatches {
-            // A part of a concatenation that lies where it belongs needs no copy.
-            let placed = &self.sharing.in_place_parts[at];
-            if dispatch.bindings.iter().any(|b| matches!(b, Binding::Input(i) if placed.contains(i))) {
-                continue;
-            }
-            let mut kernel = dispatch.kernel.clone();
-            if let Some(input) = overwritten {
-                let read = dispatch.bindings.iter().position(|b| *b == Binding::Input(input));
-                let written = dispatch.bindings.iter().position(|b| *b == Binding::Output(0));
-                kernel.in_place = read.zip(written);
-            }
+        let sharing = self.sharing;
+        for (dispatch, kernel) in sharing.dispatched(at, run) {
             let mut parts = vec![];
             for binding in &dispatch.bindings {
                 parts.push(match binding {

@@ -4,6 +4,7 @@
 //! four steps: `choose` picks a candidate for each node and puts conversions of layout between them, `share` finds
 //! values that can be one memory, `memory` places what is left in buffers, `emit` writes the dispatches down.
 
+mod apart;
 mod choose;
 mod draft;
 mod emit;
@@ -133,7 +134,7 @@ fn plan_for(aim: Aim, graph: Graph, device: &DeviceFacts, options: &PlanOptions)
             return Err(PlanError::HostNodes(host));
         }
     }
-    let sharing = share::share(&draft, options.in_place, options.in_place_concat);
+    let sharing = apart::share(&draft, options);
     emit::emit(graph, &draft, &sharing, places, device, &options.shaders, options.half)
 }
 

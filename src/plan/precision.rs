@@ -18,7 +18,9 @@
 //!
 //! Biases of convolutions are in 32 bits in any case, and so is all arithmetic.
 
-use crate::graph::{Fact, Graph, Node, ValueId};
+use std::collections::HashSet;
+
+use crate::graph::{Fact, Graph, Node, NodeId, ValueId};
 use crate::kernel::Storage;
 use crate::ops::concat::Concat;
 use crate::ops::reshape::Reshape;
@@ -31,19 +33,34 @@ const SMALL: usize = 8;
 /// in most layers; a detector of text whose first layers have 2 to 6 was wrong by a quarter of its range at some pixels.
 const CANCELLATION: f32 = 1.5;
 
+/// What may be stored in 16 bits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Halves {
+    /// Nothing.
+    #[default]
+    None,
+    /// What saves something: large values, and weights that weigh.
+    Large,
+    /// Small values, and weights that weigh little, too: kernels for values of two kinds are more pipelines.
+    All,
+    /// Weights that weigh, but for those of these nodes, and no values.
+    Weights(HashSet<NodeId>),
+}
+
 /// What values and constants are stored as.
 #[derive(Debug)]
 pub struct Precision {
-    half: bool,
+    halves: Halves,
     /// For each value, whether it stays in 32 bits.
     single: Vec<bool>,
 }
 
 impl Precision {
-    /// Decides for a graph whose dimensions are all numbers. Without `half`, 32-bit floats are what they are.
-    pub fn of(graph: &Graph, half: bool) -> Self {
-        let mut precision = Self { half, single: vec![!half; graph.values.len()] };
-        if half {
+    /// Decides for a graph whose dimensions are all numbers.
+    pub fn of(graph: &Graph, halves: Halves) -> Self {
+        let decides = matches!(halves, Halves::Large | Halves::All);
+        let mut precision = Self { halves, single: vec![!decides; graph.values.len()] };
+        if decides {
             precision.decide(graph);
         }
         precision
@@ -67,7 +84,7 @@ impl Precision {
                 must[x.0] = true;
             }
         }
-        let small = |n: usize| n.saturating_mul(SMALL) <= largest;
+        let small = |n: usize| n.saturating_mul(SMALL) <= largest && self.halves == Halves::Large;
         let mut may: Vec<bool> = elements.iter().map(|&n| small(n)).collect();
         // Backwards, so that what goes to an output by several steps is stored as the output is.
         for node in graph.nodes.iter().rev() {
@@ -93,15 +110,26 @@ impl Precision {
 
     /// What a value is stored as, or `None` where a GPU kernel cannot hold it.
     pub fn value(&self, id: ValueId, fact: &Fact) -> Option<Storage> {
-        Storage::of(fact.element_type, !self.single.get(id.0).copied().unwrap_or(!self.half))
+        Storage::of(fact.element_type, !self.single.get(id.0).copied().unwrap_or(self.halves == Halves::None))
+    }
+
+    /// What a value that no node reads is stored as.
+    pub fn unread(&self, fact: &Fact) -> Option<Storage> {
+        Storage::of(fact.element_type, matches!(self.halves, Halves::Large | Halves::All))
     }
 
     /// What a constant is stored as for a node that reads it.
-    pub fn constant(&self, graph: &Graph, node: &Node, fact: &Fact) -> Option<Storage> {
-        let half = self.half
-            && fact.element_type == ElementType::F32
+    pub fn constant(&self, graph: &Graph, node: (NodeId, &Node), fact: &Fact) -> Option<Storage> {
+        let (id, node) = node;
+        let weighs = || elements(Some(fact)).saturating_mul(8) > self.traffic(graph, node);
+        let half = fact.element_type == ElementType::F32
             && node.operator.cancellation() < CANCELLATION
-            && elements(Some(fact)).saturating_mul(8) > self.traffic(graph, node);
+            && match &self.halves {
+                Halves::None => false,
+                Halves::Large => weighs(),
+                Halves::All => true,
+                Halves::Weights(but) => weighs() && !but.contains(&id),
+            };
         Storage::of(fact.element_type, half)
     }
 
@@ -240,7 +268,7 @@ mod tests {
         let y = graph.node(&Definition::new("Relu"), &[x]).unwrap();
         graph.output("y", y);
         let graph = graph.build().unwrap();
-        let precision = Precision::of(&graph, false);
+        let precision = Precision::of(&graph, Halves::None);
         assert!(precision.single.iter().all(|&single| single));
     }
 }

@@ -1,7 +1,10 @@
 //! Which forms are the same memory: views, results written over what they were computed from, and parts of a
 //! concatenation that are written where they belong.
 
+use std::collections::HashSet;
+
 use super::draft::{Draft, FormId, Run, Source, Stage, Target};
+use crate::kernel::{Binding, Dispatch, Kernel};
 
 /// The memory of forms: groups of forms that are one memory, some of them lying inside another group's.
 #[derive(Debug)]
@@ -18,8 +21,9 @@ pub struct Sharing {
     live: Vec<(usize, usize)>,
 }
 
-/// Finds what can share memory. `in_place` and `concat` switch the two kinds of sharing that overwrite.
-pub fn share(draft: &Draft, in_place: bool, concat: bool) -> Sharing {
+/// Finds what can share memory. `in_place` and `concat` switch the two kinds of sharing that overwrite; the stages `apart`
+/// write over nothing.
+pub fn share(draft: &Draft, in_place: bool, concat: bool, apart: &HashSet<usize>) -> Sharing {
     let mut sharing = Sharing {
         group: (0..draft.forms.len()).collect(),
         inside: vec![None; draft.forms.len()],
@@ -35,7 +39,7 @@ pub fn share(draft: &Draft, in_place: bool, concat: bool) -> Sharing {
             }
         } else if run.concat.is_some() && concat {
             sharing.place_parts(draft, at, run);
-        } else if in_place {
+        } else if in_place && !apart.contains(&at) {
             sharing.overwrite(draft, at, run);
         }
     }
@@ -55,6 +59,40 @@ fn lives(draft: &Draft) -> Vec<(usize, usize)> {
 }
 
 impl Sharing {
+    /// What a stage dispatches, and by which kernels: those that write in place are others.
+    pub fn dispatched<'a>(&'a self, at: usize, run: &'a Run) -> impl Iterator<Item = (&'a Dispatch, Kernel)> + use<'a> {
+        let overwritten = self.overwrites[at];
+        let dispatches = match run.instead.iter().find(|(input, _)| Some(*input) == overwritten) {
+            Some((_, dispatch)) => std::slice::from_ref(dispatch),
+            None => &run.dispatches,
+        };
+        // A part of a concatenation that lies where it belongs needs no copy.
+        let placed = &self.in_place_parts[at];
+        let is_placed = |dispatch: &&Dispatch| {
+            dispatch.bindings.iter().any(|b| matches!(b, Binding::Input(i) if placed.contains(i)))
+        };
+        dispatches.iter().filter(move |dispatch| !is_placed(dispatch)).map(move |dispatch| {
+            let mut kernel = dispatch.kernel.clone();
+            if let Some(input) = overwritten {
+                let read = dispatch.bindings.iter().position(|b| *b == Binding::Input(input));
+                let written = dispatch.bindings.iter().position(|b| *b == Binding::Output(0));
+                kernel.in_place = read.zip(written);
+            }
+            (dispatch, kernel)
+        })
+    }
+
+    /// How many dispatches a draft comes to, and of how many kernels.
+    pub fn counted(&self, draft: &Draft) -> (usize, usize) {
+        let runs = draft.stages.iter().enumerate().filter_map(|(at, stage)| match stage {
+            Stage::Run(run) => Some((at, run)),
+            _ => None,
+        });
+        let kernels: Vec<Kernel> =
+            runs.flat_map(|(at, run)| self.dispatched(at, run).map(|(_, kernel)| kernel)).collect();
+        (kernels.len(), kernels.into_iter().collect::<HashSet<_>>().len())
+    }
+
     /// The group whose own memory a form lies in, and where in it, in bytes.
     pub fn root(&self, form: FormId) -> (FormId, u64) {
         let mut root = self.group[form];

@@ -150,6 +150,7 @@ fn a_fault_in_any_shader_is_found_and_named() {
         for (model, inputs) in [
             pictures::pictures(),
             pictures::odd_pictures(),
+            pictures::dense(),
             rows::products(),
             rows::elements(),
             rows::rows(),

@@ -1,5 +1,7 @@
 //! How a broadcasting kernel reads its operands in each layout.
 
+use std::sync::LazyLock;
+
 use super::program::Program;
 use super::{Expression, Walk};
 use crate::graph::Request;
@@ -10,11 +12,22 @@ use crate::tensor::shape::{broadcast_strides, strides};
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
 
+/// What is bound where the kernel that serves all programs has no operand.
+static NOTHING: LazyLock<Tensor> = LazyLock::new(|| Tensor::scalar(0.0f32));
+
 /// Ranks that the kernel is compiled for, so that there are few pipelines.
 const RANKS: [usize; 5] = [1, 2, 3, 4, 8];
 
 /// The same for programs.
 const PROGRAM_RANKS: [usize; 3] = [2, 4, 8];
+
+/// The same for the kernel that serves all programs.
+const GENERAL_RANKS: [usize; 2] = [4, 8];
+
+/// The forms of a walk that kernels are compiled for beside whole units (1) and single elements (0), see
+/// `shaders/elementwise/operands.wgsl`.
+const FLAT: i64 = 2;
+const ANY_FORM: i64 = 3;
 
 const DIMS: [&str; 7] = ["d0", "d1", "d2", "d3", "d4", "d5", "d6"];
 const STRIDES: [[&str; 7]; 3] = [
@@ -163,14 +176,17 @@ pub fn arithmetic(request: &Request<'_>, mut operands: Vec<Operand>, mut program
             program = program.with_number(i, number);
         }
     }
-    all(request, &operands, &Formula::Program(program))
+    all(request, &operands, &Formula::Program(program, u8::MAX))
 }
 
 /// What is computed.
 #[derive(Debug, Clone)]
 enum Formula {
     Text(Expression),
-    Program(Program),
+    /// A program, and how special its kernel is at most.
+    Program(Program, u8),
+    /// A program run by the kernel for all of them.
+    General(Program),
 }
 
 impl Formula {
@@ -184,7 +200,8 @@ impl Formula {
     fn exchanged(&self) -> Option<Self> {
         match self {
             Self::Text(_) => None,
-            Self::Program(program) => program.exchanged().map(Self::Program),
+            Self::Program(program, most) => program.exchanged().map(|program| Self::Program(program, *most)),
+            Self::General(program) => program.exchanged().map(Self::General),
         }
     }
 }
@@ -199,12 +216,28 @@ fn all(request: &Request<'_>, operands: &[Operand], formula: &Formula) -> Candid
         }
     }
     let mut all = vec![];
-    for layout in layouts {
-        if let Some(candidate) = candidate(request, operands, formula, &to, layout)? {
-            all.push(candidate);
+    for &layout in &layouts {
+        all.extend(candidate(request, operands, formula, &to, layout)?);
+    }
+    // By kernels that are less special, which may save pipelines, down to one for any walk of any arithmetic.
+    if let Formula::Program(program, _) = formula {
+        let units = crate::tensor::shape::elements(&to).unwrap_or(usize::MAX).div_ceil(4);
+        let less =
+            (0..program.speciality(units)).map(|most| (operands.to_vec(), Formula::Program(program.clone(), most)));
+        for (operands, formula) in less.chain([general(operands, program)]) {
+            for &layout in &layouts {
+                all.extend(candidate(request, &operands, &formula, &to, layout)?);
+            }
         }
     }
     Ok(all)
+}
+
+/// A program for the kernel that serves all: it reads three operands.
+fn general(operands: &[Operand], program: &Program) -> (Vec<Operand>, Formula) {
+    let mut operands = operands.to_vec();
+    operands.resize_with(3, || Operand::constant(NOTHING.clone(), vec![]));
+    (operands, Formula::General(program.clone()))
 }
 
 fn candidate(
@@ -262,7 +295,17 @@ fn candidate(
     }
     let units = elements.div_ceil(4) as f64;
     let bytes: f64 = operands.iter().map(|o| o.storage.unit_bytes() as f64).sum::<f64>() + written.unit_bytes() as f64;
-    Ok(Some(candidate.cost(units * 4.0, units * bytes)))
+    // Measured on lavapipe: choosing a step costs a fifth, a loop half as much again, and the kernel for all walks four times.
+    let slowness = match formula {
+        Formula::Text(_) => 1.0,
+        Formula::General(_) => 4.0,
+        Formula::Program(program, most) => match program.speciality(elements.div_ceil(4)).saturating_sub(*most) {
+            0 => 1.0,
+            _ if *most == 1 => 1.2,
+            _ => 1.8,
+        },
+    };
+    Ok(Some(candidate.cost(units * 4.0 * slowness, units * bytes * slowness)))
 }
 
 fn dispatch(
@@ -280,38 +323,42 @@ fn dispatch(
         && walk.strides.iter().all(|s| s[0] == 0 || (s[0] == 1 && s[1..].iter().all(|s| s.is_multiple_of(4))));
     let ranks = match formula {
         Formula::Text(_) => &RANKS[..],
-        Formula::Program(_) => &PROGRAM_RANKS[..],
+        Formula::Program(..) => &PROGRAM_RANKS[..],
+        Formula::General(_) => &GENERAL_RANKS[..],
     };
     let rank =
         ranks.iter().copied().find(|&r| r >= walk.dims.len()).ok_or_else(|| {
             format!("it has {} dimensions that cannot be joined; the kernel takes 8", walk.dims.len())
         })?;
+    let form = match (formula, flat) {
+        (Formula::General(_), _) => ANY_FORM,
+        (_, true) => FLAT,
+        (_, false) => i64::from(whole),
+    };
     let kernel = |shader: &'static str| {
-        Kernel::of(shader).define("WORKGROUP", WORKGROUP).define("OPERANDS", operands.len() as i64)
+        let kernel = Kernel::of(shader).define("WORKGROUP", WORKGROUP).define("OPERANDS", operands.len() as i64);
+        let kernel = kernel.define("FORM", form);
+        if form == FLAT { kernel } else { kernel.define("DIVIDED", rank as i64 - 1) }
     };
     let mut dispatch = match formula {
         Formula::Text(expression) => {
-            let kernel = expression.specialize(kernel("elementwise/broadcast.wgsl"));
-            Dispatch::of(match flat {
-                true => kernel.define("FLAT", 1),
-                false => kernel.define("UNITS", i64::from(whole)).define("DIVIDED", rank as i64 - 1),
-            })
-            .param("units", units)
+            Dispatch::of(expression.specialize(kernel("elementwise/broadcast.wgsl"))).param("units", units)
         }
-        Formula::Program(program) => {
-            let kernel = program.specialize(kernel("elementwise/arithmetic.wgsl"), units);
-            let kernel = match flat {
-                true => kernel.define("FORM", 2),
-                false => kernel.define("FORM", i64::from(whole)).define("DIVIDED", rank as i64 - 1),
-            };
+        Formula::Program(program, most) => {
+            let speciality = program.speciality(units).min(*most);
+            let kernel = program.specialize(kernel("elementwise/arithmetic.wgsl"), speciality);
             program.parameters(Dispatch::of(kernel).param("units", units))
+        }
+        Formula::General(program) => {
+            let dispatch = Dispatch::of(kernel("elementwise/arithmetic.wgsl")).param("units", units);
+            program.parameters(dispatch).param("whole", u32::from(flat || whole))
         }
     };
     for operand in operands {
         dispatch = dispatch.bind(operand.binding.clone(), operand.storage);
     }
     dispatch = dispatch.bind(Binding::Output(0), written);
-    if !flat {
+    if form != FLAT {
         dispatch = walked(dispatch.param("elements", elements), walk, rank);
     }
     Ok(dispatch.linear(units as u64, WORKGROUP, request.device))

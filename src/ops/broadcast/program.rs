@@ -101,12 +101,22 @@ impl Program {
         Some(program)
     }
 
-    /// The kernel that runs it on so many units.
-    pub fn specialize(&self, kernel: Kernel, units: usize) -> Kernel {
+    /// How special a kernel on so many units suits it best: 2 for one of its only step, 1 for one of a single step, 0 for
+    /// one of any steps.
+    pub fn speciality(&self, units: usize) -> u8 {
         match self.steps[..] {
-            [_] if units >= LARGE => kernel.define("SINGLE", 1).define("CODE", i64::from(self.codes()[0]) + 1),
-            [_] => kernel.define("SINGLE", 1),
-            _ => kernel,
+            [_] if units >= LARGE => 2,
+            [_] => 1,
+            _ => 0,
+        }
+    }
+
+    /// The kernel that runs it, so special.
+    pub fn specialize(&self, kernel: Kernel, speciality: u8) -> Kernel {
+        match speciality {
+            0 => kernel,
+            1 => kernel.define("SINGLE", 1),
+            _ => kernel.define("SINGLE", 1).define("CODE", i64::from(self.codes()[0]) + 1),
         }
     }
 

@@ -27,7 +27,7 @@ mod workgroup;
 
 pub(super) use direct::axis_params;
 pub(super) use pack::{FLAT, constant};
-pub(super) use problem::activated;
+pub(super) use problem::{activated, with_others_activations};
 pub(crate) use winograd::{POINTS, TILE, weights_at_points};
 
 /// The place of a fused residual among the inputs.
@@ -172,7 +172,7 @@ impl Operator for Conv {
         if candidates.is_empty() {
             return Err("no kernel fits this device's limits".to_owned());
         }
-        Ok(candidates)
+        Ok(with_others_activations(candidates, self.activation))
     }
 
     fn cancellation(&self) -> f32 {

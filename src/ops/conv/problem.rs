@@ -167,3 +167,45 @@ pub(in crate::ops) fn activated(mut dispatch: Dispatch, activation: Activation) 
     dispatch.kernel = dispatch.kernel.define("ACTIVATION", kind);
     dispatch.param("alpha", alpha).param("beta", beta)
 }
+
+/// Candidates, and after them the same with the activation by the pipelines of others that have it beside their own, which
+/// costs a little more.
+pub(in crate::ops) fn with_others_activations(
+    mut candidates: Vec<Candidate>,
+    activation: Activation,
+) -> Vec<Candidate> {
+    let (low, high) = match activation {
+        Activation::Identity => (f32::MIN, f32::MAX),
+        Activation::Relu => (0.0, f32::MAX),
+        Activation::Clip(low, high) if low < high => (low, high),
+        _ => return candidates,
+    };
+    let between = Some((Activation::HardSwish.parameters().0, low, high));
+    let above = (high == f32::MAX).then_some((Activation::Silu.parameters().0, 2.0, low));
+    let own = candidates.len();
+    for (kind, alpha, beta) in [between, above].into_iter().flatten() {
+        for at in 0..own {
+            let mut candidate = candidates[at].clone();
+            candidate.cost *= 1.01;
+            let tails = |dispatch: &&mut Dispatch| dispatch.kernel.shader.starts_with("conv/");
+            let mut others = 0;
+            for dispatch in candidate.dispatches.iter_mut().filter(tails) {
+                for (_, define) in dispatch.kernel.defines.iter_mut().filter(|(name, _)| *name == "ACTIVATION") {
+                    *define = kind.into();
+                    others += 1;
+                }
+                for (name, word) in &mut dispatch.params {
+                    match *name {
+                        "alpha" => *word = alpha.into(),
+                        "beta" => *word = beta.into(),
+                        _ => {}
+                    }
+                }
+            }
+            if others > 0 {
+                candidates.push(candidate);
+            }
+        }
+    }
+    candidates
+}

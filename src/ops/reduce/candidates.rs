@@ -50,23 +50,34 @@ pub(super) fn of(reduce: &Reduce, request: &Request<'_>) -> Candidates {
         let written = if layout == Layout::Channels4 { layout } else { Layout::Linear };
         let written = written.canonical(&request.output_shape(0)?);
         let mut candidate = Candidate::new("general", wants.clone(), vec![written]);
+        let mut any_way = None;
         if outputs > 0 {
             let dispatch = match groups {
                 Some(groups) => {
                     candidate.name = if groups.columns { "columns" } else { "rows" };
                     lanes(reduce, request, groups, length)?
                 }
-                None if layout == Layout::Linear => general(reduce, request, &dims, &reduced, outputs, length)?,
+                None if layout == Layout::Linear => {
+                    general(reduce, request, &dims, &reduced, (outputs, length), false)?
+                }
                 None => continue,
             };
             candidate = candidate.dispatch(dispatch);
+            // By a kernel for any reduction of any dimensions, which may save pipelines.
+            if layout == Layout::Linear && !pairs && request.storage(0)?.is_float() && reduce.member.any.is_some() {
+                let dispatch = general(reduce, request, &dims, &reduced, (outputs, length), true);
+                let any = Candidate::new("any", wants.clone(), vec![written]);
+                any_way = dispatch.ok().map(|dispatch| any.dispatch(dispatch));
+            }
         } else if layout != Layout::Linear {
             continue;
         }
         let units = (outputs.saturating_mul(length)).div_ceil(4) as f64;
         // Elements fetched one by one cost four loads for one.
         let each = if groups.is_some() { 4.0 } else { 40.0 };
-        all.push(candidate.cost(units * each, units * request.any_storage(0)?.unit_bytes() as f64));
+        let bytes = units * request.any_storage(0)?.unit_bytes() as f64;
+        all.push(candidate.cost(units * each, bytes));
+        all.extend(any_way.map(|candidate| candidate.cost(units * 60.0, bytes)));
     }
     Ok(all)
 }
@@ -134,14 +145,14 @@ fn lanes(reduce: &Reduce, request: &Request<'_>, groups: Groups, length: usize) 
 
 /// Whether integers are reduced as pairs of words: because WGSL has none so wide, or lest a mean's sum overflows.
 fn takes_pairs(reduce: &Reduce, element_type: ElementType) -> bool {
-    is_wide(element_type) || (reduce.member.name == "ReduceMean" && element_type.is_integer())
+    is_wide(element_type) || (reduce.member.is_mean() && element_type.is_integer())
 }
 
 /// The kernel for such integers.
 fn of_pairs(reduce: &Reduce, element_type: ElementType) -> Result<Kernel, String> {
     let lacking = || format!("it has no kernel for {element_type}");
     let [map, join, signed, unsigned, finish] = reduce.member.wide.ok_or_else(lacking)?;
-    if reduce.member.name == "ReduceMean" && element_type.size() == 8 {
+    if reduce.member.is_mean() && element_type.size() == 8 {
         return Err("its sums could overflow".to_owned());
     }
     if element_type.size() < 4 && !Storage::computes(element_type) {
@@ -164,8 +175,8 @@ fn general(
     request: &Request<'_>,
     dims: &[usize],
     reduced: &[bool],
-    outputs: usize,
-    length: usize,
+    (outputs, length): (usize, usize),
+    any: bool,
 ) -> Result<Dispatch, String> {
     let kept = joined(dims, reduced, false);
     let gone = joined(dims, reduced, true);
@@ -178,6 +189,7 @@ fn general(
         // What it counts fits a float.
         true if length >= 1 << 24 => return Err("it has more elements than its kernel counts".to_owned()),
         true => of_pairs(reduce, element_type)?,
+        false if any => Kernel::of("reduce/general.wgsl").define("WORKGROUP", WORKGROUP).define("ANY", 1),
         false => specialized(reduce, request, "reduce/general.wgsl")?,
     };
     let mut dispatch = Dispatch::of(kernel)
@@ -185,7 +197,10 @@ fn general(
         .bind(Binding::Output(0), request.any_output_storage(0)?)
         .param("units", units)
         .param("outputs", outputs)
-        .param("count", length as f32);
+        .param("count", if any && !reduce.member.is_mean() { 1.0 } else { length as f32 });
+    if let Some((map, join, start, root)) = reduce.member.any.filter(|_| any) {
+        dispatch = dispatch.param("map", map).param("join", join).param("start", start).param("root", root);
+    }
     let at = |joined: &[(usize, usize)], i: usize| joined.get(i).copied().unwrap_or((1, 0));
     for (i, (size, stride)) in KEPT.into_iter().enumerate() {
         dispatch = dispatch.param(size, at(&kept, i).0).param(stride, at(&kept, i).1);

@@ -25,6 +25,8 @@ pub(super) struct Member {
     /// The kernel for integers of 64 bits, and of 32 without a sign, as `common/wide` has them: map, join, start (of
     /// numbers with a sign, and of those without), finish.
     pub wide: Option<[&'static str; 5]>,
+    /// The parameters of the kernel for any of them: `map`, `join`, `start` and `root`.
+    pub any: Option<(u32, u32, f32, u32)>,
     /// The function on two dimensions, so that shapes are followed.
     pub dims: Option<(i64, OfDims)>,
 }
@@ -39,8 +41,16 @@ const SUM: Member = Member {
     finish: "all",
     integer: None,
     wide: None,
+    any: Some((0, 0, 0.0, 0)),
     dims: None,
 };
+
+impl Member {
+    /// Whether it divides by the count.
+    pub(super) fn is_mean(&self) -> bool {
+        self.name == "ReduceMean"
+    }
+}
 
 const WHOLE: Option<(&str, &str)> = Some(("0", "all"));
 
@@ -52,6 +62,7 @@ pub(super) static MEMBERS: &[Member] = &[
         map: "abs(v)",
         integer: WHOLE,
         wide: Some(["magnitude64(v)", "add64(a, b)", "vec2<u32>(0u)", "vec2<u32>(0u)", "all"]),
+        any: Some((2, 0, 0.0, 0)),
         ..SUM
     },
     Member {
@@ -60,6 +71,7 @@ pub(super) static MEMBERS: &[Member] = &[
         integers: |v| rounded(v.iter().map(|&v| (v as f64).powi(2)).sum::<f64>().sqrt()),
         map: "v * v",
         finish: "sqrt4(all)",
+        any: Some((1, 0, 0.0, 1)),
         ..SUM
     },
     Member {
@@ -67,6 +79,7 @@ pub(super) static MEMBERS: &[Member] = &[
         floats: |v| v.iter().sum::<f64>().ln(),
         integers: |v| rounded((v.iter().map(|&v| v as f64).sum::<f64>()).ln()),
         finish: "log4(all)",
+        any: None,
         ..SUM
     },
     Member {
@@ -78,6 +91,7 @@ pub(super) static MEMBERS: &[Member] = &[
         },
         integers: |v| rounded(v.iter().map(|&v| (v as f64).exp()).sum::<f64>().ln()),
         finish: "top + log4(all)",
+        any: None,
         ..SUM
     },
     Member {
@@ -89,6 +103,7 @@ pub(super) static MEMBERS: &[Member] = &[
         integer: Some(("-2147483647 - 1", "all")),
         dims: Some((i64::MIN, Dim::maximum)),
         wide: Some(["v", "larger64(a, b)", "vec2<u32>(0u, 0x80000000u)", "vec2<u32>(0u)", "all"]),
+        any: Some((0, 1, f32::NEG_INFINITY, 0)),
         ..SUM
     },
     Member {
@@ -109,6 +124,7 @@ pub(super) static MEMBERS: &[Member] = &[
         integer: Some(("2147483647", "all")),
         dims: Some((i64::MAX, Dim::minimum)),
         wide: Some(["v", "smaller64(a, b)", "vec2<u32>(0xffffffffu, 0x7fffffffu)", "vec2<u32>(0xffffffffu)", "all"]),
+        any: Some((0, 2, f32::INFINITY, 0)),
         ..SUM
     },
     Member {
@@ -120,6 +136,7 @@ pub(super) static MEMBERS: &[Member] = &[
         integer: Some(("1", "all")),
         dims: Some((1, Dim::mul)),
         wide: Some(["v", "multiply64(a, b)", "vec2<u32>(1u, 0u)", "vec2<u32>(1u, 0u)", "all"]),
+        any: Some((0, 3, 1.0, 0)),
         ..SUM
     },
     Member {
@@ -136,6 +153,7 @@ pub(super) static MEMBERS: &[Member] = &[
         map: "v * v",
         integer: WHOLE,
         wide: Some(["multiply64(v, v)", "add64(a, b)", "vec2<u32>(0u)", "vec2<u32>(0u)", "all"]),
+        any: Some((1, 0, 0.0, 0)),
         ..SUM
     },
 ];

@@ -275,7 +275,7 @@ impl Operator for Scatter {
         if countable(&updates)? == 0 {
             // Nothing is updated.
             let whole = Strided { dims: x.clone(), strides: signed_strides(&x), base: 0 };
-            return Ok(vec![whole.candidate(request, Layout::Linear, Layout::Linear)?]);
+            return whole.candidates(request, Layout::Linear, Layout::Linear);
         }
         let units = count.div_ceil(4);
         let reduction = self.define(element_type);

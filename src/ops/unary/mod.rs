@@ -23,6 +23,9 @@ const WORKGROUP: u32 = 64;
 /// What the kernel computes for functions that are also activations: one pipeline for all of them.
 const ACTIVATE: &str = "activate(v, params.kind, params.alpha, params.beta)";
 
+/// The number that the exponential has beside the activations.
+const EXPONENTIAL: u32 = 10;
+
 /// An element-wise function of one tensor.
 #[derive(Debug, Clone)]
 pub struct Unary {
@@ -89,10 +92,24 @@ impl Operator for Unary {
             (_, Some(integer)) if !float => integer,
             _ => self.member.wgsl,
         };
-        match activation.map(Activation::parameters) {
-            Some((kind, alpha, beta)) => pointwise(request, expression, kind, [alpha, beta]),
-            None => pointwise(request, expression, 0, self.parameters),
+        let (kind, parameters) = match activation.map(Activation::parameters) {
+            Some((kind, alpha, beta)) => (kind, [alpha, beta]),
+            None => (0, self.parameters),
+        };
+        let mut candidates = pointwise(request, expression, kind, parameters)?;
+        // By the kernel for all of them, which may save pipelines.
+        let every = match self.member.name {
+            "Exp" => Some(EXPONENTIAL),
+            _ => (expression == ACTIVATE).then_some(kind),
+        };
+        if let Some(kind) = every {
+            for mut candidate in pointwise(request, ACTIVATE, kind, parameters)? {
+                candidate.cost *= 1.2;
+                candidate.dispatches.iter_mut().for_each(|d| d.kernel.defines.push(("EVERY", 1)));
+                candidates.push(candidate);
+            }
         }
+        Ok(candidates)
     }
 
     fn activation(&self) -> Option<Activation> {

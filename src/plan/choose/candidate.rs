@@ -1,8 +1,8 @@
 //! The cheapest way to run one node.
 
-use super::{Chooser, overhead};
+use super::{Chooser, Lie, overhead};
 use crate::graph::{Fact, Node, NodeId, Operand, Reads, Request};
-use crate::kernel::{Binding, Candidate, Storage, Want, units};
+use crate::kernel::{Binding, Candidate, Kernel, Storage, Want, units};
 use crate::plan::{Aim, tuning};
 
 impl Chooser<'_> {
@@ -14,7 +14,7 @@ impl Chooser<'_> {
         outputs: &[Fact],
     ) -> Result<Candidate, String> {
         let graph = self.graph;
-        let node = graph.node(id);
+        let (at, node) = (id, graph.node(id));
         let operands: Vec<Option<Operand<'_>>> = node
             .inputs
             .iter()
@@ -23,7 +23,7 @@ impl Chooser<'_> {
                 id.zip(*fact).map(|(id, fact)| Operand {
                     fact,
                     layout: self.layout(id),
-                    storage: self.operand_storage(node, id, fact),
+                    storage: self.operand_storage((at, node), id, fact),
                 })
             })
             .collect();
@@ -67,11 +67,31 @@ impl Chooser<'_> {
                     Want::Nothing => None,
                 })
                 .sum();
-            let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
+            let bytes = if self.aim == Aim::Memory { self.bytes_beside((at, node), &candidate) } else { 0 };
             fitting.push(((bytes, candidate.cost + dispatches + conversions), candidate));
         }
-        let avoided = |i: usize| fitting[i].1.dispatches.iter().any(|d| self.avoided.contains(&d.kernel));
-        let rank = |i: usize| (avoided(i), fitting[i].0);
+        let conversions: Vec<Vec<Kernel>> = fitting
+            .iter()
+            .map(|(_, candidate)| {
+                let inputs = node.inputs.iter().zip(&candidate.inputs).enumerate();
+                let wanted = inputs.filter_map(|(i, (id, want))| match want {
+                    Want::In(layout) => {
+                        let storage = storages.first().copied().flatten().filter(|_| candidate.view_of == Some(i));
+                        self.conversion((*id)?, *layout, storage)
+                    }
+                    Want::Nothing => None,
+                });
+                wanted.collect()
+            })
+            .collect();
+        let lies: Vec<Lie> =
+            fitting.iter().zip(&conversions).map(|((_, candidate), more)| Lie::of(candidate, more.len())).collect();
+        let avoided = |i: usize| {
+            let mut kernels = fitting[i].1.dispatches.iter().map(|d| &d.kernel).chain(&conversions[i]);
+            kernels.any(|kernel| self.avoided.contains(kernel))
+        };
+        let otherwise = |i: usize| self.like.get(&id).is_some_and(|like| !like.holds(&lies[i]));
+        let rank = |i: usize| (avoided(i), otherwise(i), fitting[i].0);
         let least = |best: usize, i: usize| if rank(i) < rank(best) { i } else { best };
         let cheapest = (0..fitting.len()).reduce(least);
         let mut only = None;
@@ -88,8 +108,14 @@ impl Chooser<'_> {
             }
         }
         if let Some(economy) = &mut self.economy {
-            let open = fitting.iter().enumerate().filter(|(i, _)| only.is_none_or(|only| only == *i));
-            economy.note(open.map(|(_, ((_, cost), candidate))| (*cost, candidate)));
+            let open = fitting.iter().zip(conversions).zip(&lies).enumerate();
+            let open = open.filter(|(i, _)| only.is_none_or(|only| only == *i));
+            economy.note(open.map(|(_, ((((_, cost), candidate), conversions), lie))| {
+                (*cost, lies[chosen].holds(lie), candidate, conversions)
+            }));
+        }
+        if let Some(taken) = &mut self.taken {
+            taken.push((id, lies[chosen].clone()));
         }
         let ((_, cost), candidate) = fitting.swap_remove(chosen);
         self.time += cost;
@@ -97,7 +123,7 @@ impl Chooser<'_> {
     }
 
     /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.
-    fn bytes_beside(&self, node: &Node, candidate: &Candidate) -> u64 {
+    fn bytes_beside(&self, (at, node): (NodeId, &Node), candidate: &Candidate) -> u64 {
         let packed = candidate.dispatches.iter().flat_map(|d| &d.bindings).map(|binding| match binding {
             Binding::Constant(constant) => constant.units.saturating_mul(constant.storage.unit_bytes()),
             _ => 0,
@@ -106,7 +132,7 @@ impl Chooser<'_> {
             let constant = id.and_then(|id| self.graph.constant(id));
             let (Some(tensor), Want::In(layout)) = (constant, want) else { return 0 };
             let fact = id.and_then(|id| self.graph.fact(id));
-            let storage = fact.and_then(|fact| self.precision.constant(self.graph, node, fact));
+            let storage = fact.and_then(|fact| self.precision.constant(self.graph, (at, node), fact));
             let storage = storage.map_or(16, Storage::unit_bytes);
             units(tensor.shape(), *layout).unwrap_or(u64::MAX).saturating_mul(storage)
         });

@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::kernel::{Candidate, Kernel};
+use crate::plan::apart::MANY;
 
 /// The part of a run's estimated time that one pipeline less may cost.
 const WORTH: f64 = 1.0 / 400.0;
@@ -13,12 +14,17 @@ const WORTH: f64 = 1.0 / 400.0;
 /// The same where a plan has more than [`MANY`], each of which a first start waits for.
 const WORTH_OF_MANY: f64 = 1.0 / 50.0;
 
-/// Pipelines that no plan should need more of.
-const MANY: usize = 14;
+/// The part of a run's time that it may cost a plan to have fewer pipelines.
+fn worth((from, to): (usize, usize)) -> f64 {
+    let many = from.saturating_sub(to.max(MANY));
+    let others = from.saturating_sub(to).saturating_sub(many);
+    WORTH_OF_MANY * many as f64 + WORTH * others as f64
+}
 
-/// The part of a run's time that one pipeline less may cost a plan that has so many.
-const fn worth(pipelines: usize) -> f64 {
-    if pipelines > MANY { WORTH_OF_MANY } else { WORTH }
+/// The same where a plan has many, and cannot have fewer but by many at once.
+fn most((from, to): (usize, usize)) -> f64 {
+    let each = if from > MANY { WORTH_OF_MANY } else { WORTH };
+    each * from.saturating_sub(to) as f64
 }
 
 /// What a plan takes.
@@ -33,76 +39,164 @@ pub struct Bill {
 impl Bill {
     /// Whether it has fewer kernels, no more dispatches, and takes hardly longer than another.
     pub fn is_better_than(&self, other: &Self) -> bool {
-        let fewer = other.kernels.saturating_sub(self.kernels);
-        let worth = other.time * worth(other.kernels) * fewer as f64;
-        fewer > 0 && self.dispatches <= other.dispatches && self.time - other.time <= worth
+        let worth = other.time * most((other.kernels, self.kernels));
+        self.kernels < other.kernels && self.dispatches <= other.dispatches && self.time - other.time <= worth
     }
 }
 
 /// What each node could run by.
 #[derive(Debug, Default)]
 pub struct Economy {
-    /// For each node, its candidates' costs and kernels.
-    nodes: Vec<Vec<(f64, Vec<usize>)>>,
+    /// For each node, its candidates.
+    nodes: Vec<Vec<Way>>,
     kernels: HashMap<Kernel, usize>,
 }
 
+/// A candidate.
+#[derive(Debug)]
+struct Way {
+    cost: f64,
+    /// Whether it lies as the one that was taken.
+    alike: bool,
+    kernels: Vec<usize>,
+}
+
 impl Economy {
-    /// Notes a node's candidates and what they cost.
-    pub fn note<'a>(&mut self, candidates: impl Iterator<Item = (f64, &'a Candidate)>) {
-        let options = candidates.map(|(cost, candidate)| {
+    /// Notes a node's candidates, what they cost, whether they lie as the one that was taken, and what brings their inputs
+    /// where they want them.
+    pub fn note<'a>(&mut self, candidates: impl Iterator<Item = (f64, bool, &'a Candidate, Vec<Kernel>)>) {
+        let ways = candidates.map(|(cost, alike, candidate, conversions)| {
             let mut kernels: Vec<usize> = vec![];
-            for dispatch in &candidate.dispatches {
+            for kernel in candidate.dispatches.iter().map(|dispatch| dispatch.kernel.clone()).chain(conversions) {
                 let next = self.kernels.len();
-                kernels.push(*self.kernels.entry(dispatch.kernel.clone()).or_insert(next));
+                kernels.push(*self.kernels.entry(kernel).or_insert(next));
             }
-            (cost, kernels)
+            Way { cost, alike, kernels }
         });
-        self.nodes.push(options.collect());
+        self.nodes.push(ways.collect());
     }
 
-    /// The kernels that are better avoided.
-    pub fn avoided(self) -> HashSet<Kernel> {
-        let Some((least, all)) = self.used(None) else { return HashSet::new() };
-        let (mut now, mut used) = (least, all.clone());
+    /// The kernels that are better avoided by a plan that has so many, if each node is to lie as it did (`alike`), or as
+    /// it likes: all but those that it is to have.
+    pub fn avoided(&self, pipelines: usize, alike: bool) -> HashSet<Kernel> {
+        let Some(first) = self.cheapest(None, alike) else { return HashSet::new() };
+        // What is not of the nodes: what is written in place, or handed out.
+        let others = pipelines.saturating_sub(first.count());
+        let counts = |from: &Selection, to: &Selection| (from.count() + others, to.count() + others);
+        let worth = |from: &Selection, to: &Selection| first.time * worth(counts(from, to));
+        let most = |from: &Selection, to: &Selection| first.time * most(counts(from, to));
+        let mut now = first.clone();
         loop {
-            let worth = least * worth(used.len());
-            // What a plan costs more for each pipeline that it has less: kernels of one candidate go together.
-            let without = |&kernel: &usize| {
-                let fewer = used.iter().copied().filter(|k| *k != kernel).collect();
-                let (time, left) = self.used(Some(&fewer))?;
-                Some(((time - now) / (used.len() - left.len()) as f64, kernel, time, left))
-            };
-            let found = used.iter().filter_map(without).min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            match found {
-                Some((each, _, time, left)) if each <= worth => (now, used) = (time, left),
-                _ => break,
+            let fewer = self.without(&now, &now.kernels, alike, &worth);
+            let better = fewer.filter(|fewer| fewer.time - now.time <= worth(&now, fewer)).or_else(|| {
+                let found = self.with_another(&now, alike, &worth).filter(|_| now.count() + others > MANY);
+                found.filter(|other| other.time - now.time <= worth(&now, other))
+            });
+            let better = better.or_else(|| {
+                let fewer = self.without(&now, &now.kernels, alike, &most);
+                fewer.filter(|fewer| fewer.time - now.time <= most(&now, fewer))
+            });
+            match better {
+                Some(better) => now = better,
+                None => break,
             }
         }
-        let avoided =
-            |(kernel, number): (Kernel, usize)| (all.contains(&number) && !used.contains(&number)).then_some(kernel);
-        self.kernels.into_iter().filter_map(avoided).collect()
+        if now.kernels == first.kernels {
+            return HashSet::new();
+        }
+        self.kernels.iter().filter(|(_, number)| !now.has(**number)).map(|(kernel, _)| kernel.clone()).collect()
+    }
+
+    /// The selection without one of these kernels whose loss costs least for what it is worth: those of one candidate go
+    /// together.
+    fn without(&self, now: &Selection, these: &[bool], alike: bool, worth: &Worth<'_>) -> Option<Selection> {
+        let price = |fewer: &Selection| (fewer.time - now.time) / worth(now, fewer);
+        let mut allowed = now.kernels.clone();
+        let mut best: Option<Selection> = None;
+        for kernel in (0..these.len()).filter(|&kernel| these[kernel] && now.has(kernel)) {
+            allowed[kernel] = false;
+            let fewer = self.cheapest(Some(&allowed), alike);
+            allowed[kernel] = true;
+            if let Some(fewer) = fewer
+                && best.as_ref().is_none_or(|best| price(&fewer) < price(best))
+            {
+                best = Some(fewer);
+            }
+        }
+        best
+    }
+
+    /// The selection with a kernel more, which stands for as many others as are worth it.
+    fn with_another(&self, now: &Selection, alike: bool, worth: &Worth<'_>) -> Option<Selection> {
+        let saves = |with: &Selection| worth(now, with) - (with.time - now.time);
+        let mut best: Option<Selection> = None;
+        for other in (0..self.kernels.len()).filter(|&kernel| !now.has(kernel)) {
+            // The kernels of which it could stand for some use.
+            let mut these = vec![false; self.kernels.len()];
+            for node in self.nodes.iter().filter(|node| node.iter().any(|way| way.kernels.contains(&other))) {
+                if let Some(way) = cheapest(node, Some(&now.kernels), alike) {
+                    way.kernels.iter().for_each(|&kernel| these[kernel] = true);
+                }
+            }
+            if these.iter().filter(|these| **these).count() < 2 {
+                continue;
+            }
+            let mut with = now.clone();
+            with.kernels[other] = true;
+            while let Some(fewer) = self.without(&with, &these, alike, worth) {
+                if fewer.count() >= with.count() || fewer.time - with.time > worth(&with, &fewer) {
+                    break;
+                }
+                with = fewer;
+            }
+            if let Some(with) = self.cheapest(Some(&with.kernels), alike)
+                && with.count() < now.count()
+                && best.as_ref().is_none_or(|best| saves(&with) > saves(best))
+            {
+                best = Some(with);
+            }
+        }
+        best
     }
 
     /// What a run costs by no other kernels than these, and which of them it needs; `None` where a node has nothing left.
-    fn used(&self, allowed: Option<&HashSet<usize>>) -> Option<(f64, HashSet<usize>)> {
-        let mut used = HashSet::new();
-        let mut time = 0.0;
+    fn cheapest(&self, allowed: Option<&[bool]>, alike: bool) -> Option<Selection> {
+        let mut selection = Selection { time: 0.0, kernels: vec![false; self.kernels.len()] };
         for node in &self.nodes {
-            let (cost, kernels) = cheapest(node, allowed)?;
-            time += cost;
-            used.extend(kernels);
+            let way = cheapest(node, allowed, alike)?;
+            selection.time += way.cost;
+            way.kernels.iter().for_each(|&kernel| selection.kernels[kernel] = true);
         }
-        Some((time, used))
+        Some(selection)
+    }
+}
+
+/// What it may cost to have the second selection instead of the first.
+type Worth<'a> = dyn Fn(&Selection, &Selection) -> f64 + 'a;
+
+/// Kernels, by their numbers, and what a run costs by them.
+#[derive(Debug, Clone, Default)]
+struct Selection {
+    time: f64,
+    kernels: Vec<bool>,
+}
+
+impl Selection {
+    fn has(&self, kernel: usize) -> bool {
+        self.kernels.get(kernel).is_some_and(|has| *has)
+    }
+
+    fn count(&self) -> usize {
+        self.kernels.iter().filter(|has| **has).count()
     }
 }
 
 /// The cheapest of a node's candidates, of those that need no other kernels than these; any where there are none.
-fn cheapest<'a>(node: &'a [(f64, Vec<usize>)], allowed: Option<&HashSet<usize>>) -> Option<&'a (f64, Vec<usize>)> {
-    let fits = |option: &&(f64, Vec<usize>)| {
-        allowed.is_none_or(|allowed| option.1.iter().all(|kernel| allowed.contains(kernel)))
+fn cheapest<'a>(node: &'a [Way], allowed: Option<&[bool]>, alike: bool) -> Option<&'a Way> {
+    let fits = |way: &&Way| {
+        (way.alike || !alike) && allowed.is_none_or(|allowed| way.kernels.iter().all(|&kernel| allowed[kernel]))
     };
-    node.iter().filter(fits).min_by(|a, b| a.0.total_cmp(&b.0))
+    node.iter().filter(fits).min_by(|a, b| a.cost.total_cmp(&b.cost))
 }
 
 #[cfg(test)]
@@ -120,9 +214,9 @@ mod tests {
         let mut economy = Economy::default();
         for node in nodes {
             let candidates: Vec<_> = node.iter().map(|(cost, kernels)| (*cost, candidate(kernels))).collect();
-            economy.note(candidates.iter().map(|(cost, candidate)| (*cost, candidate)));
+            economy.note(candidates.iter().map(|(cost, candidate)| (*cost, true, candidate, vec![])));
         }
-        let mut found: Vec<i64> = economy.avoided().iter().map(|kernel| kernel.defines[0].1).collect();
+        let mut found: Vec<i64> = economy.avoided(0, false).iter().map(|kernel| kernel.defines[0].1).collect();
         found.sort_unstable();
         found
     }

@@ -3,8 +3,8 @@
 use super::super::draft::{Form, FormId, Run, Source, Stage, Target};
 use super::{Chooser, overhead};
 use crate::error::PlanError;
-use crate::graph::{Fact, Node, ValueId};
-use crate::kernel::{Layout, Storage, units};
+use crate::graph::{Fact, Node, NodeId, ValueId};
+use crate::kernel::{Kernel, Layout, Storage, units};
 use crate::ops::convert;
 
 /// What it costs to read and write so many units of 32 bits.
@@ -17,12 +17,12 @@ impl Chooser<'_> {
     pub(super) fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
         match value {
             Some(value) => self.precision.value(value, fact),
-            None => Storage::of(fact.element_type, self.options.half),
+            None => self.precision.unread(fact),
         }
     }
 
     /// What a node's input is stored as on the device.
-    pub(super) fn operand_storage(&self, node: &Node, id: ValueId, fact: &Fact) -> Option<Storage> {
+    pub(super) fn operand_storage(&self, node: (NodeId, &Node), id: ValueId, fact: &Fact) -> Option<Storage> {
         match self.graph.constant(id) {
             Some(_) => self.precision.constant(self.graph, node, fact),
             None => self.precision.value(id, fact),
@@ -51,6 +51,17 @@ impl Chooser<'_> {
         }
         let move_it = overhead(self.device) + moving(units(&shape, layout).unwrap_or(u64::MAX));
         if forms.is_empty() && layout != Layout::Linear { 2.0 * move_it } else { move_it }
+    }
+
+    /// The kernel that brings a value into a layout, if it takes one.
+    pub(super) fn conversion(&self, id: ValueId, layout: Layout, storage: Option<Storage>) -> Option<Kernel> {
+        if self.conversion_cost(id, layout, storage) == 0.0 {
+            return None;
+        }
+        let own = self.own_storage(id).ok()?;
+        let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
+        let (from, to) = (self.layout(id), layout.canonical(&shape));
+        (from != to).then(|| convert::convert(&shape, from, to, own, own, self.device).ok().map(|d| d.kernel))?
     }
 
     /// A value's own storage on the device.

@@ -34,6 +34,15 @@ pub(super) fn pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     net.finish()
 }
 
+/// One convolution, for which no other can stand.
+pub(super) fn dense() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let (x, w) = (net.input("x", &[1, 32, 24, 24]), net.weights(&[64, 32, 5, 5]));
+    let y = net.node(op("Conv").attribute("pads", [2, 2, 2, 2]), &[x, w]);
+    net.output(y);
+    net.finish()
+}
+
 /// Kernels for what is rare: one dimension, channels that are no multiple of four, odd widths.
 pub(super) fn odd_pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     let mut net = Net::new();
