@@ -28,6 +28,9 @@ struct Row {
 const SINGLE: f32 = 2e-5;
 const HALF: f32 = 1e-2;
 
+/// The most that a plan of any of them has on a software adapter.
+const PIPELINES: usize = 14;
+
 macro_rules! models {
     (@placement) => { super::Placement::GpuOnly };
     (@placement quantized) => { super::Placement::GpuOnly };
@@ -176,6 +179,11 @@ fn agrees_as_planned(row: &Row, case: &Case, plans: &mut HashSet<String>) {
             }
             let compared = outside.compare(name, got, expected);
             assert!(compared.passed, "against ONNX Runtime: {compared:?}");
+        }
+        // A start waits for each pipeline. On GPUs fewer of them can cost more than they are worth.
+        if device.facts().is_some_and(|facts| facts.class == DeviceClass::Software) {
+            let pipelines = session.schedule().map_or(0, |s| s.summary.pipelines);
+            assert!(pipelines <= PIPELINES, "{name}: {pipelines} pipelines");
         }
         let plan = session.schedule().map(|s| format!("{name} {:?} {:?} {:?}", s.kernels, s.steps, s.slots));
         if plan.is_some_and(|plan| !plans.insert(plan)) {

@@ -4,6 +4,7 @@
 mod candidate;
 mod economy;
 mod forms;
+mod halves;
 
 use std::collections::{HashMap, HashSet};
 
@@ -22,6 +23,7 @@ use crate::kernel::{
 use crate::ops::concat::Concat;
 use crate::ops::convert;
 use crate::tensor::Tensor;
+use candidate::Lie;
 use economy::{Bill, Economy};
 
 /// What a dispatch costs beside its work, in the unit of [`Candidate::cost`]. lavapipe takes 15 to 20 µs for each
@@ -58,24 +60,6 @@ struct Chooser<'a> {
     time: f64,
 }
 
-/// How a candidate's outputs lie, and how many dispatches it has, conversions of its inputs counted in.
-#[derive(Debug, Clone, PartialEq)]
-struct Lie {
-    outputs: Vec<Layout>,
-    dispatches: usize,
-}
-
-impl Lie {
-    fn of(candidate: &Candidate, conversions: usize) -> Self {
-        Self { outputs: candidate.outputs.clone(), dispatches: candidate.dispatches.len() + conversions }
-    }
-
-    /// Whether a candidate that lies so can stand for this one.
-    fn holds(&self, other: &Self) -> bool {
-        self.outputs == other.outputs && other.dispatches <= self.dispatches
-    }
-}
-
 /// All that was chosen for a graph.
 struct Choice {
     draft: Draft,
@@ -93,93 +77,13 @@ pub fn choose(
     options: &PlanOptions,
     aim: Aim,
 ) -> Result<(Draft, Vec<NodePlace>), PlanError> {
-    let (_, choice) = choice(graph, device, options, aim)?;
+    let (_, choice) = halves::choice(graph, device, options, aim)?;
     Ok((choice.draft, choice.places))
-}
-
-/// What is stored in 16 bits, and all that was chosen with it.
-fn choice(graph: &Graph, device: &DeviceFacts, options: &PlanOptions, aim: Aim) -> Result<(Halves, Choice), PlanError> {
-    let with = |halves: Halves| {
-        let choice = Chooser::thrifty(graph, device, options, (aim, &halves))?;
-        Ok::<_, PlanError>((halves, choice))
-    };
-    if !options.half {
-        return with(Halves::None);
-    }
-    let first = with(Halves::Large)?;
-    // On GPUs the bytes that are moved weigh more than the pipelines.
-    if aim != Aim::Speed || first.1.pipelines <= MANY || device.class != DeviceClass::Software {
-        return Ok(first);
-    }
-    let all = with(Halves::All)?;
-    if all.1.pipelines <= MANY {
-        return Ok(all);
-    }
-    // Weights alone; and of these, as long as that is a pipeline less, not those of the kernel that has fewest.
-    let mut weights = with(Halves::Weights(HashSet::new()))?;
-    while weights.1.pipelines > MANY {
-        let Halves::Weights(but) = &weights.0 else { break };
-        let mut fewer = None;
-        for nodes in in_half(&weights.1.draft) {
-            let other = with(Halves::Weights(but.iter().copied().chain(nodes).collect()))?;
-            if other.1.pipelines < weights.1.pipelines {
-                fewer = Some(other);
-                break;
-            }
-        }
-        match fewer {
-            Some(fewer) => weights = fewer,
-            None => return Ok(first),
-        }
-    }
-    Ok(weights)
-}
-
-/// For each kernel for constants in 16 bits, its nodes: first of those that are there for constants in 32 bits, too, those with
-/// the fewest first.
-fn in_half(draft: &Draft) -> Vec<Vec<NodeId>> {
-    // By what the kernels have in common, the nodes and bytes by what their constants are stored as.
-    let mut kernels: HashMap<(Kernel, Vec<Option<Storage>>), HashMap<Vec<Storage>, (u64, Vec<NodeId>)>> =
-        HashMap::new();
-    for stage in &draft.stages {
-        let Stage::Run(run) = stage else { continue };
-        for dispatch in &run.dispatches {
-            let mut kernel = dispatch.kernel.clone();
-            let storages = std::mem::take(&mut kernel.storages);
-            let constant = |binding: &Binding| match binding {
-                Binding::Constant(constant) => Some(constant.units.saturating_mul(constant.storage.unit_bytes())),
-                Binding::Input(i) => match run.inputs.get(*i) {
-                    Some(Some(Source::Constant(constant))) => Some(constant.units),
-                    _ => None,
-                },
-                _ => None,
-            };
-            let bytes: Vec<Option<u64>> = dispatch.bindings.iter().map(constant).collect();
-            let pairs = || storages.iter().zip(&bytes);
-            let values = pairs().map(|(storage, bytes)| bytes.is_none().then_some(*storage)).collect();
-            let constants: Vec<Storage> = pairs().filter(|(_, bytes)| bytes.is_some()).map(|(s, _)| *s).collect();
-            let entry = kernels.entry((kernel, values)).or_default().entry(constants).or_default();
-            entry.0 = bytes.iter().flatten().fold(entry.0, |sum, bytes| sum.saturating_add(*bytes));
-            entry.1.extend(run.node);
-        }
-    }
-    let mut halves: Vec<_> = kernels
-        .into_values()
-        .filter_map(|ways| {
-            let alone = ways.len() == 1;
-            let in_half =
-                ways.into_iter().filter(|(constants, _)| constants.contains(&Storage::F16)).map(|(_, way)| way);
-            let (bytes, nodes) = in_half.reduce(|a, b| (a.0.saturating_add(b.0), [a.1, b.1].concat()))?;
-            Some((alone, bytes, nodes))
-        })
-        .collect();
-    halves.sort_unstable();
-    halves.into_iter().map(|(_, _, nodes)| nodes).collect()
 }
 
 /// The kinds of nodes that a plan meets.
 pub fn survey(graph: &Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Vec<Kind>, PlanError> {
-    let (halves, choice) = choice(graph, device, options, Aim::Speed)?;
+    let (halves, choice) = halves::choice(graph, device, options, Aim::Speed)?;
     let mut chooser = Chooser::new(graph, device, options, (Aim::Speed, &halves));
     (chooser.kinds, chooser.avoided) = (Some(vec![]), choice.avoided);
     chooser.nodes()?;

@@ -13,6 +13,10 @@
 //! - **Weights that weigh little**: constants that, in 32 bits, take at most half the bytes of what their node reads and
 //!   writes beside them, so that no node moves more than a fifth more for them.
 //!
+//! A kernel for values of another storage is another pipeline. So where a plan for a software adapter would need too many,
+//! only weights are stored in 16 bits ([`Halves`]); for GPUs bytes weigh more. Everything in 16 bits would be as few
+//! pipelines, but errs too much: a detector's scores by 2.3·10⁻².
+//!
 //! What is handed on under another shape is stored alike on both sides, or it could not be one memory; and parts of a
 //! concatenation are stored as the whole is, or they could not be written in place.
 //!
@@ -41,9 +45,7 @@ pub enum Halves {
     None,
     /// What saves something: large values, and weights that weigh.
     Large,
-    /// Small values, and weights that weigh little, too: kernels for values of two kinds are more pipelines.
-    All,
-    /// Weights that weigh, but for those of these nodes, and no values.
+    /// Weights that weigh, but not those of these nodes, and no values.
     Weights(HashSet<NodeId>),
 }
 
@@ -58,7 +60,7 @@ pub struct Precision {
 impl Precision {
     /// Decides for a graph whose dimensions are all numbers.
     pub fn of(graph: &Graph, halves: Halves) -> Self {
-        let decides = matches!(halves, Halves::Large | Halves::All);
+        let decides = halves == Halves::Large;
         let mut precision = Self { halves, single: vec![!decides; graph.values.len()] };
         if decides {
             precision.decide(graph);
@@ -84,7 +86,7 @@ impl Precision {
                 must[x.0] = true;
             }
         }
-        let small = |n: usize| n.saturating_mul(SMALL) <= largest && self.halves == Halves::Large;
+        let small = |n: usize| n.saturating_mul(SMALL) <= largest;
         let mut may: Vec<bool> = elements.iter().map(|&n| small(n)).collect();
         // Backwards, so that what goes to an output by several steps is stored as the output is.
         for node in graph.nodes.iter().rev() {
@@ -115,7 +117,7 @@ impl Precision {
 
     /// What a value that no node reads is stored as.
     pub fn unread(&self, fact: &Fact) -> Option<Storage> {
-        Storage::of(fact.element_type, matches!(self.halves, Halves::Large | Halves::All))
+        Storage::of(fact.element_type, self.halves == Halves::Large)
     }
 
     /// What a constant is stored as for a node that reads it.
@@ -127,7 +129,6 @@ impl Precision {
             && match &self.halves {
                 Halves::None => false,
                 Halves::Large => weighs(),
-                Halves::All => true,
                 Halves::Weights(but) => weighs() && !but.contains(&id),
             };
         Storage::of(fact.element_type, half)

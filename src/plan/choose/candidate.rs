@@ -1,9 +1,27 @@
 //! The cheapest way to run one node.
 
-use super::{Chooser, Lie, overhead};
+use super::{Chooser, overhead};
 use crate::graph::{Fact, Node, NodeId, Operand, Reads, Request};
-use crate::kernel::{Binding, Candidate, Kernel, Storage, Want, units};
+use crate::kernel::{Binding, Candidate, Kernel, Layout, Storage, Want, units};
 use crate::plan::{Aim, tuning};
+
+/// How a candidate's outputs lie, and how many dispatches it has, conversions of its inputs counted in.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Lie {
+    outputs: Vec<Layout>,
+    dispatches: usize,
+}
+
+impl Lie {
+    fn of(candidate: &Candidate, conversions: usize) -> Self {
+        Self { outputs: candidate.outputs.clone(), dispatches: candidate.dispatches.len() + conversions }
+    }
+
+    /// Whether a candidate that lies so can stand for this one.
+    fn holds(&self, other: &Self) -> bool {
+        self.outputs == other.outputs && other.dispatches <= self.dispatches
+    }
+}
 
 impl Chooser<'_> {
     /// The cheapest way to run a node on the device, or why there is none.
