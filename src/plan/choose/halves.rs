@@ -53,9 +53,9 @@ pub(super) fn choice(
 /// For each kernel for constants in 16 bits, its nodes: first of those that are there for constants in 32 bits, too, those with
 /// the fewest first.
 fn in_half(draft: &Draft) -> Vec<Vec<NodeId>> {
-    // By what the kernels have in common, the nodes and bytes by what their constants are stored as.
-    let mut kernels: HashMap<(Kernel, Vec<Option<Storage>>), HashMap<Vec<Storage>, (u64, Vec<NodeId>)>> =
-        HashMap::new();
+    // By what the kernels have in common, the bytes and nodes by what their constants are stored as.
+    type Ways = HashMap<Vec<Storage>, (u64, Vec<NodeId>)>;
+    let mut kernels: HashMap<(Kernel, Vec<Option<Storage>>), Ways> = HashMap::new();
     for stage in &draft.stages {
         let Stage::Run(run) = stage else { continue };
         for dispatch in &run.dispatches {
