@@ -17,6 +17,7 @@ mod memory;
 mod moves;
 mod normalize;
 mod panels;
+mod pool;
 mod product;
 mod quantize;
 mod recurrent;

@@ -8,6 +8,7 @@ use pulp::{Simd, WithSimd};
 
 use super::depthwise::Same;
 use super::kernel::{Job, Kernel};
+use super::pool::Halves;
 use super::simd::{activate_vectors, dispatch, load, select, store};
 use super::tasks;
 use super::windows::Windows;
@@ -85,7 +86,11 @@ pub(super) fn pool(pool: &Pool, inputs: &[Option<&Fact>], output: &Fact) -> Opti
     let Some(window) = &pool.window else {
         return super::reduce::global(pool.kind, x[2..].iter().product());
     };
-    let windows = Windows::new(&window.axes(&x[2..], &window.kernel).ok()?)?.in_bands(NEAR);
+    let axes = window.axes(&x[2..], &window.kernel).ok()?;
+    if let Some(kernel) = <[Axis; 2]>::try_from(&axes[..]).ok().and_then(|axes| Halves::new(pool.kind, axes)) {
+        return Some(Box::new(kernel));
+    }
+    let windows = Windows::new(&axes)?.in_bands(NEAR);
     let (h, w) = (&windows.height, &windows.width);
     let rule = match pool.kind {
         Kind::Max => Rule::Max,
@@ -331,6 +336,12 @@ fn magnitudes<S: Simd>(_: S, values: &mut [f32], squares: bool) {
     }
 }
 
+/// The larger of each pair; a NaN stays.
+#[inline(always)]
+pub(super) fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
+    select(simd, simd.equal_f32s(a, a), simd.max_f32s(a, b), a)
+}
+
 /// Runs are no longer.
 const LONGEST: usize = 5;
 
@@ -375,5 +386,5 @@ walk_taps!(weighted, "The weighted sum of each window.", [weights: &[f32], bias:
 });
 walk_taps!(added, "The sum of each window.", [], 0.0, |simd, sum, x, _tap| simd.add_f32s(sum, x));
 walk_taps!(largest, "The largest of each window; a NaN stays.", [], f32::MIN, |simd, sum, x, _tap| {
-    select(simd, simd.equal_f32s(sum, sum), simd.max_f32s(sum, x), sum)
+    larger(simd, sum, x)
 });
