@@ -50,6 +50,12 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
             return gelu4(v);
         }
 #endif
+#if ACTIVATION == 10
+        // Its approximation, likewise.
+        case 10u: {
+            return gelu_tanh4(v);
+        }
+#endif
         default: {
             return v;
         }

@@ -195,6 +195,7 @@ pub(super) fn activate_vectors<S: Simd>(simd: S, vectors: &mut [S::f32s], activa
         Activation::HardSwish => each!(v => simd.mul_f32s(v, hard_sigmoid(simd, 1.0 / 6.0, 0.5, v))),
         Activation::Tanh => each!(v => super::functions::tanh(simd, v)),
         Activation::Gelu => each!(v => super::functions::gelu(simd, v)),
+        Activation::GeluTanh => each!(v => super::functions::gelu_tanh(simd, v)),
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Activation {
     HardSwish,
     /// x · Φ(x), with Φ the distribution of the standard normal. Products of matrices alone take it.
     Gelu,
+    /// Gelu's approximation, x · sigmoid(2√(2/π) · (x + 0.044715 x³)). Products of matrices alone take it.
+    GeluTanh,
 }
 
 impl Activation {
@@ -67,6 +69,12 @@ impl Activation {
                 let x = f64::from(x);
                 (0.5 * x * super::erf::erfc(-x * std::f64::consts::FRAC_1_SQRT_2)) as f32
             }
+            #[expect(clippy::cast_possible_truncation, reason = "the result is an f32")]
+            Self::GeluTanh => {
+                let x = f64::from(x);
+                let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+                (x / (1.0 + (-2.0 * inner).exp())) as f32
+            }
         }
     }
 
@@ -83,6 +91,12 @@ impl Activation {
             Self::HardSigmoid(alpha, beta) => (7, alpha, beta),
             Self::HardSwish => (8, 0.0, 0.0),
             Self::Gelu => (9, 0.0, 0.0),
+            Self::GeluTanh => (10, 0.0, 0.0),
         }
+    }
+
+    /// Whether its code is long, so that kernels have it only where it is used.
+    pub const fn is_long(self) -> bool {
+        matches!(self, Self::Gelu | Self::GeluTanh)
     }
 }

@@ -238,6 +238,12 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
         0.0
     }
 
+    /// Whether its results are probabilities of logits: what logits err by, their probabilities err by relative to
+    /// themselves, however small they are.
+    fn gives_probabilities(&self) -> bool {
+        self.activation() == Some(super::Activation::Sigmoid)
+    }
+
     /// Whether it takes tensors of texts; of an operator that does not, none reaches `evaluate`.
     fn takes_strings(&self) -> bool {
         false

@@ -184,8 +184,12 @@ impl Operator for ConvTranspose {
         direct(self, request).map(|candidate| with_others_activations(vec![candidate], self.activation))
     }
 
+    fn gives_probabilities(&self) -> bool {
+        self.activation == Activation::Sigmoid
+    }
+
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
-        let takes = self.activation == Activation::Identity && activation != Activation::Gelu;
+        let takes = self.activation == Activation::Identity && !activation.is_long();
         takes.then(|| Arc::new(Self { activation, ..self.clone() }) as _)
     }
 

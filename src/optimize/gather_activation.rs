@@ -1,11 +1,11 @@
 //! Activations that a file writes out become one node:
-//! `x · sigmoid(x)` a Swish, `relu6(x + 3) / 6` a HardSigmoid, `x · hardsigmoid(x)` or `x · relu6(x + 3) / 6` a HardSwish,
-//! and `x / 2 · (1 + erf(x / √2))` a Gelu.
+//! `x · sigmoid(x)` a Swish, `relu6(x + 3) / 6` a HardSigmoid, `x · hardsigmoid(x)` or `x · relu6(x + 3) / 6` a HardSwish.
 
 use std::sync::Arc;
 
 use super::edit::Edit;
 use super::fuse_activation::activation;
+use super::operands::{near, operands, scalar};
 use crate::graph::{Activation, Definition, Graph, Node, Operator, ValueId};
 
 /// 1/6 as files round it.
@@ -44,7 +44,6 @@ impl Found {
 
 fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
     let gated = operands(node, "Mul").and_then(|(a, b)| gate(edit, a, b).or_else(|| gate(edit, b, a)));
-    let gated = gated.or_else(|| gelu(edit, node));
     if gated.is_some() {
         return gated;
     }
@@ -77,53 +76,6 @@ fn gate(edit: &Edit<'_>, x: ValueId, gate: ValueId) -> Option<Found> {
     Found::new(&definition, x, vec![index])
 }
 
-/// `x · (1 + erf(x / √2)) · 0.5`, in any order.
-fn gelu(edit: &Edit<'_>, node: &Node) -> Option<Found> {
-    let (a, b) = operands(node, "Mul")?;
-    [(a, b), (b, a)].into_iter().find_map(|(a, b)| {
-        let found = |x, inner| Found::new(&Definition::new("Gelu"), x, inner);
-        let graph = edit.graph();
-        // (x · gate) · 0.5
-        if scalar(graph, a, b) == Some(0.5) {
-            let (product, node) = edit.producer_for(a, 1)?;
-            let (c, d) = operands(node, "Mul")?;
-            let of = |x, gate| one_and_erf(edit, gate).filter(|(of, _)| *of == x);
-            let (x, inner) = of(c, d).or_else(|| of(d, c))?;
-            return found(x, [inner, vec![product]].concat());
-        }
-        // (x · 0.5) · gate, or x · (gate · 0.5)
-        let (half, node) = edit.producer_for(a, 1)?;
-        let (c, d) = operands(node, "Mul")?;
-        let halved = [(c, d), (d, c)].into_iter().find(|&(x, half)| scalar(graph, x, half) == Some(0.5))?.0;
-        let (x, inner) = match one_and_erf(edit, b) {
-            Some((x, inner)) => (x == halved).then_some((x, inner)),
-            None => one_and_erf(edit, halved).filter(|(x, _)| *x == b),
-        }?;
-        found(x, [inner, vec![half]].concat())
-    })
-}
-
-/// The x of `1 + erf(x / √2)`, and the three nodes that compute it, which nobody else reads.
-fn one_and_erf(edit: &Edit<'_>, value: ValueId) -> Option<(ValueId, Vec<usize>)> {
-    let graph = edit.graph();
-    let (add, node) = edit.producer_for(value, 1)?;
-    let (a, b) = operands(node, "Add")?;
-    let plus_one = |x, one| (scalar(graph, x, one) == Some(1.0)).then_some(x);
-    let (erf, node) = edit.producer_for(plus_one(a, b).or_else(|| plus_one(b, a))?, 1)?;
-    let z = node.inputs.first().copied().flatten().filter(|_| node.operator.name() == "Erf")?;
-    let (scale, node) = edit.producer_for(z, 1)?;
-    let times = |x, factor, expected| scalar(graph, x, factor).filter(|v| near(*v, expected)).map(|_| x);
-    let x = match operands(node, "Div") {
-        Some((a, b)) => times(a, b, std::f32::consts::SQRT_2)?,
-        None => {
-            let (a, b) = operands(node, "Mul")?;
-            let half = std::f32::consts::FRAC_1_SQRT_2;
-            times(a, b, half).or_else(|| times(b, a, half))?
-        }
-    };
-    Some((x, vec![add, erf, scale]))
-}
-
 /// What a node divides by six.
 fn sixth(edit: &Edit<'_>, node: &Node) -> Option<ValueId> {
     let graph = edit.graph();
@@ -147,27 +99,6 @@ fn relu6_of_plus_3(edit: &Edit<'_>, value: ValueId) -> Option<(ValueId, Vec<usiz
     Some((plus(a, b).or_else(|| plus(b, a))?, vec![clip, add]))
 }
 
-/// The two inputs of a node of this operator.
-fn operands(node: &Node, operator: &str) -> Option<(ValueId, ValueId)> {
-    match node.inputs[..] {
-        [Some(a), Some(b)] if node.operator.name() == operator => Some((a, b)),
-        _ => None,
-    }
-}
-
-/// The one number of a constant that does not enlarge `x` when it is combined with it.
-fn scalar(graph: &Graph, x: ValueId, constant: ValueId) -> Option<f32> {
-    let fact = graph.fact(constant)?;
-    match fact.floats()?[..] {
-        [value] if fact.rank() <= graph.fact(x)?.rank() => Some(value),
-        _ => None,
-    }
-}
-
-fn near(a: f32, b: f32) -> bool {
-    (a - b).abs() <= 1e-5 * b
-}
-
 #[cfg(test)]
 mod tests {
     use crate::optimize::testing::*;
@@ -187,40 +118,6 @@ mod tests {
             let y = graph.node("Mul", &if swapped { [gate, x] } else { [x, gate] });
             graph.output("y", y);
             graph.check(&APPLIED, &expected("Swish"));
-        }
-    }
-
-    #[test]
-    fn gelu_however_it_is_written() {
-        for form in 0..8 {
-            let mut graph = TestGraph::new();
-            let x = graph.input("x", &[2, 3]);
-            let (half, one) = (graph.constant("half", &[], &[0.5]), graph.constant("one", &[1], &[1.0]));
-            let root = graph.constant("root", &[], &[2f32.sqrt()]);
-            let inverse = graph.constant("inverse", &[], &[0.5f32.sqrt()]);
-            let scaled = if form % 2 == 0 { graph.node("Div", &[x, root]) } else { graph.node("Mul", &[inverse, x]) };
-            let erf = graph.node("Erf", &[scaled]);
-            let gate = graph.node("Add", &if form % 2 == 0 { [erf, one] } else { [one, erf] });
-            let y = match form / 2 {
-                0 => {
-                    let product = graph.node("Mul", &[x, gate]);
-                    graph.node("Mul", &[product, half])
-                }
-                1 => {
-                    let halved = graph.node("Mul", &[half, x]);
-                    graph.node("Mul", &[halved, gate])
-                }
-                2 => {
-                    let halved = graph.node("Mul", &[gate, half]);
-                    graph.node("Mul", &[x, halved])
-                }
-                _ => {
-                    let product = graph.node("Mul", &[gate, x]);
-                    graph.node("Mul", &[half, product])
-                }
-            };
-            graph.output("y", y);
-            graph.check(&APPLIED, &expected("Gelu"));
         }
     }
 

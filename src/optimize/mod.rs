@@ -16,6 +16,8 @@ mod fuse_padding;
 mod fuse_product;
 mod fuse_residual_add;
 mod gather_activation;
+mod gather_gelu;
+mod operands;
 mod pack_projections;
 mod remove_identity;
 mod reshape_last;
@@ -57,6 +59,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "gather_activation",
         about: "makes one node of an activation that is written out (x · sigmoid x, x · relu6(x + 3) / 6)",
         apply: gather_activation::apply,
+    },
+    Rewrite {
+        name: "gather_gelu",
+        about: "makes one node of a Gelu that is written out, with erf or with tanh",
+        apply: gather_gelu::apply,
     },
     Rewrite {
         name: "fuse_attention",

@@ -243,6 +243,14 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     net.output(joined);
     let gelu = net.node(Definition { domain: "com.microsoft".to_owned(), ..op("QuickGelu") }, &[x]);
     net.output(gelu);
+    let (half, one) = (net.constant(Tensor::vector(vec![0.5f32])), net.constant(Tensor::vector(vec![1f32])));
+    let root = net.constant(Tensor::vector(vec![2f32.sqrt()]));
+    let scaled = net.node(op("Div"), &[x, root]);
+    let erf = net.node(op("Erf"), &[scaled]);
+    let gate = net.node(op("Add"), &[erf, one]);
+    let product = net.node(op("Mul"), &[x, gate]);
+    let gelu = net.node(op("Mul"), &[product, half]);
+    net.output(gelu);
     net.finish()
 }
 

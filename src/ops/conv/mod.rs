@@ -179,8 +179,12 @@ impl Operator for Conv {
         self.cancellation
     }
 
+    fn gives_probabilities(&self) -> bool {
+        self.activation == Activation::Sigmoid
+    }
+
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
-        let takes = self.activation == Activation::Identity && activation != Activation::Gelu;
+        let takes = self.activation == Activation::Identity && !activation.is_long();
         takes.then(|| Arc::new(Self { activation, ..self.clone() }) as _)
     }
 

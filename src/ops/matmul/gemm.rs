@@ -151,6 +151,10 @@ impl Operator for Gemm {
         candidates::candidates(request, &product, &self.epilogue())
     }
 
+    fn gives_probabilities(&self) -> bool {
+        self.activation == Activation::Sigmoid
+    }
+
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
         (self.activation == Activation::Identity)
             .then(|| Arc::new(Self { activation, ..self.clone() }) as Arc<dyn Operator>)

@@ -157,6 +157,10 @@ impl Operator for MatMul {
         candidates::candidates(request, &product, &self.epilogue())
     }
 
+    fn gives_probabilities(&self) -> bool {
+        self.activation == Activation::Sigmoid
+    }
+
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
         (self.activation == Activation::Identity).then(|| Arc::new(Self { activation }) as Arc<dyn Operator>)
     }

@@ -240,6 +240,7 @@ fn every_activation_can_be_fused() {
         Activation::HardSigmoid(0.2, 0.5),
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::GeluTanh,
     ] {
         let op = matmul().with_activation(activation).unwrap();
         assert!(op.with_activation(Activation::Relu).is_none());
@@ -257,7 +258,7 @@ fn residuals_are_added_before_the_activation() {
         (vec![2, 20], 12, 8, false),
         (vec![70], 16, 40, true),
     ] {
-        for activation in [Activation::Identity, Activation::Gelu] {
+        for activation in [Activation::Identity, Activation::Gelu, Activation::GeluTanh] {
             let shape = |last: usize| [&rows[..], &[last]].concat();
             let gemm = Gemm { residual: true, rows: Some(rows.clone()), activation, beta: 0.5, ..Gemm::default() };
             let c = if biased { Input::Constant(tensor(&[n], 3)) } else { Input::Missing };

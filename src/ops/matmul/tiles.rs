@@ -1,7 +1,6 @@
 //! The kernels over rows of whole units: how each cuts a product into tiles, and the parameters that all of them take.
 
 use super::{Epilogue, Product};
-use crate::graph::Activation;
 use crate::kernel::{Binding, DeviceClass, DeviceFacts, Dispatch, Kernel, Storage};
 
 /// Rows of A up to which the kernel for few rows is offered, and from which the one that shares them.
@@ -227,7 +226,7 @@ pub(super) fn epilogue(dispatch: Dispatch, epilogue: &Epilogue) -> Dispatch {
     if dispatch.kernel.defines.contains(&SWITCHED) {
         dispatch = dispatch.param("activation", activation);
         // The switch has it only where it is needed.
-        if epilogue.activation == Activation::Gelu {
+        if epilogue.activation.is_long() {
             dispatch.kernel = dispatch.kernel.define("ACTIVATION", activation);
         }
     } else {

@@ -69,6 +69,10 @@ impl Softmax {
 }
 
 impl Operator for Softmax {
+    fn gives_probabilities(&self) -> bool {
+        self.function == Function::Softmax
+    }
+
     fn name(&self) -> &str {
         match self.function {
             Function::Softmax => "Softmax",

@@ -89,13 +89,6 @@ impl Member {
     }
 }
 
-impl Member {
-    /// Whether it is the approximation that stands under the same name as the function.
-    pub(super) fn is_approximation(&self) -> bool {
-        self.wgsl == GELU_TANH.wgsl
-    }
-}
-
 /// What most members have.
 const FLOAT: Member = Member {
     name: "",
@@ -126,7 +119,7 @@ static GELU_TANH: Member = Member {
         floats(x, |v| 0.5 * v * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (v + 0.044_715 * v * v * v)).tanh()))
     },
     wgsl: "gelu_tanh4(v)",
-    activation: |_| None,
+    activation: |_| Some(Activation::GeluTanh),
     ..FLOAT
 };
 

@@ -38,11 +38,6 @@ impl Unary {
     pub(crate) fn program(&self) -> Option<Program> {
         (self.member.steps)(self.parameters)
     }
-
-    /// Whether it is the approximation that stands under the same name as the function.
-    pub(crate) fn is_approximation(&self) -> bool {
-        self.member.is_approximation()
-    }
 }
 
 /// Makes the member that the definition names.
@@ -87,7 +82,7 @@ impl Operator for Unary {
         let activation = self.activation().filter(|_| float);
         let expression = match (activation, self.member.integer) {
             // Its own kernel knows it better than the one that all activations share.
-            (Some(activation), _) if activation != Activation::Gelu => ACTIVATE,
+            (Some(activation), _) if !activation.is_long() => ACTIVATE,
             (_, Some(NO_KERNEL)) if !float => return Err("its kernel takes floating-point numbers only".to_owned()),
             (_, Some(integer)) if !float => integer,
             _ => self.member.wgsl,
