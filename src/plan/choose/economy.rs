@@ -47,8 +47,10 @@ impl Bill {
 /// What each node could run by.
 #[derive(Debug, Default)]
 pub struct Economy {
-    /// For each node, its candidates.
+    /// For each node, its candidates, the cheapest first. Nodes that have the same ones in the same order are one.
     nodes: Vec<Vec<Way>>,
+    /// By their candidates' kernels, and whether these lie as the one that was taken, the nodes' places.
+    places: HashMap<Vec<(Vec<usize>, bool)>, usize>,
     kernels: HashMap<Kernel, usize>,
 }
 
@@ -73,7 +75,14 @@ impl Economy {
             }
             Way { cost, alike, kernels }
         });
-        self.nodes.push(ways.collect());
+        let mut ways: Vec<Way> = ways.collect();
+        ways.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+        let key = ways.iter().map(|way| (way.kernels.clone(), way.alike)).collect();
+        let next = self.nodes.len();
+        match *self.places.entry(key).or_insert(next) {
+            place if place == next => self.nodes.push(ways),
+            place => self.nodes[place].iter_mut().zip(ways).for_each(|(all, way)| all.cost += way.cost),
+        }
     }
 
     /// The kernels that are better avoided by a plan that has so many, if each node is to lie as it did (`alike`), or as
@@ -196,7 +205,7 @@ fn cheapest<'a>(node: &'a [Way], allowed: Option<&[bool]>, alike: bool) -> Optio
     let fits = |way: &&Way| {
         (way.alike || !alike) && allowed.is_none_or(|allowed| way.kernels.iter().all(|&kernel| allowed[kernel]))
     };
-    node.iter().filter(fits).min_by(|a, b| a.cost.total_cmp(&b.cost))
+    node.iter().find(fits)
 }
 
 #[cfg(test)]

@@ -32,6 +32,10 @@ pub(super) fn choice(
     }
     // Weights alone; and of these, as long as that is a pipeline less, not those of the kernel that has fewest.
     let mut weights = with(Halves::Weights(HashSet::new()))?;
+    // Where there are too many without any, it does not help.
+    if weights.1.pipelines > MANY && with(Halves::None)?.1.pipelines > MANY {
+        return Ok(first);
+    }
     while weights.1.pipelines > MANY {
         let Halves::Weights(but) = &weights.0 else { break };
         let mut fewer = None;
