@@ -28,7 +28,7 @@ struct Row {
 const SINGLE: f32 = 2e-5;
 const HALF: f32 = 1e-2;
 
-/// The most that a plan of a public one has on a software adapter.
+/// The most that a plan of a public one has on a software adapter in 32 bits. (In 16, values of both storages take more.)
 const PIPELINES: usize = 14;
 
 macro_rules! models {
@@ -92,7 +92,7 @@ models! {
     file_types: "magika_standard_v3_3", ["magika_standard_v3_3"], SINGLE, HALF;
     noise_suppression_1: "dtln_model_1", ["dtln_model_1"], SINGLE, HALF, host;
     noise_suppression_2: "dtln_model_2", ["dtln_model_2"], SINGLE, HALF, host;
-    // In 16 bits: where only weights are (a software adapter), one number of the state, of 0.1, 1.21·10⁻² of that.
+    // In 16 bits: one number of the state, of 0.1, 1.27·10⁻² of that.
     voice_activity: "silero_vad_16k", ["silero_vad_16k"], SINGLE, 1.3e-2, host;
     spam: "spam", ["spam"], SINGLE, HALF, host;
     ten_classes: "ten_classes", ["ten_classes"], SINGLE, HALF, host;
@@ -181,7 +181,10 @@ fn agrees_as_planned(row: &Row, case: &Case, plans: &mut HashSet<String>) {
             assert!(compared.passed, "against ONNX Runtime: {compared:?}");
         }
         // A start waits for each pipeline. On GPUs fewer of them can cost more than they are worth.
-        if public_model && device.facts().is_some_and(|facts| facts.class == DeviceClass::Software) {
+        if public_model
+            && case.precision == Precision::F32
+            && device.facts().is_some_and(|facts| facts.class == DeviceClass::Software)
+        {
             let pipelines = session.schedule().map_or(0, |s| s.summary.pipelines);
             assert!(pipelines <= PIPELINES, "{name}: {pipelines} pipelines");
         }

@@ -4,13 +4,12 @@
 mod candidate;
 mod economy;
 mod forms;
-mod halves;
 
 use std::collections::{HashMap, HashSet};
 
-use super::apart::{self, MANY};
+use super::apart::MANY;
 use super::draft::{Draft, Form, FormId, Run, Source, Stage, Target};
-use super::precision::{Halves, Precision};
+use super::precision::Precision;
 use super::schedule::{NodePlace, Place};
 use super::share::share;
 use super::tuning::Kind;
@@ -66,8 +65,6 @@ struct Choice {
     places: Vec<NodePlace>,
     avoided: HashSet<Kernel>,
     bill: Bill,
-    /// The kernels that are left where a plan has too many.
-    pipelines: usize,
 }
 
 /// Chooses for the whole graph.
@@ -77,14 +74,14 @@ pub fn choose(
     options: &PlanOptions,
     aim: Aim,
 ) -> Result<(Draft, Vec<NodePlace>), PlanError> {
-    let (_, choice) = halves::choice(graph, device, options, aim)?;
+    let choice = Chooser::thrifty(graph, device, options, aim)?;
     Ok((choice.draft, choice.places))
 }
 
 /// The kinds of nodes that a plan meets.
 pub fn survey(graph: &Graph, device: &DeviceFacts, options: &PlanOptions) -> Result<Vec<Kind>, PlanError> {
-    let (halves, choice) = halves::choice(graph, device, options, Aim::Speed)?;
-    let mut chooser = Chooser::new(graph, device, options, (Aim::Speed, &halves));
+    let choice = Chooser::thrifty(graph, device, options, Aim::Speed)?;
+    let mut chooser = Chooser::new(graph, device, options, Aim::Speed);
     (chooser.kinds, chooser.avoided) = (Some(vec![]), choice.avoided);
     chooser.nodes()?;
     Ok(chooser.kinds.unwrap_or_default())
@@ -109,7 +106,7 @@ fn join_downloads(draft: &mut Draft) {
 }
 
 impl<'a> Chooser<'a> {
-    fn new(graph: &'a Graph, device: &'a DeviceFacts, options: &'a PlanOptions, (aim, halves): (Aim, &Halves)) -> Self {
+    fn new(graph: &'a Graph, device: &'a DeviceFacts, options: &'a PlanOptions, aim: Aim) -> Self {
         Self {
             graph,
             device,
@@ -120,7 +117,7 @@ impl<'a> Chooser<'a> {
             on_device: HashMap::new(),
             on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
             places: vec![],
-            precision: Precision::of(graph, halves.clone()),
+            precision: Precision::of(graph, options.half),
             kinds: None,
             economy: None,
             avoided: HashSet::new(),
@@ -135,9 +132,9 @@ impl<'a> Chooser<'a> {
         graph: &'a Graph,
         device: &'a DeviceFacts,
         options: &'a PlanOptions,
-        (aim, halves): (Aim, &Halves),
+        aim: Aim,
     ) -> Result<Choice, PlanError> {
-        let mut first = Self::new(graph, device, options, (aim, halves));
+        let mut first = Self::new(graph, device, options, aim);
         if aim == Aim::Speed {
             (first.economy, first.taken) = (Some(Economy::default()), Some(vec![]));
         }
@@ -151,7 +148,7 @@ impl<'a> Chooser<'a> {
             if avoided.is_empty() {
                 continue;
             }
-            let mut again = Self { avoided, ..Self::new(graph, device, options, (aim, halves)) };
+            let mut again = Self { avoided, ..Self::new(graph, device, options, aim) };
             if as_they_lie {
                 again.like.extend(taken.iter().cloned());
             }
@@ -184,8 +181,7 @@ impl<'a> Chooser<'a> {
         let (in_place, concat) = (self.options.in_place, self.options.in_place_concat);
         let (dispatches, kernels) = share(&draft, in_place, concat, &HashSet::new()).counted(&draft);
         let bill = Bill { dispatches, kernels, time: self.time };
-        let (_, pipelines) = apart::share(&draft, self.options).counted(&draft);
-        Choice { draft, places: self.places, avoided: self.avoided, bill, pipelines }
+        Choice { draft, places: self.places, avoided: self.avoided, bill }
     }
 
     fn nodes(&mut self) -> Result<(), PlanError> {
@@ -236,7 +232,7 @@ impl<'a> Chooser<'a> {
             inputs.push(match (input, want) {
                 (Some(value), Want::In(layout)) => Some(match graph.constant(*value) {
                     Some(tensor) => {
-                        let storage = graph.fact(*value).and_then(|f| self.precision.constant(graph, (id, node), f));
+                        let storage = graph.fact(*value).and_then(|f| self.precision.constant(graph, node, f));
                         Source::Constant(Box::new(self.constant(*value, tensor, *layout, storage)?))
                     }
                     None => {

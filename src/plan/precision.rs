@@ -15,18 +15,12 @@
 //! - **Weights that weigh little**: constants that, in 32 bits, take at most half the bytes of what their node reads and
 //!   writes beside them, so that no node moves more than a fifth more for them.
 //!
-//! A kernel for values of another storage is another pipeline. So where a plan for a software adapter would need too many,
-//! only weights are stored in 16 bits ([`Halves`]); for GPUs bytes weigh more. Everything in 16 bits would be as few
-//! pipelines, but errs too much: a detector's scores by 2.3·10⁻².
-//!
 //! What is handed on under another shape is stored alike on both sides, or it could not be one memory; and parts of a
 //! concatenation are stored as the whole is, or they could not be written in place.
 //!
 //! Biases of convolutions are in 32 bits in any case, and so is all arithmetic.
 
-use std::collections::HashSet;
-
-use crate::graph::{Fact, Graph, Node, NodeId, ValueId};
+use crate::graph::{Fact, Graph, Node, ValueId};
 use crate::kernel::Storage;
 use crate::ops::concat::Concat;
 use crate::ops::reshape::Reshape;
@@ -39,18 +33,6 @@ const SMALL: usize = 8;
 /// in most layers; a detector of text whose first layers have 2 to 6 was wrong by a quarter of its range at some pixels.
 const CANCELLATION: f32 = 1.5;
 
-/// What may be stored in 16 bits.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Halves {
-    /// Nothing.
-    #[default]
-    None,
-    /// What saves something: large values, and weights that weigh.
-    Large,
-    /// Weights that weigh, but not those of these nodes, and no values.
-    Weights(HashSet<NodeId>),
-}
-
 /// How many layers before a probability read values in 32 bits: a detector of text whose last layer multiplies by fifty was
 /// wrong by 1.5·10⁻² at some pixels with none, 1.0·10⁻² with one, 7·10⁻³ with two.
 const HEAD: usize = 2;
@@ -58,17 +40,16 @@ const HEAD: usize = 2;
 /// What values and constants are stored as.
 #[derive(Debug)]
 pub struct Precision {
-    halves: Halves,
+    half: bool,
     /// For each value, whether it stays in 32 bits.
     single: Vec<bool>,
 }
 
 impl Precision {
-    /// Decides for a graph whose dimensions are all numbers.
-    pub fn of(graph: &Graph, halves: Halves) -> Self {
-        let decides = halves == Halves::Large;
-        let mut precision = Self { halves, single: vec![!decides; graph.values.len()] };
-        if decides {
+    /// Decides for a graph whose dimensions are all numbers. Without `half`, 32-bit floats are what they are.
+    pub fn of(graph: &Graph, half: bool) -> Self {
+        let mut precision = Self { half, single: vec![!half; graph.values.len()] };
+        if half {
             precision.decide(graph);
         }
         precision
@@ -121,25 +102,20 @@ impl Precision {
 
     /// What a value is stored as, or `None` where a GPU kernel cannot hold it.
     pub fn value(&self, id: ValueId, fact: &Fact) -> Option<Storage> {
-        Storage::of(fact.element_type, !self.single.get(id.0).copied().unwrap_or(self.halves == Halves::None))
+        Storage::of(fact.element_type, !self.single.get(id.0).copied().unwrap_or(!self.half))
     }
 
     /// What a value that no node reads is stored as.
     pub fn unread(&self, fact: &Fact) -> Option<Storage> {
-        Storage::of(fact.element_type, self.halves == Halves::Large)
+        Storage::of(fact.element_type, self.half)
     }
 
     /// What a constant is stored as for a node that reads it.
-    pub fn constant(&self, graph: &Graph, node: (NodeId, &Node), fact: &Fact) -> Option<Storage> {
-        let (id, node) = node;
-        let weighs = || elements(Some(fact)).saturating_mul(8) > self.traffic(graph, node);
-        let half = fact.element_type == ElementType::F32
+    pub fn constant(&self, graph: &Graph, node: &Node, fact: &Fact) -> Option<Storage> {
+        let half = self.half
+            && fact.element_type == ElementType::F32
             && node.operator.cancellation() < CANCELLATION
-            && match &self.halves {
-                Halves::None => false,
-                Halves::Large => weighs(),
-                Halves::Weights(but) => weighs() && !but.contains(&id),
-            };
+            && elements(Some(fact)).saturating_mul(8) > self.traffic(graph, node);
         Storage::of(fact.element_type, half)
     }
 
@@ -325,7 +301,7 @@ mod tests {
         let y = graph.node(&Definition::new("Relu"), &[x]).unwrap();
         graph.output("y", y);
         let graph = graph.build().unwrap();
-        let precision = Precision::of(&graph, Halves::None);
+        let precision = Precision::of(&graph, false);
         assert!(precision.single.iter().all(|&single| single));
     }
 }

@@ -32,7 +32,7 @@ impl Chooser<'_> {
         outputs: &[Fact],
     ) -> Result<Candidate, String> {
         let graph = self.graph;
-        let (at, node) = (id, graph.node(id));
+        let node = graph.node(id);
         let operands: Vec<Option<Operand<'_>>> = node
             .inputs
             .iter()
@@ -41,7 +41,7 @@ impl Chooser<'_> {
                 id.zip(*fact).map(|(id, fact)| Operand {
                     fact,
                     layout: self.layout(id),
-                    storage: self.operand_storage((at, node), id, fact),
+                    storage: self.operand_storage(node, id, fact),
                 })
             })
             .collect();
@@ -85,7 +85,7 @@ impl Chooser<'_> {
                     Want::Nothing => None,
                 })
                 .sum();
-            let bytes = if self.aim == Aim::Memory { self.bytes_beside((at, node), &candidate) } else { 0 };
+            let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
             fitting.push(((bytes, candidate.cost + dispatches + conversions), candidate));
         }
         let conversions: Vec<Vec<Kernel>> = fitting
@@ -141,7 +141,7 @@ impl Chooser<'_> {
     }
 
     /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.
-    fn bytes_beside(&self, (at, node): (NodeId, &Node), candidate: &Candidate) -> u64 {
+    fn bytes_beside(&self, node: &Node, candidate: &Candidate) -> u64 {
         let packed = candidate.dispatches.iter().flat_map(|d| &d.bindings).map(|binding| match binding {
             Binding::Constant(constant) => constant.units.saturating_mul(constant.storage.unit_bytes()),
             _ => 0,
@@ -150,7 +150,7 @@ impl Chooser<'_> {
             let constant = id.and_then(|id| self.graph.constant(id));
             let (Some(tensor), Want::In(layout)) = (constant, want) else { return 0 };
             let fact = id.and_then(|id| self.graph.fact(id));
-            let storage = fact.and_then(|fact| self.precision.constant(self.graph, (at, node), fact));
+            let storage = fact.and_then(|fact| self.precision.constant(self.graph, node, fact));
             let storage = storage.map_or(16, Storage::unit_bytes);
             units(tensor.shape(), *layout).unwrap_or(u64::MAX).saturating_mul(storage)
         });

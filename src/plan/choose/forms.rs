@@ -3,7 +3,7 @@
 use super::super::draft::{Form, FormId, Run, Source, Stage, Target};
 use super::{Chooser, overhead};
 use crate::error::PlanError;
-use crate::graph::{Fact, Node, NodeId, ValueId};
+use crate::graph::{Fact, Node, ValueId};
 use crate::kernel::{Kernel, Layout, Storage, units};
 use crate::ops::convert;
 
@@ -22,7 +22,7 @@ impl Chooser<'_> {
     }
 
     /// What a node's input is stored as on the device.
-    pub(super) fn operand_storage(&self, node: (NodeId, &Node), id: ValueId, fact: &Fact) -> Option<Storage> {
+    pub(super) fn operand_storage(&self, node: &Node, id: ValueId, fact: &Fact) -> Option<Storage> {
         match self.graph.constant(id) {
             Some(_) => self.precision.constant(self.graph, node, fact),
             None => self.precision.value(id, fact),
