@@ -119,9 +119,9 @@ fn sessions_run_on_several_threads() {
                     } else {
                         pollster::block_on(session.run_async()).unwrap()
                     }
-                    let (relu, sigmoid) = expected(&input, true);
+                    let (relu, softplus) = expected(&input, true);
                     close(session.get(y).unwrap(), &relu, 0.0);
-                    close(session.get(z).unwrap(), &sigmoid, 1e-6);
+                    close(session.get(z).unwrap(), &softplus, 1e-6);
                 }
             });
         }
@@ -137,9 +137,9 @@ fn runs_under_way_keep_their_outputs_apart() {
         let (x, y, z) = ids(&session);
         let input = |i: u8| ramp(n, f32::from(i) - 30.0);
         let check = |pending: &super::super::GpuPending, i: u8| {
-            let (relu, sigmoid) = expected(&input(i), host);
+            let (relu, softplus) = expected(&input(i), host);
             close(pending.value(y).unwrap().as_tensor().unwrap(), &relu, 0.0);
-            close(pending.value(z).unwrap().as_tensor().unwrap(), &sigmoid, 1e-6);
+            close(pending.value(z).unwrap().as_tensor().unwrap(), &softplus, 1e-6);
         };
         let mut under_way = std::collections::VecDeque::new();
         for i in 0..40u8 {
@@ -225,16 +225,16 @@ fn long_runs_are_submitted_in_parts() {
         let mut made = vec![];
         for i in 0..6u8 {
             let input = ramp(n, f32::from(i) - 30.0);
-            let (relu, sigmoid) = expected(&input, host);
+            let (relu, softplus) = expected(&input, host);
             session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
             let mut pending = session.submit().unwrap();
             pending.wait().unwrap();
             close(pending.value(y).unwrap().as_tensor().unwrap(), &relu, 0.0);
-            close(pending.value(z).unwrap().as_tensor().unwrap(), &sigmoid, 1e-6);
+            close(pending.value(z).unwrap().as_tensor().unwrap(), &softplus, 1e-6);
             drop(pending);
             session.set(x, &TensorView::new([n], &input).unwrap()).unwrap();
             session.run().unwrap();
-            close(session.get(z).unwrap(), &sigmoid, 1e-6);
+            close(session.get(z).unwrap(), &softplus, 1e-6);
             made.push(device.creations());
         }
         assert!(made[2..].iter().all(|n| *n == made[2]), "{made:?}");
