@@ -48,8 +48,8 @@ fn main(
     if u >= params.units {
         return;
     }
-    let all = operands(u);
-    var v = all.v0;
+    let given = operands(u);
+    var v = given.v0;
 #if SINGLE
 #if CODE
     let code0 = u32(CODE - 1);
@@ -69,10 +69,10 @@ fn main(
         let source = (code0 >> 4u) & 3u;
         var other = vec4<f32>(number);
 #if OPERANDS != 1
-        other = select(other, all.v1, source == 1u);
+        other = select(other, given.v1, source == 1u);
 #endif
 #if OPERANDS == 3
-        other = select(other, all.v2, source == 2u);
+        other = select(other, given.v2, source == 2u);
 #endif
         other = select(other, v, source == 3u);
         v = step(code0, v, other);

@@ -26,29 +26,29 @@ fn main(
     if u >= params.units {
         return;
     }
-    var all = operands(u);
+    var given = operands(u);
 #if SCALAR
     // What WGSL has no vectors of is computed one by one.
     var out: y_unit;
     for (var j = 0u; j < 4u; j++) {
 #if SCALAR == 2
-        let a = wide_x0(all.v0[j]);
-        let b = wide_x1(all.v1[j]);
+        let a = wide_x0(given.v0[j]);
+        let b = wide_x1(given.v1[j]);
 #else
-        let a = all.v0[j];
-        let b = all.v1[j];
+        let a = given.v0[j];
+        let b = given.v1[j];
 #endif
 #if OPERANDS == 3
-        let c = all.v2[j];
+        let c = given.v2[j];
 #endif
         out[j] = #paste EXPRESSION;
     }
     store_y(u, out);
 #else
-    let a = all.v0;
-    let b = all.v1;
+    let a = given.v0;
+    let b = given.v1;
 #if OPERANDS == 3
-    let c = all.v2;
+    let c = given.v2;
 #endif
     store_y(u, #paste EXPRESSION);
 #endif

@@ -53,10 +53,10 @@ fn place(e: u32) -> array<u32, OPERANDS> {
 #endif
 
 fn operands(u: u32) -> Operands {
-    var all: Operands;
+    var given: Operands;
 #if FORM == 2
 #for k in OPERANDS
-    all.v{k} = load_x{k}(u);
+    given.v{k} = load_x{k}(u);
 #endfor
 #else
 #if FORM == 3
@@ -66,9 +66,9 @@ fn operands(u: u32) -> Operands {
         let at = place(u << 2u);
 #for k in OPERANDS
         if params.s{k}_step == 0u {
-            all.v{k} = splat_x{k}(get_x{k}(at[{k}]));
+            given.v{k} = splat_x{k}(get_x{k}(at[{k}]));
         } else {
-            all.v{k} = load_x{k}(at[{k}] >> 2u);
+            given.v{k} = load_x{k}(at[{k}] >> 2u);
         }
 #endfor
 #endif
@@ -83,10 +83,10 @@ fn operands(u: u32) -> Operands {
         // The last unit may reach beyond the tensor.
         let at = place(min((u << 2u) + j, params.elements - 1u));
 #for k in OPERANDS
-        all.v{k}[j] = get_x{k}(at[{k}]);
+        given.v{k}[j] = get_x{k}(at[{k}]);
 #endfor
     }
 #endif
 #endif
-    return all;
+    return given;
 }
