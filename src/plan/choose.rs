@@ -142,9 +142,9 @@ impl<'a> Chooser<'a> {
         let (economy, taken) = (first.economy.take(), first.taken.take());
         let mut best = first.finish();
         let (Some(economy), Some(taken)) = (economy, taken) else { return Ok(best) };
-        let pipelines = best.bill.kernels;
+        let at_first = best.bill;
         for as_they_lie in [false, true] {
-            let avoided = economy.avoided(pipelines, as_they_lie);
+            let avoided = economy.avoided(at_first.kernels, as_they_lie);
             if avoided.is_empty() {
                 continue;
             }
@@ -153,14 +153,15 @@ impl<'a> Chooser<'a> {
                 again.like.extend(taken.iter().cloned());
             }
             again.all()?;
-            // What a node leaves its output in may cost those after it more than was seen; so where that was too much,
-            // or not enough, nodes are chosen once more such that each leaves it as it did at first.
             let again = again.finish();
-            if again.bill.is_better_than(&best.bill) {
+            let better = best.bill.kernels == at_first.kernels || again.bill.comes_before(&best.bill);
+            if better && again.bill.is_better_than(&at_first) {
                 best = again;
-                if best.bill.kernels <= MANY {
-                    break;
-                }
+            }
+            // What a node leaves its output in may cost those after it more than was seen; so where that was too much, or
+            // there were many, nodes are chosen once more such that each leaves it as it did at first.
+            if at_first.kernels <= MANY && best.bill.kernels < at_first.kernels {
+                break;
             }
         }
         Ok(best)
