@@ -150,7 +150,12 @@ fn magnified(graph: &Graph) -> Vec<bool> {
         let logits = gives && node.operator.gives_probabilities();
         let layers = if logits { 0 } else { outputs().map(|id| to_logits[id.0]).min().unwrap_or(usize::MAX) };
         let layers = layers.saturating_add(usize::from(weighs(node)));
+        let size = |id: &ValueId| elements(graph.fact(*id));
+        let result = outputs().map(size).max().unwrap_or(0);
         for id in node.inputs.iter().flatten() {
+            // The errors of many that become one, as in a pool, cancel.
+            let averaged = !weighs(node) && result.saturating_mul(SMALL) <= size(id);
+            let layers = if averaged { usize::MAX } else { layers };
             given[id.0] |= gives && (is_view(node) || node.operator.moves_elements());
             to_logits[id.0] = to_logits[id.0].min(layers);
         }
