@@ -158,7 +158,7 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     let name = |option: &str, i: usize| typed.text(option).unwrap_or_else(|| MODELS[i].to_owned());
     let models = [program::model(&name("first", 0))?, program::model(&name("second", 1))?];
     let device = typed.device()?;
-    let (cleaned, mut times) = clean(&mut Cleaner::new(&models, &device)?, &samples)?;
+    let (cleaned, times) = clean(&mut Cleaner::new(&models, &device)?, &samples)?;
 
     say!("before {}", loudness(&samples));
     say!("after  {}", loudness(&cleaned));
@@ -166,8 +166,7 @@ fn run(typed: &Typed) -> Result<(), Failure> {
         let [before, after] = [&samples, &cleaned].map(|sound| likeness(sound, &words));
         say!("the words are {before:.1} dB louder than what is not theirs before, {after:.1} dB after");
     }
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3;
+    let median = program::median(times);
     let seconds = samples.len() as f64 / f64::from(sound::RATE);
     say!("{seconds:.1} s on {}: {median:.2} ms for each 8 ms (median)", device.name());
     let path = typed.path("sound").unwrap_or_else(|| PathBuf::from("denoised.wav"));

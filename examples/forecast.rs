@@ -123,7 +123,7 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     let model = program::model(&typed.text("model").unwrap_or_else(|| MODEL.to_owned()))?;
     let device = typed.device()?;
     let mut session = model.session_with(&device, &Options::new())?;
-    let (forecasts, mut times) = foretell(&mut session, values)?;
+    let (forecasts, times) = foretell(&mut session, values)?;
     let oddness = oddness(values, &forecasts);
     let odd = intervals(&oddness, threshold);
 
@@ -146,8 +146,7 @@ fn run(typed: &Typed) -> Result<(), Failure> {
             next.1
         );
     }
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3;
+    let median = program::median(times);
     say!("{} readings on {}: {median:.3} ms each (median)", values.len(), device.name());
     if let Some(path) = typed.path("picture") {
         let bounds = |(mean, deviation): (f32, f32)| (mean - 2.0 * deviation, mean + 2.0 * deviation);

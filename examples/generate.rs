@@ -130,9 +130,8 @@ fn run(typed: &Typed) -> Result<(), Failure> {
         drop(out.write_all(&[byte]).and_then(|()| out.flush()));
         times.push(time);
     })?;
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    say!("\n\n{length} bytes on {}: {:.2} ms each (median)", device.name(), median.as_secs_f64() * 1e3);
+    let median = program::median(times);
+    say!("\n\n{length} bytes on {}: {median:.2} ms each (median)", device.name());
     Ok(())
 }
 

@@ -10,7 +10,7 @@
 
 use std::io::BufRead;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rimlight::{Model, Session, TensorView};
 
@@ -86,15 +86,13 @@ fn run(typed: &Typed) -> Result<(), Failure> {
         let verdict = if likely >= 0.5 { "SPAM" } else { "ham " };
         say!("{verdict} {:5.1} %  {message}", f64::from(likely) * 100.0);
     }
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
-    let milliseconds = |time: Duration| time.as_secs_f64() * 1e3;
+    let median = program::median(times);
     say!(
         "{spam} of {} are spam, on {}: loaded in {:.0} ms, {:.2} ms a message (median)",
         messages.len(),
         device.name(),
-        milliseconds(load),
-        milliseconds(median)
+        load.as_secs_f64() * 1e3,
+        median
     );
     Ok(())
 }

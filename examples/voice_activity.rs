@@ -87,7 +87,7 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     let model = program::model(&typed.text("model").unwrap_or_else(|| MODEL.to_owned()))?;
     let device = typed.device()?;
     let mut session = model.session_with(&device, &Options::new())?;
-    let (likelihoods, mut times) = listen(&mut session, &samples)?;
+    let (likelihoods, times) = listen(&mut session, &samples)?;
     let rules = Rules { threshold, ..Rules::default() };
     let spoken = intervals(&likelihoods, rules);
 
@@ -99,14 +99,13 @@ fn run(typed: &Typed) -> Result<(), Failure> {
             known.map_or(String::new(), |(begin, end)| format!("   put there from {begin:.2} s to {end:.2} s"));
         say!("speech from {from:6.2} s to {to:6.2} s{beside}");
     }
-    times.sort_unstable();
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let median = program::median(times);
     say!(
         "{} times speech in {:.1} s, on {}: {:.2} ms a frame of 32 ms (median)",
         spoken.len(),
         samples.len() as f64 / f64::from(sound::RATE),
         device.name(),
-        median.as_secs_f64() * 1e3
+        median
     );
     if let Some(path) = typed.path("picture") {
         let whole = likelihoods.len().max(1) as f64;

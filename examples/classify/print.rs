@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rimlight::{Device, Tensor};
 
-use super::program::say;
+use super::program::{median, say};
 
 /// A picture's classes: probability and class, the likeliest first, and how long the model took.
 pub struct Answer {
@@ -70,15 +70,13 @@ pub fn answer(path: &Path, answer: &Answer, labels: &[String], top: usize, drawi
 
 /// The last lines: the model, the device, the time, and whether GPU and CPU agree.
 pub fn summary(file: &str, device: &Device, load: Duration, answers: &[Answer], agreement: &Result<Agreement, String>) {
-    let mut times: Vec<Duration> = answers.iter().map(|answer| answer.time).collect();
-    times.sort();
-    let median = times[times.len() / 2];
+    let median = median(answers.iter().map(|answer| answer.time).collect());
     say!(
         "{file} on {}: loaded in {:.0} ms, {:.2} ms a picture (median of {})",
         device.name(),
         load.as_secs_f64() * 1e3,
-        median.as_secs_f64() * 1e3,
-        times.len()
+        median,
+        answers.len()
     );
     match agreement {
         Err(reason) => say!("GPU and CPU were not compared: {reason}"),

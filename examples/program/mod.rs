@@ -54,6 +54,12 @@ pub fn exit(program: &str, outcome: Result<bool, Failure>) -> ExitCode {
     }
 }
 
+/// The middle one of some times, in milliseconds; 0 of none.
+pub fn median(mut times: Vec<std::time::Duration>) -> f64 {
+    times.sort_unstable();
+    times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3
+}
+
 /// A whole program: help where it is asked for, else what is to be done with what was typed. `options` have values.
 pub fn main(program: &str, help: &str, options: &[&str], run: impl FnOnce(&Typed) -> Result<(), Failure>) -> ExitCode {
     let outcome = Typed::read(std::env::args_os().skip(1), options).and_then(|typed| match typed {
