@@ -49,8 +49,7 @@ impl Kernel for Halves {
         let y = job.y.as_mut_slice::<f32>()?;
         let plane = self.height.output * self.width.output;
         let planes = y.len() / plane;
-        let alone = job.threads.count() == 1 || y.len() * self.height.kernel * self.width.kernel < tasks::SMALL;
-        let step = if alone { planes } else { planes.div_ceil(job.threads.count() * 4) };
+        let step = tasks::planes(job.threads, planes, y.len() * self.height.kernel * self.width.kernel);
         let work: Vec<_> = y.chunks_mut(step * plane).enumerate().collect();
         tasks::each(job.threads, work, |(i, y)| {
             let x = &x[i * step * self.height.input * self.width.input..];

@@ -127,8 +127,7 @@ impl Kernel for Stencil {
         let (h, w) = (&self.windows.height, &self.windows.width);
         let (x_plane, y_plane) = (h.input * w.input, h.output * w.output);
         let planes = y.len() / y_plane;
-        let alone = job.threads.count() == 1 || y.len() * self.windows.taps.len() < tasks::SMALL;
-        let step = if alone { planes } else { planes.div_ceil(job.threads.count() * 4) };
+        let step = tasks::planes(job.threads, planes, y.len() * self.windows.taps.len());
         // The last vectors may reach beyond the last phase and the last row.
         let beyond = (WIDE + 1) * super::simd::lanes();
         let (phases, sums) = (self.windows.copied() + beyond, self.windows.band * self.windows.pitch + beyond);

@@ -12,6 +12,11 @@ use super::threads::wait;
 /// So few multiplications are done before another thread has taken up its part.
 pub(super) const SMALL: usize = 100_000;
 
+/// How many of these planes are one task, where all of them take so many multiplications.
+pub(super) fn planes(threads: &Threads, planes: usize, products: usize) -> usize {
+    if threads.count() == 1 || products < SMALL { planes } else { planes.div_ceil(threads.count() * 4) }
+}
+
 /// Calls `run` with each item: on several threads where there are several of both, in any order. A thread takes the next
 /// item when it has done one.
 #[cfg(not(target_arch = "wasm32"))]
