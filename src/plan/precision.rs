@@ -11,7 +11,8 @@
 //!   known from the statistics of the batch norm that was folded into it). From [`CANCELLATION`] on, what it reads
 //!   and its weights stay in 32 bits, however large.
 //! - **What logits are made of**: a probability errs, relative to itself, by as much as its logit errs at all, and logits are
-//!   many times larger than one. The last [`HEAD`] layers before probabilities that the graph gives read 32 bits.
+//!   many times larger than one. The last [`HEAD`] layers before probabilities that the graph gives read 32 bits; not those
+//!   before a mean over many, in which errors cancel.
 //! - **Weights that weigh little**: constants that, in 32 bits, take at most half the bytes of what their node reads and
 //!   writes beside them, so that no node moves more than a fifth more for them.
 //!
@@ -103,11 +104,6 @@ impl Precision {
     /// What a value is stored as, or `None` where a GPU kernel cannot hold it.
     pub fn value(&self, id: ValueId, fact: &Fact) -> Option<Storage> {
         Storage::of(fact.element_type, !self.single.get(id.0).copied().unwrap_or(!self.half))
-    }
-
-    /// What a value that no node reads is stored as.
-    pub fn unread(&self, fact: &Fact) -> Option<Storage> {
-        Storage::of(fact.element_type, self.half)
     }
 
     /// What a constant is stored as for a node that reads it.
@@ -259,6 +255,22 @@ mod tests {
             let schedule = planned(graph.build().unwrap());
             let stored = ["Relu_0", "Neg_2", "Neg_4"].map(|name| storages(&schedule, name));
             assert_eq!(stored, [[Storage::F16], [expected], [expected]], "{schedule}");
+        }
+    }
+
+    #[test]
+    fn what_is_averaged_before_logits_is_in_16_bits() {
+        for pooled in [false, true] {
+            let mut graph = Graph::builder();
+            let x = graph.input("x", ElementType::F32, [1, 8, 4, 4]);
+            let mut value = graph.node(&Definition::new("Relu"), &[x]).unwrap();
+            if pooled {
+                value = graph.node(&Definition::new("GlobalAveragePool"), &[value]).unwrap();
+            }
+            let y = graph.node(&Definition::new("Sigmoid"), &[value]).unwrap();
+            graph.output("y", y);
+            let expected = if pooled { Storage::F16 } else { Storage::F32 };
+            assert_eq!(storages(&planned(graph.build().unwrap()), "Relu_0"), [expected]);
         }
     }
 

@@ -61,6 +61,8 @@ impl Chooser<'_> {
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
         let mut refused = None;
         let mut fitting: Vec<((u64, f64), Candidate)> = vec![];
+        // The kernels that bring each one's inputs where it wants them.
+        let mut brought: Vec<Vec<Kernel>> = vec![];
         for candidate in candidates {
             if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
                 refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
@@ -71,41 +73,30 @@ impl Chooser<'_> {
                 continue;
             }
             let dispatches = candidate.dispatches.len() as f64 * overhead(self.device);
-            let conversions: f64 = node
-                .inputs
-                .iter()
-                .zip(&candidate.inputs)
-                .enumerate()
-                .filter_map(|(i, (id, want))| match want {
-                    Want::In(layout) => {
-                        // A view's input must be stored as its output is.
-                        let storage = storages.first().copied().flatten().filter(|_| candidate.view_of == Some(i));
-                        id.map(|id| self.conversion_cost(id, *layout, storage))
-                    }
-                    Want::Nothing => None,
-                })
-                .sum();
+            // A view's input must be stored as its output is.
+            let as_stored = storages.first().copied().flatten();
+            let wanted = node.inputs.iter().zip(&candidate.inputs).enumerate();
+            let wanted = wanted.filter_map(|(i, (id, want))| match want {
+                Want::In(layout) => Some(((*id)?, *layout, as_stored.filter(|_| candidate.view_of == Some(i)))),
+                Want::Nothing => None,
+            });
+            let mut conversions = 0.0;
+            let mut converting = vec![];
+            for (id, layout, storage) in wanted {
+                let cost = self.conversion_cost(id, layout, storage);
+                if cost > 0.0 {
+                    conversions += cost;
+                    converting.extend(self.conversion(id, layout));
+                }
+            }
             let bytes = if self.aim == Aim::Memory { self.bytes_beside(node, &candidate) } else { 0 };
             fitting.push(((bytes, candidate.cost + dispatches + conversions), candidate));
+            brought.push(converting);
         }
-        let conversions: Vec<Vec<Kernel>> = fitting
-            .iter()
-            .map(|(_, candidate)| {
-                let inputs = node.inputs.iter().zip(&candidate.inputs).enumerate();
-                let wanted = inputs.filter_map(|(i, (id, want))| match want {
-                    Want::In(layout) => {
-                        let storage = storages.first().copied().flatten().filter(|_| candidate.view_of == Some(i));
-                        self.conversion((*id)?, *layout, storage)
-                    }
-                    Want::Nothing => None,
-                });
-                wanted.collect()
-            })
-            .collect();
         let lies: Vec<Lie> =
-            fitting.iter().zip(&conversions).map(|((_, candidate), more)| Lie::of(candidate, more.len())).collect();
+            fitting.iter().zip(&brought).map(|((_, candidate), more)| Lie::of(candidate, more.len())).collect();
         let avoided = |i: usize| {
-            let mut kernels = fitting[i].1.dispatches.iter().map(|d| &d.kernel).chain(&conversions[i]);
+            let mut kernels = fitting[i].1.dispatches.iter().map(|d| &d.kernel).chain(&brought[i]);
             kernels.any(|kernel| self.avoided.contains(kernel))
         };
         let otherwise = |i: usize| self.like.get(&id).is_some_and(|like| !like.holds(&lies[i]));
@@ -126,7 +117,7 @@ impl Chooser<'_> {
             }
         }
         if let Some(economy) = &mut self.economy {
-            let open = fitting.iter().zip(conversions).zip(&lies).enumerate();
+            let open = fitting.iter().zip(brought).zip(&lies).enumerate();
             let open = open.filter(|(i, _)| only.is_none_or(|only| only == *i));
             economy.note(open.map(|(_, ((((_, cost), candidate), conversions), lie))| {
                 (*cost, lies[chosen].holds(lie), candidate, conversions)

@@ -17,7 +17,7 @@ impl Chooser<'_> {
     pub(super) fn storage(&self, value: Option<ValueId>, fact: &Fact) -> Option<Storage> {
         match value {
             Some(value) => self.precision.value(value, fact),
-            None => self.precision.unread(fact),
+            None => Storage::of(fact.element_type, self.options.half),
         }
     }
 
@@ -53,11 +53,8 @@ impl Chooser<'_> {
         if forms.is_empty() && layout != Layout::Linear { 2.0 * move_it } else { move_it }
     }
 
-    /// The kernel that brings a value into a layout, if it takes one.
-    pub(super) fn conversion(&self, id: ValueId, layout: Layout, storage: Option<Storage>) -> Option<Kernel> {
-        if self.conversion_cost(id, layout, storage) == 0.0 {
-            return None;
-        }
+    /// The kernel that brings a value into a layout, where it lies in another.
+    pub(super) fn conversion(&self, id: ValueId, layout: Layout) -> Option<Kernel> {
         let own = self.own_storage(id).ok()?;
         let shape = self.graph.fact(id).and_then(Fact::concrete).unwrap_or_default();
         let (from, to) = (self.layout(id), layout.canonical(&shape));
