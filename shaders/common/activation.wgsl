@@ -38,12 +38,6 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
         case 8u: {
             return select(v * bound4(v * 0.166666667 + 0.5, 0.0, 1.0), bound4(v, alpha, beta), alpha < beta);
         }
-#if EVERY
-        // The exponential: no operator applies it to its result, but a kernel for all functions has it.
-        case 10u: {
-            return exp4(v);
-        }
-#endif
 #if ACTIVATION == 9
         // Gelu: only where it is used, for it is long.
         case 9u: {
@@ -54,6 +48,12 @@ fn activate(v: vec4<f32>, kind: u32, alpha: f32, beta: f32) -> vec4<f32> {
         // Its approximation, likewise.
         case 10u: {
             return gelu_tanh4(v);
+        }
+#endif
+#if EVERY
+        // The exponential: no operator applies it to its result, but a kernel for all functions has it.
+        case 11u: {
+            return exp4(v);
         }
 #endif
         default: {

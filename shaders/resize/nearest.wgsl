@@ -1,5 +1,5 @@
 // y = x with every element repeated `factor_h` times along the lines and `factor_w` times along the rows: nearest
-// resizing by whole numbers.
+// resizing by whole numbers. RESIDUAL: plus another tensor, which lies like y.
 //
 // Layout  planar: rows of `row_units` units in x, of `out_row_units` in y. CHANNELS: a unit is a position.
 // Work    one invocation takes one unit of x and writes all of its factor_h · factor_w copies, so that x is read once.
@@ -11,6 +11,9 @@
 #param factor_h: u32
 #param factor_w: u32
 #read x
+#if RESIDUAL
+#read residual
+#endif
 #write y
 
 @compute @workgroup_size(WORKGROUP)
@@ -37,7 +40,12 @@ fn main(
             let copy = y_unit(v[e / f], v[(e + 1u) / f], v[(e + 2u) / f], v[(e + 3u) / f]);
 #endif
             for (var i = 0u; i < params.factor_h; i++) {
-                store_y((line + i) * params.out_row_units + column + j, copy);
+                let at = (line + i) * params.out_row_units + column + j;
+#if RESIDUAL
+                store_y(at, copy + load_residual(at));
+#else
+                store_y(at, copy);
+#endif
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::attention::fused::Fused;
 use crate::ops::chain::Chain;
-use crate::ops::conv::Conv;
+use crate::ops::conv::{self as convolution, Conv};
 use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::gather::Gather;
 use crate::ops::matmul::{Gemm, MatMul};
@@ -19,7 +19,7 @@ use crate::ops::norm::softmax::Softmax;
 use crate::ops::pool::Pool;
 use crate::ops::recurrent::Recurrent;
 use crate::ops::reduce::Reduce;
-use crate::ops::resize::Resize;
+use crate::ops::resize::{self as resizing, Resize};
 use crate::ops::split::Split;
 use crate::tensor::{ElementType, Tensor};
 
@@ -84,7 +84,8 @@ pub(super) fn kernel(
     }
     if let Some(conv) = operator.downcast::<Conv>() {
         if conv.residual_last {
-            return residual::kernel(conv, inputs, output);
+            let before = Conv { residual: false, residual_last: false, ..conv.clone() };
+            return residual::kernel(&before, convolution::RESIDUAL, inputs, output);
         }
         return match stencil::depthwise(conv, inputs, output) {
             Some(kernel) => Some(kernel),
@@ -95,6 +96,9 @@ pub(super) fn kernel(
         return conv_transpose::kernel(conv, inputs, output);
     }
     if let Some(resize) = operator.downcast::<Resize>() {
+        if resize.residual {
+            return residual::kernel(&resize.without_residual(), resizing::RESIDUAL, inputs, output);
+        }
         return resize::kernel(resize, inputs);
     }
     if let Some(pool) = operator.downcast::<Pool>() {

@@ -1,26 +1,38 @@
 //! An addition whose one operand is a convolution that nobody else reads becomes part of the convolution, where the other
 //! operand has exactly the shape of its result. An activation after it may join too; or it stands between them already.
+//! Where neither operand is one, a tensor that is made larger by whole numbers takes the addition likewise.
 
 use std::sync::Arc;
 
 use super::edit::Edit;
 use crate::graph::{Dim, Fact, Graph, Node, Operator, ValueId};
 use crate::ops::binary::Binary;
-use crate::ops::conv::Conv;
+use crate::ops::conv::{self, Conv};
+use crate::ops::resize::{self, Resize};
 
-/// The place of the residual among a convolution's inputs.
-const RESIDUAL: usize = 3;
+/// An operator that adds one more input to its result, and the place of that among its inputs.
+type Fused = (Arc<dyn Operator>, usize);
 
 pub(super) fn apply(graph: &mut Graph) {
-    fuse(graph, Conv::with_residual);
+    fuse(graph, |_, node| convolution(node, Conv::with_residual));
+    fuse(graph, |graph, node| {
+        let facts: Vec<_> = node.inputs.iter().map(|input| graph.fact((*input)?)).collect();
+        let resize = node.operator.downcast::<Resize>()?.with_residual(&facts)?;
+        Some((Arc::new(resize), resize::RESIDUAL))
+    });
 }
 
 /// The same behind an activation that a convolution computes.
 pub(super) fn apply_last(graph: &mut Graph) {
-    fuse(graph, Conv::with_residual_last);
+    fuse(graph, |_, node| convolution(node, Conv::with_residual_last));
 }
 
-fn fuse(graph: &mut Graph, with_residual: fn(&Conv) -> Option<Conv>) {
+fn convolution(node: &Node, with_residual: fn(&Conv) -> Option<Conv>) -> Option<Fused> {
+    let conv = with_residual(node.operator.downcast::<Conv>()?)?;
+    Some((Arc::new(conv), conv::RESIDUAL))
+}
+
+fn fuse(graph: &mut Graph, with_residual: fn(&Graph, &Node) -> Option<Fused>) {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index).filter(|node| is_sum(node)) else { continue };
@@ -28,15 +40,15 @@ fn fuse(graph: &mut Graph, with_residual: fn(&Conv) -> Option<Conv>) {
         if !edit.graph().fact(a).zip(edit.graph().fact(b)).is_some_and(|(a, b)| same(a, b)) {
             continue;
         }
-        let candidate = |conv: ValueId, residual: ValueId| {
-            let (first, producer) = edit.producer_for(conv, 1)?;
-            let operator: Arc<dyn Operator> = Arc::new(with_residual(producer.operator.downcast::<Conv>()?)?);
+        let candidate = |term: ValueId, residual: ValueId| {
+            let (first, producer) = edit.producer_for(term, 1)?;
+            let (operator, place) = with_residual(edit.graph(), producer)?;
             let mut inputs = producer.inputs.clone();
-            inputs.resize(RESIDUAL, None);
+            inputs.resize(place, None);
             inputs.push(Some(residual));
             Some((first, operator, inputs))
         };
-        // Of two convolutions the later one: the other's result is there by then, as it was for the addition.
+        // Of two the later one: the other's result is there by then, as it was for the addition.
         let found = [candidate(a, b), candidate(b, a)].into_iter().flatten().max_by_key(|(first, ..)| *first);
         if let Some((first, operator, inputs)) = found {
             edit.fuse(first, index, operator, inputs);
@@ -97,6 +109,36 @@ mod tests {
                  output y: f32[1, 4, 5, 5]\n",
             );
         }
+    }
+
+    #[test]
+    fn what_is_made_larger_takes_the_sum_where_no_convolution_does() {
+        let larger = |graph: &mut TestGraph, x, factors: &[f32]| {
+            let scales = graph.constant("scales", &[4], factors);
+            graph.define(&Definition { opset: 9, ..Definition::new("Upsample") }, &[x, scales])
+        };
+        let mut graph = TestGraph::new();
+        let (x, z) = (graph.input("x", &[1, 4, 3, 5]), graph.input("z", &[1, 4, 6, 10]));
+        let w = graph.random("w", &[4, 4, 1, 1]);
+        let (up, uneven) = (larger(&mut graph, x, &[1.0, 1.0, 2.0, 2.0]), larger(&mut graph, x, &[1.0, 1.0, 2.5, 2.0]));
+        let sum = graph.node("Add", &[z, up]);
+        let (also, conv) = (larger(&mut graph, x, &[1.0, 1.0, 2.0, 2.0]), graph.node("Conv", &[z, w]));
+        let both = graph.node("Add", &[also, conv]);
+        for (name, value) in [("sum", sum), ("both", both), ("uneven", uneven)] {
+            graph.output(name, value);
+        }
+        graph.check(
+            &["fuse_residual_add"],
+            "input x: f32[1, 4, 3, 5]\n\
+             input z: f32[1, 4, 6, 10]\n\
+             uneven: f32[1, 4, 7, 10] = Upsample(x, [1.0, 1.0, 2.5, 2.0])\n\
+             sum: f32[1, 4, 6, 10] = Upsample(x, [1.0, 1.0, 2.0, 2.0], _, _, z)\n\
+             Upsample_3: f32[1, 4, 6, 10] = Upsample(x, [1.0, 1.0, 2.0, 2.0])\n\
+             both: f32[1, 4, 6, 10] = Conv(z, w: f32[4, 4, 1, 1], _, Upsample_3)\n\
+             output sum: f32[1, 4, 6, 10]\n\
+             output both: f32[1, 4, 6, 10]\n\
+             output uneven: f32[1, 4, 7, 10]\n",
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Resizing on a GPU: repetition by whole numbers, tables of nearest elements, and sums of taps along two axes at a time.
 
-use super::{Axis, Resize, Taps};
+use super::{Axis, RESIDUAL, Resize, Taps};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::ops::remap::{Remap, table};
@@ -33,14 +33,22 @@ pub(super) fn candidates(request: &Request<'_>, resize: &Resize, axes: &[Axis]) 
         if layout != Layout::Linear && (from, to) == (Layout::Linear, Layout::Linear) {
             continue;
         }
-        // Channels in groups stay as they are.
-        if layout == Layout::Channels4 && taps.get(1).is_some_and(Option::is_some) {
+        // Channels in groups stay as they are; without positions, they are what stands in a row.
+        if layout == Layout::Channels4 && (taps.len() < 3 || taps[1].is_some()) {
             continue;
         }
         wants[0] = Want::In(from);
-        if let Some(dispatch) = repeated(request, &shape, &taps, from, to, storages)? {
-            let bytes = count as f64 / 4.0 * storages.1.unit_bytes() as f64 * 1.5;
-            candidates.push(Candidate::new("repeat", wants.clone(), vec![to]).cost(0.0, bytes).dispatch(dispatch));
+        if let Some(dispatch) = repeated(request, resize, &shape, &taps, from, to)? {
+            let mut candidate = Candidate::new("repeat", wants.clone(), vec![to]).dispatch(dispatch);
+            let mut bytes = count as f64 / 4.0 * storages.1.unit_bytes() as f64 * 1.5;
+            if resize.residual {
+                candidate.inputs[RESIDUAL] = Want::In(to);
+                candidate = candidate.in_place(RESIDUAL);
+                bytes += count as f64 / 4.0 * request.storage(RESIDUAL)?.unit_bytes() as f64;
+            }
+            candidates.push(candidate.cost(0.0, bytes));
+        } else if resize.residual {
+            // Rows take any width.
         } else if nearest {
             candidates.extend(nearest_by_table(request, resize, (&shape, &result), &taps, &wants, (from, to))?);
         } else if let Some(mut candidate) = summed(request, resize, (&shape, &result), &taps, (from, to))? {
@@ -51,17 +59,9 @@ pub(super) fn candidates(request: &Request<'_>, resize: &Resize, axes: &[Axis]) 
     Ok(candidates)
 }
 
-/// Whole-number repetition of the last two dimensions, in layouts where rows are whole units.
-fn repeated(
-    request: &Request<'_>,
-    shape: &[usize],
-    taps: &[Option<Taps>],
-    from: Layout,
-    to: Layout,
-    storages: (Storage, Storage),
-) -> Result<Option<Dispatch>, String> {
-    let Some((&width, lines)) = shape.split_last() else { return Ok(None) };
-    let (last, height) = (taps.len() - 1, taps.len().checked_sub(2));
+/// How often each line and each element of a row stands in the result, if that is all that happens.
+pub(super) fn factors(shape: &[usize], taps: &[Option<Taps>]) -> Option<(usize, usize)> {
+    let (last, height) = (taps.len().checked_sub(1)?, taps.len().checked_sub(2));
     let changed = |i: usize| taps[i].is_some() && i != last && Some(i) != height;
     let factor = |i: usize| match &taps[i] {
         None => Some(1),
@@ -73,10 +73,23 @@ fn repeated(
             repeats.then_some(factor)
         }
     };
-    let (Some(factor_w), Some(factor_h)) = (factor(last), height.map_or(Some(1), factor)) else { return Ok(None) };
     if (0..taps.len()).any(changed) {
-        return Ok(None);
+        return None;
     }
+    Some((height.map_or(Some(1), factor)?, factor(last)?))
+}
+
+/// Whole-number repetition of the last two dimensions, in layouts where rows are whole units.
+fn repeated(
+    request: &Request<'_>,
+    resize: &Resize,
+    shape: &[usize],
+    taps: &[Option<Taps>],
+    from: Layout,
+    to: Layout,
+) -> Result<Option<Dispatch>, String> {
+    let Some((&width, lines)) = shape.split_last() else { return Ok(None) };
+    let Some((factor_h, factor_w)) = factors(shape, taps) else { return Ok(None) };
     let channels = from == Layout::Channels4;
     // Linear values can be seen as rows only where their rows are whole units on both sides.
     let rows = |layout: Layout, width: usize| layout == Layout::Rows || width.is_multiple_of(4);
@@ -90,10 +103,14 @@ fn repeated(
         if channels { (width, width * factor_w) } else { (width.div_ceil(4), (width * factor_w).div_ceil(4)) };
     let units = elements(lines).and_then(|n| n.checked_mul(row)).ok_or("it is too large")?;
     let kernel = Kernel::of("resize/nearest.wgsl").define("WORKGROUP", WORKGROUP).define("CHANNELS", channels);
+    let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), request.storage(0)?);
+    if resize.residual {
+        dispatch.kernel = dispatch.kernel.define("RESIDUAL", 1);
+        dispatch = dispatch.bind(Binding::Input(RESIDUAL), request.storage(RESIDUAL)?);
+    }
     Ok(Some(
-        Dispatch::of(kernel)
-            .bind(Binding::Input(0), storages.0)
-            .bind(Binding::Output(0), storages.1)
+        dispatch
+            .bind(Binding::Output(0), request.output_storage(0)?)
             .param("units", units)
             .param("row_units", row)
             .param("out_row_units", out_row)

@@ -34,6 +34,9 @@ struct Places {
     sizes: Option<usize>,
 }
 
+/// The place of a fused residual among the inputs.
+pub(crate) const RESIDUAL: usize = 4;
+
 /// A tensor made larger or smaller.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resize {
@@ -46,6 +49,8 @@ pub struct Resize {
     places: Places,
     /// Scales before opset 9, which were attributes.
     scales: Option<Vec<f32>>,
+    /// Whether input [`RESIDUAL`] is added to the result.
+    pub(crate) residual: bool,
 }
 
 pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
@@ -116,6 +121,7 @@ pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, Defin
         policy,
         places,
         scales,
+        residual: false,
     }))
 }
 
@@ -215,6 +221,20 @@ impl Resize {
         taps.iter().flatten().all(|taps| taps.index.iter().all(|&i| i >= 0)).then_some(taps)
     }
 
+    /// The same with one more input, at index [`RESIDUAL`], added to its result. `None` unless all that it does is to repeat
+    /// elements along rows and lines, which its kernel does in passing.
+    pub(crate) fn with_residual(&self, inputs: &[Option<&Fact>]) -> Option<Self> {
+        let x = Fact::optional(inputs, 0).filter(|x| x.element_type.is_float() && x.rank() >= 2)?;
+        let taps = self.all_taps(inputs)?;
+        let repeats = taps.iter().any(Option::is_some) && kernels::factors(&x.concrete()?, &taps).is_some();
+        (repeats && !self.residual).then(|| Self { residual: true, ..self.clone() })
+    }
+
+    /// The same without it.
+    pub(crate) fn without_residual(&self) -> Self {
+        Self { residual: false, ..self.clone() }
+    }
+
     /// The parameters, from facts; `None` where they are not known yet.
     fn known(&self, inputs: &[Option<&Fact>]) -> Option<Parameters> {
         let given = |place: Option<usize>| place.and_then(|i| Fact::optional(inputs, i));
@@ -309,7 +329,12 @@ impl Operator for Resize {
             return Ok(vec![crate::Tensor::zeros(x.element_type(), shape)?.into()]);
         }
         let taps = self.taps(&axes)?;
-        Ok(vec![reference::resize(x, shape, &taps, self.fill)?.into()])
+        let mut y = reference::resize(x, shape, &taps, self.fill)?;
+        if self.residual {
+            let sum = y.to_f64().into_iter().zip(inputs.tensor(RESIDUAL)?.to_f64()).map(|(a, b)| a + b).collect();
+            y = crate::Tensor::from_f64(y.element_type(), y.shape().to_vec(), sum)?;
+        }
+        Ok(vec![y.into()])
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {

@@ -132,6 +132,28 @@ fn other_types_are_moved() {
     }
 }
 
+#[test]
+fn what_is_added_is_added_to_the_result() {
+    for (shape, factors) in [
+        (vec![1usize, 5, 3, 7], vec![1.0f32, 1.0, 2.0, 2.0]),
+        (vec![2, 4, 4, 8], vec![1.0, 1.0, 3.0, 4.0]),
+        (vec![2, 3, 2, 5], vec![1.0, 1.0, 1.0, 3.0]),
+        (vec![3, 6], vec![2.0, 1.0]),
+    ] {
+        let nearest =
+            [("mode", "nearest"), ("coordinate_transformation_mode", "asymmetric"), ("nearest_mode", "floor")];
+        let [_, scale] = scales(&factors);
+        let result: Vec<usize> = shape.iter().zip(&factors).map(|(&n, &f)| n * f as usize).collect();
+        let facts = [Fact::new(ElementType::F32, shape.clone()), Fact::constant(Tensor::vector(factors.clone()))];
+        let operator = resize(&nearest);
+        let larger = operator.downcast::<Resize>().unwrap();
+        let sum = larger.with_residual(&[Some(&facts[0]), None, Some(&facts[1])]).unwrap();
+        let inputs = [Input::Run(picture(&shape)), Input::Missing, scale, Input::Missing, Input::Run(picture(&result))];
+        check(&sum, &inputs, Tolerance::EXACT);
+        check(&*operator, &inputs[..3], Tolerance::EXACT);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 

@@ -23,8 +23,8 @@ const WORKGROUP: u32 = 64;
 /// What the kernel computes for functions that are also activations: one pipeline for all of them.
 const ACTIVATE: &str = "activate(v, params.kind, params.alpha, params.beta)";
 
-/// The number that the exponential has beside the activations.
-const EXPONENTIAL: u32 = 10;
+/// The number that the exponential has beside the activations, one that none of them has.
+const EXPONENTIAL: u32 = 11;
 
 /// An element-wise function of one tensor.
 #[derive(Debug, Clone)]
@@ -319,6 +319,15 @@ mod tests {
         }
         let fact = Fact::new(ElementType::I32, [3usize]);
         assert!(operator("Exp").infer(&[Some(&fact)]).is_err());
+    }
+
+    #[test]
+    fn no_two_functions_of_the_kernel_for_all_share_a_number() {
+        let text = include_str!("../../../shaders/common/activation.wgsl");
+        let mut numbers: Vec<u32> =
+            text.split("case ").skip(1).map(|rest| rest.split('u').next().unwrap().parse().unwrap()).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, (1..=EXPONENTIAL).collect::<Vec<_>>());
     }
 
     #[test]
