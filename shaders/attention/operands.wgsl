@@ -4,7 +4,9 @@
 //         and batches are parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. BOUND 0: q, k
 //         and v are buffers of their own; 1: all three lie in x, as one projection leaves them; 2: k and v lie in x. Groups
 //         of `group` heads of q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0
-//         where it is repeated.
+//         where it is repeated; it hides the keys behind those that it covers. VALID: how many keys of each batch are valid.
+
+#import attention/running
 
 #param queries: u32
 #param keys: u32
@@ -14,6 +16,7 @@
 #param scale: f32
 #param softcap: f32
 #param causal: u32
+#param before: i32      // keys before the first query's own place
 #param q_first: u32
 #param q_batch: u32
 #param q_head: u32
@@ -31,6 +34,7 @@
 #param y_head: u32
 #param y_row: u32
 #if MASK
+#param covered: u32     // keys that the mask covers
 #param mask_batch: u32
 #param mask_head: u32
 #param mask_row: u32
@@ -47,6 +51,9 @@
 #endif
 #if MASK
 #read mask elements
+#endif
+#if VALID
+#read valid elements
 #endif
 #write y
 
@@ -80,22 +87,38 @@ fn unit_v(u: u32) -> vec4<f32> {
 }
 #endif
 
-// The score of a key that a query does not see: below all others.
-const LOWEST = -3.4e38;
-
 fn inside(u: u32) -> vec4<bool> {
     return vec4<u32>(u * 4u, u * 4u + 1u, u * 4u + 2u, u * 4u + 3u) < vec4<u32>(params.d);
 }
 
-// The score of a key for the query of a row: capped, with what the mask adds, LOWEST where it is hidden.
-fn masked(score: f32, batch: u32, head: u32, row: u32, key: u32) -> f32 {
-    var allowed = key < params.keys && (params.causal == 0u || key <= row);
+// How many keys the query of a row may see: those that are valid, and none after its own place, which is counted from their
+// end.
+fn seen(batch: u32, row: u32) -> u32 {
+    var count = i32(params.keys);
+    var place = params.before + i32(row);
+#if VALID
+    count = clamp(get_valid(batch), 0, count);
+    place = count - i32(params.queries) + i32(row);
+#endif
+    if params.causal != 0u {
+        count = min(count, place + 1);
+    }
+#if MASK
+    count = min(count, i32(params.covered));
+#endif
+    return u32(max(count, 0));
+}
+
+// The score of a key for the query of a row, which sees the keys before `end`: capped, with what the mask adds, LOWEST where
+// it is hidden.
+fn masked(score: f32, batch: u32, head: u32, row: u32, key: u32, end: u32) -> f32 {
+    var allowed = key < end;
     var value = score;
     if params.softcap > 0.0 {
         value = params.softcap * tanh(clamp(score / params.softcap, -10.0, 10.0));
     }
 #if MASK
-    let place = row * params.mask_row + min(key, params.keys - 1u) * params.mask_column;
+    let place = row * params.mask_row + min(key, params.covered - 1u) * params.mask_column;
     let bias = get_mask(batch * params.mask_batch + head * params.mask_head + place);
 #endif
 #if MASK == 1
@@ -107,14 +130,4 @@ fn masked(score: f32, batch: u32, head: u32, row: u32, key: u32) -> f32 {
     allowed = allowed && bias != 0;
 #endif
     return select(LOWEST, max(value, -3.3e38), allowed);
-}
-
-// What the largest score so far was worth, measured by a larger one.
-fn rescaled(before: f32, largest: f32) -> f32 {
-    return select(exp(max(before - largest, -80.0)), 0.0, before == LOWEST);
-}
-
-// What a score is worth beside the largest.
-fn weight_of(score: f32, largest: f32) -> f32 {
-    return select(exp(max(score - largest, -80.0)), 0.0, score == LOWEST || score - largest < -80.0);
 }

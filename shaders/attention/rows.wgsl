@@ -1,12 +1,19 @@
 // y = softmax(cap(scale * q × kᵀ) + mask) × v, for each head, with cap(s) = softcap * tanh(s / softcap); a query whose keys
-// are all masked gives 0.
+// are all masked gives 0. With SPLIT y is what some of the keys make of it, to be joined by attention/merge.
 //
-// Layout  see attention/operands.
-// Work    one workgroup of 64 owns 4 queries of one head and walks along the keys, 64 at a time. First each invocation
-//         scores one key for the 4 queries; then 16 invocations take one query each: they keep its largest score and its sum
-//         so far (the sums so far are rescaled when the largest grows), and each adds to up to 4 units of its result, 16 apart.
+// Layout  see attention/operands. With SPLIT, y holds for each batch, head, query and part of the keys the v4 units of the
+//         sum of its values, and then the largest score and the sum of the weights, measured by it.
+// Work    one workgroup of 64 owns 4 queries of the heads that share keys and values, and walks along the keys (with SPLIT,
+//         along `span` of them), 64 at a time. First each invocation scores one key for the 4 queries; then 16 invocations
+//         take one query each: they keep its largest score and its sum so far (the sums so far are rescaled when the
+//         largest grows), and each adds to up to 4 units of its result, 16 apart.
 
 #import attention/operands
+#if SPLIT
+#param heads: u32
+#param splits: u32
+#param span: u32        // keys of one part
+#endif
 
 var<workgroup> query: array<vec4<f32>, 256>;    // [query][unit of d]
 var<workgroup> score: array<f32, 256>;          // [query][key of the tile]
@@ -17,14 +24,21 @@ fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
+#if SPLIT
+    let first = workgroup.x / params.splits * 4u;
+    let split = workgroup.x % params.splits;
+#else
     let first = workgroup.x * 4u;
-    let head = workgroup.y;
+#endif
+    let last = params.group * params.queries - 1u;
     let batch = workgroup.z;
     let d4 = (params.d + 3u) / 4u;
-    let k_at = batch * params.k_batch + head / params.group * params.k_head;
-    let v_at = batch * params.v_batch + head / params.group * params.v_head;
+    let k_at = batch * params.k_batch + workgroup.y * params.k_head;
+    let v_at = batch * params.v_batch + workgroup.y * params.v_head;
     for (var i = local; i < d4 * 4u; i += 64u) {
-        let row = min(first + i / d4, params.queries - 1u);
+        let place = min(first + i / d4, last);
+        let head = workgroup.y * params.group + place / params.queries;
+        let row = place % params.queries;
         let u = i % d4;
         let x = unit_q(batch * params.q_batch + head * params.q_head + row * params.q_row + u);
         // What lies in the padding must not count.
@@ -38,17 +52,29 @@ fn main(
 #for t in 4
     var sum{t} = vec4<f32>();
 #endfor
-    let end = select(params.keys, min(params.keys, first + 4u), params.causal != 0u);
-    for (var tile = 0u; tile < end; tile += 64u) {
+    var end = 0u;
+    for (var i = 0u; i < 4u; i++) {
+        end = max(end, seen(batch, min(first + i, last) % params.queries));
+    }
+#if SPLIT
+    let begin = split * params.span;
+    end = min(end, begin + params.span);
+#else
+    let begin = 0u;
+#endif
+    for (var tile = begin; tile < end; tile += 64u) {
         let key = tile + local;
-        let clamped = min(key, params.keys - 1u);
+        let clamped = min(key, end - 1u);
         var s = vec4<f32>();
         for (var u = 0u; u < d4; u++) {
             let x = select(vec4<f32>(), unit_k(k_at + clamped * params.k_row + u), inside(u));
             s += vec4<f32>(dot(query[u], x), dot(query[d4 + u], x), dot(query[2u * d4 + u], x), dot(query[3u * d4 + u], x));
         }
         for (var i = 0u; i < 4u; i++) {
-            score[i * 64u + local] = masked(s[i], batch, head, min(first + i, params.queries - 1u), key);
+            let place = min(first + i, last);
+            let head = workgroup.y * params.group + place / params.queries;
+            let row = place % params.queries;
+            score[i * 64u + local] = masked(s[i], batch, head, row, key, min(end, seen(batch, row)));
         }
         workgroupBarrier();
         var top = LOWEST;
@@ -66,7 +92,7 @@ fn main(
 #for t in 4
         sum{t} *= correction;
 #endfor
-        let count = min(64u, params.keys - tile);
+        let count = min(64u, end - tile);
         for (var i = 0u; i < count; i++) {
             let weight = weight_of(score[own * 64u + i], largest);
             total += weight;
@@ -79,15 +105,26 @@ fn main(
         }
         workgroupBarrier();
     }
-    let row = first + own;
-    if row >= params.queries {
+    let place = first + own;
+    if place > last {
         return;
     }
-    let factor = select(0.0, 1.0 / max(total, 1e-30), total > 0.0);
-    let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row * params.y_row + lane;
+    let head = workgroup.y * params.group + place / params.queries;
+    let row = place % params.queries;
+#if SPLIT
+    let line = (batch * params.heads + head) * params.queries + row;
+    let y_at = (line * params.splits + split) * (params.v4 + 1u);
+    let factor = 1.0;
+    if lane == 0u {
+        store_y(y_at + params.v4, vec4<f32>(largest, total, 0.0, 0.0));
+    }
+#else
+    let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row * params.y_row;
+    let factor = inverse(total);
+#endif
 #for t in 4
     if lane + {t}u * 16u < params.v4 {
-        store_y(y_at + {t}u * 16u, sum{t} * factor);
+        store_y(y_at + lane + {t}u * 16u, sum{t} * factor);
     }
 #endfor
 }

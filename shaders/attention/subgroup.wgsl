@@ -23,15 +23,16 @@ fn main(
     let v_at = batch * params.v_batch + head / params.group * params.v_head;
 #for i in QUERIES
     let row{i} = min(first + {i}u * LANES + lane, params.queries - 1u);
+    let seen{i} = seen(batch, row{i});
     var largest{i} = LOWEST;
     var total{i} = 0.0;
 #for t in V4
     var sum{i}_{t} = vec4<f32>();
 #endfor
 #endfor
-    let end = select(params.keys, min(params.keys, first + QUERIES * LANES), params.causal != 0u);
+    let end = seen(batch, min(first + QUERIES * LANES, params.queries) - 1u);
     for (var tile = 0u; tile < end; tile += LANES) {
-        let key = min(tile + lane, params.keys - 1u);
+        let key = min(tile + lane, end - 1u);
 #for i in QUERIES
 #for l in LANES
         var s{i}_{l} = 0.0;
@@ -53,7 +54,7 @@ fn main(
 #for i in QUERIES
         let before{i} = largest{i};
 #for l in LANES
-        s{i}_{l} = masked(s{i}_{l} * params.scale, batch, head, row{i}, tile + {l}u);
+        s{i}_{l} = masked(s{i}_{l} * params.scale, batch, head, row{i}, tile + {l}u, seen{i});
         largest{i} = max(largest{i}, s{i}_{l});
 #endfor
         let correction{i} = rescaled(before{i}, largest{i});
@@ -80,7 +81,7 @@ fn main(
     }
 #for i in QUERIES
     if first + {i}u * LANES + lane < params.queries {
-        let factor = select(0.0, 1.0 / max(total{i}, 1e-30), total{i} > 0.0);
+        let factor = inverse(total{i});
         let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row{i} * params.y_row;
 #for t in V4
         store_y(y_at + {t}u, sum{i}_{t} * factor);

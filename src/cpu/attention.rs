@@ -138,7 +138,7 @@ impl WithSimd for Work<'_, '_, '_> {
         };
         let count = part.rows.len();
         // What no query of these sees need not be looked at.
-        let seen = if fused.causal { keys.min(part.first + count) } else { keys };
+        let seen = if fused.causal { keys.min(fused.before + part.first + count) } else { keys };
         tile.pack_columns_of(d, seen, k, |j| &operands[1][at(1, j)..]);
         tile.pack_rows_of_a(count, d, packed, |i| &operands[0][at(0, part.first + i)..]);
         let scores = &mut scores[..count * seen];
@@ -159,7 +159,7 @@ impl WithSimd for Work<'_, '_, '_> {
                 }
             }
             if fused.causal {
-                row_of_scores[(part.first + i + 1).min(seen)..].fill(f32::NEG_INFINITY);
+                row_of_scores[(fused.before + part.first + i + 1).min(seen)..].fill(f32::NEG_INFINITY);
             }
             if row_of_scores.iter().all(|&score| score == f32::NEG_INFINITY) {
                 // A query that sees no key gives 0.

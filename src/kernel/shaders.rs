@@ -17,11 +17,13 @@ macro_rules! shaders {
 /// Every shader: its path below `shaders/` and its text.
 pub const SHADERS: &[(&str, &str)] = shaders! {
     "attention/append.wgsl",
-    "attention/join.wgsl",
     "attention/mask.wgsl",
+    "attention/merge.wgsl",
     "attention/operands.wgsl",
     "attention/rows.wgsl",
+    "attention/running.wgsl",
     "attention/subgroup.wgsl",
+    "attention/subgroup_decode.wgsl",
     "attention/weights.wgsl",
     "common/activation.wgsl",
     "common/double.wgsl",

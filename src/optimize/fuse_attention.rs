@@ -87,23 +87,19 @@ fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
         steps: dims.map(|(n, step)| if n == 1 { 0 } else { step }),
     };
     let operands = [place(&q, [qb, qh, queries]), place(&k, [kb, kh, keys]), place(&v, [vb, vh, rows])];
-    let (mask, causal) = match mask {
-        Some(mask) if causal(graph, mask, [queries.0, keys.0]) => (None, true),
-        Some(mask) => {
-            let scores = [qb.0, qh.0, queries.0, keys.0];
-            if !takes_mask(graph.fact(mask)?, element_type, scores) {
-                return None;
-            }
-            (Some(mask), false)
-        }
-        None => (None, false),
-    };
+    let before = mask.and_then(|mask| causal(graph, mask, [queries.0, keys.0]));
+    let mask = mask.filter(|_| before.is_none());
+    let scores = [qb.0, qh.0, queries.0, keys.0];
+    if mask.is_some_and(|mask| graph.fact(mask).is_none_or(|fact| !takes_mask(fact, element_type, scores))) {
+        return None;
+    }
+    let (causal, before) = (before.is_some(), before.unwrap_or(0));
     let (last, side_by_side) = end(edit, node, [qb.0, qh.0, queries.0, size.0])?;
     let shape = graph.fact(edit.node(last)?.outputs.first().copied().flatten()?)?.concrete()?;
     let packed = q.root == k.root && q.root == v.root;
     #[expect(clippy::cast_possible_truncation, reason = "a parameter is an f32")]
     let scale = (scale * q.factor * k.factor) as f32;
-    let fused = Fused { scale, causal, sizes, packed, operands, side_by_side, shape };
+    let fused = Fused { scale, causal, before, sizes, packed, operands, side_by_side, shape };
     let mut inputs = if packed { vec![Some(q.root), None, None] } else { [q.root, k.root, v.root].map(Some).to_vec() };
     match mask {
         Some(mask) => inputs.push(Some(mask)),
@@ -149,15 +145,17 @@ fn masked(edit: &Edit<'_>, scores: ValueId) -> (ValueId, Option<ValueId>) {
     (b, Some(a))
 }
 
-/// Whether a constant mask hides exactly the keys after each query's own place.
-fn causal(graph: &Graph, mask: ValueId, [queries, keys]: [usize; 2]) -> bool {
-    let Some(fact) = graph.fact(mask) else { return false };
-    let (Some(shape), Some(values)) = (fact.concrete(), fact.floats()) else { return false };
+/// The keys before the first query's own place, where a constant mask hides exactly those after each query's: all that are
+/// more than the queries, or none.
+fn causal(graph: &Graph, mask: ValueId, [queries, keys]: [usize; 2]) -> Option<usize> {
+    let fact = graph.fact(mask)?;
+    let (shape, values) = (fact.concrete()?, fact.floats()?);
     let matrix = shape.len() >= 2 && shape[shape.len() - 2..] == [queries, keys] && values.len() == queries * keys;
-    let right = |(i, &value): (usize, &f32)| {
-        if i % keys > i / keys { value <= HIDDEN } else { value == 0.0 }
+    let right = |before: usize, (i, &value): (usize, &f32)| {
+        if i % keys > i / keys + before { value <= HIDDEN } else { value == 0.0 }
     };
-    matrix && values.iter().enumerate().all(right)
+    let fits = |&before: &usize| values.iter().enumerate().all(|at| right(before, at));
+    [0, keys.saturating_sub(queries)].into_iter().filter(|_| matrix).find(fits)
 }
 
 /// The last node of the way from heads to rows that hold all heads side by side, and whether it goes so far; without such
@@ -247,8 +245,10 @@ mod tests {
                     given = "input mask: f32[2, 1, 1, 6]\n".to_owned();
                 }
                 2 => {
+                    // Of the six keys one comes before the queries' own, or none does.
+                    let before = form % 2;
                     let hidden: Vec<f32> =
-                        (0..30).map(|i| if i % 6 > i / 6 { f32::NEG_INFINITY } else { 0.0 }).collect();
+                        (0..30).map(|i| if i % 6 > i / 6 + before { f32::NEG_INFINITY } else { 0.0 }).collect();
                     let mask = graph.constant("causal", &[1, 1, 5, 6], &hidden);
                     scores = graph.node("Add", &[mask, scores]);
                 }

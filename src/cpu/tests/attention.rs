@@ -35,7 +35,8 @@ proptest! {
         };
         let shape = if side_by_side { vec![batch, queries, heads * v] } else { vec![batch, heads, queries, v] };
         let sizes = [batch, heads, queries, keys, d, v];
-        let fused = Fused { scale, causal, sizes, packed, operands, side_by_side, shape };
+        let before = if causal && !packed && keys > queries && keys % 2 == 0 { keys - queries } else { 0 };
+        let fused = Fused { scale, causal, before, sizes, packed, operands, side_by_side, shape };
         if mask > 0 {
             inputs.resize_with(3, || Input::Missing);
             let mut to = vec![batch, heads, queries, keys];

@@ -1,10 +1,11 @@
 //! Attention over queries, keys and values as other nodes leave them: in the one product that projects all three, or in
 //! values of their own, before any transposition. A rewrite makes it of the nodes that a file spells attention out with.
 
-use super::kernel::{LARGEST, Placed, Problem};
-use super::{Attention, MASK, Scores, Sizes, kernel};
+use super::append::Operand;
+use super::kernel::{LARGEST, Problem};
+use super::{Attention, MASK, Scores, Sizes, VALID, kernel};
 use crate::graph::{Context, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value};
-use crate::kernel::{Candidates, Layout};
+use crate::kernel::{Binding, Candidate, Candidates, Layout, Want};
 use crate::tensor::shape::elements;
 use crate::tensor::{ElementType, Tensor};
 
@@ -38,6 +39,8 @@ pub(crate) struct Fused {
     pub scale: f32,
     /// Whether a query sees no key after its own place.
     pub causal: bool,
+    /// Where `causal`, the keys before the first query's own place.
+    pub before: usize,
     /// Batches, heads, queries, keys, elements of a query, elements of a value.
     pub sizes: [usize; 6],
     /// Whether all three lie in the first input.
@@ -54,8 +57,7 @@ impl Fused {
     /// Whether kernels can take it.
     pub fn suits(&self) -> bool {
         let [.., d, v] = self.sizes;
-        let whole = |n: usize| n.is_multiple_of(4) && (1..=LARGEST).contains(&n);
-        whole(d) && whole(v) && !self.sizes.contains(&0) && self.operands.iter().all(|rows| rows.in_units())
+        d.max(v) <= LARGEST && !self.sizes.contains(&0)
     }
 
     /// The number of rows of each operand, and their length.
@@ -66,7 +68,7 @@ impl Fused {
 
     fn sizes(&self) -> Sizes {
         let [batch, heads, queries, keys, d, v] = self.sizes;
-        Sizes { batch, heads, group: 1, queries, keys, d, v, flat: false }
+        Sizes { batch, heads, group: 1, queries, keys, d, v, flat: self.side_by_side }
     }
 
     /// The steps of the result's batches, heads and rows, in elements.
@@ -116,7 +118,17 @@ impl Operator for Fused {
         let operands = [operand(0)?, operand(1)?, operand(2)?];
         let mask = inputs.optional(MASK).cloned().map(Value::from);
         let mut all: Vec<Option<&Value>> = operands.iter().map(Some).collect();
-        all.extend(mask.as_ref().map(Some));
+        // What is valid is counted from the place of the last query.
+        let [batch, _, queries, ..] = self.sizes;
+        let end = i64::try_from(self.before + queries).map_err(|_| ShapeError::new("it has too many keys"))?;
+        let valid = Value::from(Tensor::vector(vec![end; batch]));
+        if mask.is_some() || self.before > 0 {
+            all.push(mask.as_ref());
+        }
+        if self.before > 0 {
+            all.resize(VALID, None);
+            all.push(Some(&valid));
+        }
         let attention = Attention {
             scale: Some(self.scale),
             softcap: 0.0,
@@ -140,18 +152,26 @@ impl Operator for Fused {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        let units = |base: usize, steps: [usize; 3]| Placed { base: base / 4, steps: steps.map(|step| step / 4) };
-        let [q, k, v] = self.operands.map(|rows| units(rows.base, rows.steps));
+        let mut wants = vec![Want::Nothing; request.inputs.len()];
+        let operand = |i: usize, wants: &mut Vec<Want>| {
+            let input = if self.packed { 0 } else { i };
+            wants[input] = Want::In(Layout::Linear);
+            Ok::<_, String>(Operand { place: (Binding::Input(input), request.storage(input)?), rows: self.operands[i] })
+        };
+        let operands = [operand(0, &mut wants)?, operand(1, &mut wants)?, operand(2, &mut wants)?];
+        if let Some(want) = wants.get_mut(MASK).filter(|_| request.optional(MASK).is_some()) {
+            *want = Want::In(Layout::Linear);
+        }
         let problem = Problem {
             sizes: self.sizes(),
             scale: self.scale,
             softcap: 0.0,
             causal: self.causal,
-            layouts: vec![Layout::Linear; if self.packed { 1 } else { 3 }],
-            places: [q, k, v, units(0, self.result_steps())],
-            result: Layout::Linear,
+            before: self.before,
+            operands,
+            result: self.result_steps(),
         };
-        kernel::candidates(&problem, request)
+        kernel::candidates(&problem, Candidate::new("", wants, vec![Layout::Linear]), request)
     }
 
     fn work(&self, _: &[Option<&Fact>], _: &[Fact]) -> f64 {

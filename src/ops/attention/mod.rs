@@ -8,8 +8,10 @@
 //! The scores can be an output too: the products, with the mask, after the softcap, or as weights. Versions of the standard
 //! differ in whether the softcap comes before the mask, as it does here, or behind it; what would show is refused.
 
+mod append;
 pub(crate) mod fused;
 mod kernel;
+mod operands;
 mod reference;
 mod staged;
 #[cfg(test)]
@@ -21,7 +23,9 @@ use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Unsupported,
     Value,
 };
-use crate::kernel::{Candidates, Layout};
+use crate::kernel::{Binding, Candidate, Candidates, Layout, Want};
+use append::Operand;
+use fused::Rows;
 
 /// Inputs by their places.
 pub(crate) const MASK: usize = 3;
@@ -148,31 +152,47 @@ impl Attention {
         Ok(Sizes { batch, heads, group: heads / kv_heads_k, queries, keys, d, v, flat })
     }
 
-    /// What the kernels for all of it at once are told.
-    fn problem(&self, s: Sizes, shapes: &[Vec<usize>; 3], result: &[usize]) -> kernel::Problem {
-        let layout = |shape: &[usize]| Layout::Rows.canonical(shape);
-        // Rows are whole units each, whatever the layout.
-        let place = |heads: usize, length: usize, size: usize| kernel::Placed {
-            base: 0,
-            steps: s.steps(heads, length, size.div_ceil(4)),
-        };
+    /// The ways of the kernels for all of it at once, behind `past` keys.
+    fn fused(&self, request: &Request<'_>, s: Sizes, past: usize) -> Candidates {
         let kv = s.heads / s.group;
+        let mut wants = vec![Want::Nothing; request.inputs.len()];
+        for (i, want) in wants.iter_mut().enumerate() {
+            if request.optional(i).is_some() {
+                *want = Want::In(Layout::Linear);
+            }
+        }
+        let mut own = vec![];
+        for (i, heads, length, size) in [(0, s.heads, s.queries, s.d), (1, kv, s.keys, s.d), (2, kv, s.keys, s.v)] {
+            let joined = i > 0 && (self.outputs > i || request.optional(PAST_KEY + i - 1).is_some());
+            // Rows are whole units each, unless they are to be joined with others or lie side by side.
+            let padded = !s.flat && !joined;
+            if padded {
+                wants[i] = Want::In(Layout::Rows.canonical(&request.shape(i)?));
+            }
+            let steps = s.steps(heads, length, if padded { size.next_multiple_of(4) } else { size });
+            let place = (Binding::Input(i), request.storage(i)?);
+            own.push(Operand { place, rows: Rows { base: 0, steps } });
+        }
+        let mut layouts = vec![Layout::Linear; request.outputs.len()];
+        layouts[0] = if s.flat { Layout::Linear } else { Layout::Rows.canonical(&request.output_shape(0)?) };
+        let mut begun = Candidate::new("", wants, layouts);
+        let mut operands = own.into_iter();
+        let mut next = || operands.next().ok_or("an operand is missing");
+        let q = next()?;
+        let k = append::joined(self, request, (s, past), 1, next()?, &mut begun)?;
+        let v = append::joined(self, request, (s, past), 2, next()?, &mut begun)?;
         #[expect(clippy::cast_possible_truncation, reason = "a parameter is an f32")]
         let scale = self.scale(s.d) as f32;
-        kernel::Problem {
-            sizes: s,
+        let problem = kernel::Problem {
+            sizes: Sizes { keys: past + s.keys, ..s },
             scale,
             softcap: self.softcap,
             causal: self.causal,
-            layouts: shapes.iter().map(|shape| layout(shape)).collect(),
-            places: [
-                place(s.heads, s.queries, s.d),
-                place(kv, s.keys, s.d),
-                place(kv, s.keys, s.v),
-                place(s.heads, s.queries, s.v),
-            ],
-            result: layout(result),
-        }
+            before: past,
+            operands: [q, k, v],
+            result: s.steps(s.heads, s.queries, if s.flat { s.v } else { s.v.next_multiple_of(4) }),
+        };
+        kernel::candidates(&problem, begun, request)
     }
 
     fn scale(&self, d: usize) -> f64 {
@@ -234,13 +254,12 @@ impl Operator for Attention {
             Some(_) => request.shape(PAST_KEY)?.get(2).copied().unwrap_or(0),
             None => 0,
         };
-        let simple = self.outputs == 1 && (PAST_KEY..=VALID).all(|i| request.optional(i).is_none());
-        // Rows of several heads side by side must begin at whole units each.
-        let whole = !sizes.flat || sizes.d.is_multiple_of(4) && sizes.v.is_multiple_of(4);
-        match kernel::candidates(&self.problem(sizes, &shapes, &request.output_shape(0)?), request) {
-            Ok(candidates) if simple && whole => Ok(candidates),
-            _ => staged::candidates(self, request, sizes, past),
+        if self.outputs <= 3
+            && let Ok(candidates) = self.fused(request, sizes, past)
+        {
+            return Ok(candidates);
         }
+        staged::candidates(self, request, sizes, past)
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

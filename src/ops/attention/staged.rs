@@ -3,7 +3,9 @@
 //! Keys and values so far are joined with the new ones, then come the scores, their masks, the weights and their sums. The
 //! scores lie in memory, rows padded to whole units; one of the steps may be an output too.
 
-use super::{Attention, MASK, PAST_KEY, PAST_VALUE, Scores, Sizes, VALID};
+use super::append::{Operand, joined};
+use super::fused::Rows;
+use super::{Attention, MASK, Scores, Sizes, VALID};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
 use crate::ops::contraction::{Axis, Contraction, Place};
@@ -12,12 +14,6 @@ use crate::tensor::shape::{broadcast_strides, elements};
 
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
-
-/// A tensor of keys or values: where it is, and its steps of batches, heads and rows.
-struct Rows {
-    place: Place,
-    steps: [usize; 3],
-}
 
 struct Stages<'a> {
     attention: &'a Attention,
@@ -69,8 +65,8 @@ impl Stages<'_> {
         let row_units = keys.div_ceil(4);
         let scores = rows.checked_mul(row_units).filter(|n| n.checked_mul(4).is_some_and(|n| u32::try_from(n).is_ok()));
         let scores = scores.ok_or("it has more scores than a shader can count")?;
-        let k = self.joined(1, PAST_KEY, s.d)?;
-        let v = self.joined(2, PAST_VALUE, s.v)?;
+        let k = self.joined(1, s.d)?;
+        let v = self.joined(2, s.v)?;
         if rows == 0 {
             return Ok(self.candidate);
         }
@@ -111,67 +107,27 @@ impl Stages<'_> {
         Ok(self.candidate)
     }
 
-    /// The keys (input 1) or values (input 2), behind those so far: in an output where that is asked for.
-    fn joined(&mut self, input: usize, past: usize, size: usize) -> Result<Rows, String> {
+    /// The keys (input 1) or values (input 2), behind those so far.
+    fn joined(&mut self, input: usize, size: usize) -> Result<Operand, String> {
         let s = self.s;
-        let kv = s.heads / s.group;
-        let own = Rows { place: self.input(input)?, steps: s.steps(kv, s.keys, size) };
-        let given = self.request.optional(past).is_some();
-        if self.attention.outputs <= input && !given {
-            return Ok(own);
-        }
-        let count = elements(&[s.batch, kv, self.keys(), size]).filter(|&n| u32::try_from(n).is_ok());
-        let count = count.ok_or("its keys are more than a shader can count")?;
-        let units = count.div_ceil(4);
-        let mut targets = vec![];
-        if self.attention.outputs > input {
-            targets.push(self.output(input)?);
-        }
-        // What is computed with is not rounded on the way.
-        if targets.iter().all(|(_, storage)| *storage != Storage::F32) {
-            targets.push(self.scratch(units, Storage::F32));
-        }
-        let all = targets.last().cloned().unwrap_or_else(|| own.place.clone());
-        let all = Rows { place: all, steps: [kv * self.keys() * size, self.keys() * size, size] };
-        if count == 0 {
-            return Ok(all);
-        }
-        for to in targets {
-            let kernel = Kernel::of("attention/append.wgsl").define("WORKGROUP", WORKGROUP).define("PAST", given);
-            let mut dispatch = Dispatch::of(kernel).bind(own.place.0.clone(), own.place.1);
-            if given {
-                dispatch = dispatch.bind(Binding::Input(past), self.request.storage(past)?);
-            }
-            let dispatch = dispatch
-                .bind(to.0, to.1)
-                .param("units", units)
-                .param("elements", count)
-                .param("heads", kv)
-                .param("before", self.past)
-                .param("rows", s.keys)
-                .param("size", size)
-                .param("x_batch", own.steps[0])
-                .param("x_head", own.steps[1])
-                .param("x_row", own.steps[2])
-                .linear(units as u64, WORKGROUP, self.request.device);
-            self.candidate.dispatches.push(dispatch);
-        }
-        Ok(all)
+        let steps = s.steps(s.heads / s.group, s.keys, size);
+        let own = Operand { place: self.input(input)?, rows: Rows { base: 0, steps } };
+        joined(self.attention, self.request, (s, self.past), input, own, &mut self.candidate)
     }
 
     /// `scale · Q × Kᵀ`.
-    fn products(&mut self, k: &Rows, to: Place) -> Result<(), String> {
+    fn products(&mut self, k: &Operand, to: Place) -> Result<(), String> {
         let s = self.s;
         let q = s.steps(s.heads, s.queries, s.d);
         #[expect(clippy::cast_possible_truncation, reason = "a parameter is an f32")]
         let scale = self.attention.scale(s.d) as f32;
         let products = Contraction {
             kept: vec![
-                Axis::new(s.batch, q[0], k.steps[0]),
-                Axis::new(s.heads / s.group, s.group * q[1], k.steps[1]),
+                Axis::new(s.batch, q[0], k.rows.steps[0]),
+                Axis::new(s.heads / s.group, s.group * q[1], k.rows.steps[1]),
                 Axis::new(s.group, q[1], 0),
                 Axis::new(s.queries, q[2], 0),
-                Axis::new(self.keys(), 0, k.steps[2]),
+                Axis::new(self.keys(), 0, k.rows.steps[2]),
             ],
             summed: vec![Axis::new(s.d, 1, 1)],
             scale: Some(scale),
@@ -244,17 +200,17 @@ impl Stages<'_> {
     }
 
     /// `weights × V`.
-    fn sums(&mut self, v: &Rows, weights: Place) -> Result<(), String> {
+    fn sums(&mut self, v: &Operand, weights: Place) -> Result<(), String> {
         let s = self.s;
         let pitch = self.keys().next_multiple_of(4);
         let (queries, heads) = (
             vec![Axis::new(s.queries, pitch, 0)],
             vec![
-                Axis::new(s.heads / s.group, s.group * s.queries * pitch, v.steps[1]),
+                Axis::new(s.heads / s.group, s.group * s.queries * pitch, v.rows.steps[1]),
                 Axis::new(s.group, s.queries * pitch, 0),
             ],
         );
-        let batch = vec![Axis::new(s.batch, s.heads * s.queries * pitch, v.steps[0])];
+        let batch = vec![Axis::new(s.batch, s.heads * s.queries * pitch, v.rows.steps[0])];
         let inner = vec![Axis::new(s.v, 0, 1)];
         let sums = Contraction {
             kept: if s.flat {
@@ -262,7 +218,7 @@ impl Stages<'_> {
             } else {
                 [batch, heads, queries, inner].concat()
             },
-            summed: vec![Axis::new(self.keys(), 1, v.steps[2])],
+            summed: vec![Axis::new(self.keys(), 1, v.rows.steps[2])],
             scale: None,
             padded: false,
         };

@@ -122,29 +122,35 @@ impl GroupQueryAttention {
             let buffer = if cache > had { recipe.apply("Pad", &[buffer, pads])? } else { buffer };
             caches.push(recipe.node(Definition::new("TensorScatter"), &[buffer, x, starts])?);
         }
-        // A query sees what is not behind its own place, nor too far before it.
-        let all = recipe.integers((0..cache).collect::<Vec<_>>());
-        let rows = recipe.reshape(places, [0, 1, -1, 1])?;
-        let mut seen = recipe.apply("LessOrEqual", &[all, rows])?;
+        // A query sees what is not behind its own place, which is counted from the end of the new keys, nor too far before.
+        let count = recipe.integers([new]);
+        let ends = recipe.apply("Add", &[starts, count])?;
+        let mut mask = optional(inputs, BIAS);
         if self.window > 0 {
+            let all = recipe.integers((0..cache).collect::<Vec<_>>());
+            let rows = recipe.reshape(places, [0, 1, -1, 1])?;
             let window = recipe.integers([self.window]);
             let first = recipe.apply("Sub", &[rows, window])?;
             let near = recipe.apply("Greater", &[all, first])?;
-            seen = recipe.apply("And", &[seen, near])?;
-        }
-        if let Some(bias) = optional(inputs, BIAS) {
-            let lowest = recipe.number(bias, f64::NEG_INFINITY)?;
-            let covered = recipe.dim(bias, 3)?.known().unwrap_or(cache);
-            let pads = recipe.integers([0, 0, 0, 0, 0, 0, 0, cache.saturating_sub(covered).max(0)]);
-            let bias = recipe.apply("Pad", &[bias, pads])?;
-            seen = recipe.apply("Where", &[seen, bias, lowest])?;
+            mask = Some(match mask {
+                Some(bias) => {
+                    let lowest = recipe.number(bias, f64::NEG_INFINITY)?;
+                    let covered = recipe.dim(bias, 3)?.known().unwrap_or(cache);
+                    let pads = recipe.integers([0, 0, 0, 0, 0, 0, 0, cache.saturating_sub(covered).max(0)]);
+                    let bias = recipe.apply("Pad", &[bias, pads])?;
+                    recipe.apply("Where", &[near, bias, lowest])?
+                }
+                None => near,
+            });
         }
         let float = |name| d.float(name).map_err(|e| wrong(&e));
         let mut own = Definition::new("Attention").attribute("softcap", float("softcap")?.unwrap_or(0.0));
+        own = own.attribute("is_causal", 1);
         if let Some(scale) = float("scale")?.filter(|&scale| scale != 0.0) {
             own = own.attribute("scale", scale);
         }
-        let y = recipe.node(own, &[query, caches[0], caches[1], seen])?;
+        let own_inputs = [Some(query), Some(caches[0]), Some(caches[1]), mask, None, None, Some(ends)];
+        let y = recipe.outputs(own, &own_inputs)?[0];
         Ok(Some(vec![Some(together(recipe, y)?), Some(caches[0]), Some(caches[1])]))
     }
 

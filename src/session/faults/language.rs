@@ -6,7 +6,7 @@ use crate::model::Model;
 use crate::ops::operator;
 use crate::tensor::Tensor;
 
-/// All that the kernels of language models and losses compute, but for attention in one kernel.
+/// All that the kernels of language models and losses compute, but for attention of many queries in one kernel.
 pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
     let mut net = Net::new();
     let scores = net.input("scores", &[4, 5]);
@@ -34,6 +34,9 @@ pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
     let inputs = [heads, heads, heads].map(Some).into_iter().chain([None, Some(past), Some(past)]);
     let inputs: Vec<_> = inputs.collect();
     values.extend(net.graph.operator(operator(&attention).unwrap(), &inputs, 4));
+    // One query of many keys.
+    let (one, keys) = (net.input("one", &[1, 2, 1, 16]), net.input("keys", &[1, 2, 1200, 16]));
+    values.push(net.node(op("Attention"), &[one, keys, keys]));
     let (x, w, r) = (net.input("sequence", &[3, 2, 4]), net.weights(&[1, 20, 4]), net.weights(&[1, 20, 5]));
     let lstm = operator(&op("LSTM")).unwrap();
     values.push(net.graph.operator(lstm, &[Some(x), Some(w), Some(r)], 1)[0]);
