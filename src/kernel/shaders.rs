@@ -131,6 +131,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "shape/place.wgsl",
     "shape/remap.wgsl",
     "shape/rotate.wgsl",
+    "shape/rotate_half.wgsl",
     "shape/reverse.wgsl",
     "shape/strided.wgsl",
     "shape/tensor_scatter.wgsl",

@@ -58,6 +58,7 @@ pub(crate) mod resize;
 mod reverse_sequence;
 mod roi;
 mod rotary_embedding;
+pub(crate) mod rotate_half;
 mod scatter;
 pub mod select;
 mod sequence;

@@ -17,6 +17,8 @@ mod fuse_product;
 mod fuse_residual_add;
 mod gather_activation;
 mod gather_gelu;
+mod gather_norm;
+mod gather_rotary;
 mod operands;
 mod pack_projections;
 mod remove_identity;
@@ -64,6 +66,16 @@ pub const REWRITES: &[Rewrite] = &[
         name: "gather_gelu",
         about: "makes one node of a Gelu that is written out, with erf or with tanh",
         apply: gather_gelu::apply,
+    },
+    Rewrite {
+        name: "gather_norm",
+        about: "makes one node of a normalization of the last axes that is written out (x / √(mean of x² + ε))",
+        apply: gather_norm::apply,
+    },
+    Rewrite {
+        name: "gather_rotary",
+        about: "makes one node of a rotary embedding that is written out (x · cos + rotated x · sin)",
+        apply: gather_rotary::apply,
     },
     Rewrite {
         name: "fuse_attention",

@@ -54,6 +54,12 @@ impl TestGraph {
         self.define(&Definition::new(operator), inputs)
     }
 
+    /// All outputs of a node.
+    pub fn define_all(&mut self, definition: &Definition, inputs: &[ValueId]) -> Vec<ValueId> {
+        let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
+        self.builder.operator(crate::ops::operator(definition).unwrap(), &inputs, definition.outputs)
+    }
+
     pub fn define(&mut self, definition: &Definition, inputs: &[ValueId]) -> ValueId {
         self.builder.node(definition, inputs).unwrap()
     }

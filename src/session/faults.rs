@@ -251,6 +251,9 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let product = net.node(op("Mul"), &[x, gate]);
     let gelu = net.node(op("Mul"), &[product, half]);
     net.output(gelu);
+    let (normal, turned) = (language::normalization(&mut net, x), language::rotary(&mut net));
+    net.output(normal);
+    net.output(turned);
     net.finish()
 }
 

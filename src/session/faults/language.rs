@@ -45,8 +45,31 @@ pub fn language() -> (Model, Vec<(&'static str, Tensor)>) {
     let lengths = net.constant(Tensor::vector(vec![3i32, 2]));
     let rnn = operator(&op("RNN")).unwrap();
     values.push(net.graph.operator(rnn, &[Some(x), Some(w), Some(r), None, Some(lengths)], 1)[0]);
+    values.push(rotary(&mut net));
     for value in values {
         net.output(value);
     }
     net.finish()
+}
+
+/// A rotary embedding that is spelled out.
+pub(super) fn rotary(net: &mut Net) -> ValueId {
+    let x = net.input("turned", &[1, 2, 3, 8]);
+    let (cosine, sine) = (net.input("cosine", &[3, 8]), net.input("sine", &[3, 8]));
+    let [zero, half, end, last] = [0i64, 4, 8, 3].map(|n| net.constant(Tensor::vector(vec![n])));
+    let (low, high) = (net.node(op("Slice"), &[x, zero, half, last]), net.node(op("Slice"), &[x, half, end, last]));
+    let negative = net.node(op("Neg"), &[high]);
+    let swapped = net.node(op("Concat").attribute("axis", -1i64), &[negative, low]);
+    let (plain, turned) = (net.node(op("Mul"), &[x, cosine]), net.node(op("Mul"), &[swapped, sine]));
+    net.node(op("Add"), &[plain, turned])
+}
+
+/// A normalization that is spelled out.
+pub(super) fn normalization(net: &mut Net, x: ValueId) -> ValueId {
+    let (two, epsilon) = (net.constant(Tensor::vector(vec![2f32])), net.constant(Tensor::vector(vec![1e-3f32])));
+    let square = net.node(op("Pow"), &[x, two]);
+    let mean = net.node(op("ReduceMean").attribute("axes", vec![-1i64]), &[square]);
+    let sum = net.node(op("Add"), &[mean, epsilon]);
+    let root = net.node(op("Sqrt"), &[sum]);
+    net.node(op("Div"), &[x, root])
 }
