@@ -49,7 +49,7 @@ pub const REWRITES: &[Rewrite] = &[
     },
     Rewrite {
         name: "remove_identity",
-        about: "removes nodes that hand their input on (Identity, Dropout)",
+        about: "removes nodes that hand their input on (Identity, Dropout, a Cast to the same type)",
         apply: remove_identity::apply,
     },
     Rewrite {

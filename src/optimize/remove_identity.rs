@@ -1,16 +1,18 @@
-//! Nodes that hand their input on are removed: their readers read the input.
+//! Nodes that hand their input on are removed: their readers read the input. So are conversions to the type that a value has
+//! already, and repetitions and new shapes that leave it as it is.
 //!
 //! Where such a node computes an output of the graph, the node before it computes that output instead. It stays where
 //! there is none before it (an input that is an output), or where that one computes an output of another name.
 
 use super::edit::Edit;
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, Node, ValueId};
 
 pub(super) fn apply(graph: &mut Graph) {
     let mut renamed: Vec<Option<ValueId>> = vec![None; graph.values.len()];
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
-        let Some(node) = edit.node(index).filter(|node| node.operator.is_identity()) else { continue };
+        let hands_on = |node: &&Node| node.operator.is_identity() || leaves_as_it_is(edit.graph(), node);
+        let Some(node) = edit.node(index).filter(hands_on) else { continue };
         let (Some(Some(x)), [Some(y), rest @ ..]) = (node.inputs.first().copied(), &node.outputs[..]) else { continue };
         let y = *y;
         if rest.iter().any(Option::is_some) {
@@ -33,6 +35,18 @@ pub(super) fn apply(graph: &mut Graph) {
     edit.finish();
 }
 
+/// Whether a node gives what it is given because of what that is.
+fn leaves_as_it_is(graph: &Graph, node: &Node) -> bool {
+    let fact = |ids: &[Option<ValueId>]| ids.first().copied().flatten().and_then(|id| graph.fact(id));
+    let (Some(x), Some(y)) = (fact(&node.inputs), fact(&node.outputs)) else { return false };
+    let same_shape = || x.concrete().is_some() && x.concrete() == y.concrete();
+    match node.operator.name() {
+        "Cast" | "CastLike" => x.element_type == y.element_type,
+        "Expand" | "Tile" | "Reshape" | "Flatten" => same_shape(),
+        _ => false,
+    }
+}
+
 /// The value that stands for this one after all renamings. There is no cycle: an output is never renamed, and what is
 /// renamed to something else than an output is renamed to a value before it.
 fn last(renamed: &[Option<ValueId>], mut id: ValueId) -> ValueId {
@@ -44,6 +58,7 @@ fn last(renamed: &[Option<ValueId>], mut id: ValueId) -> ValueId {
 
 #[cfg(test)]
 mod tests {
+    use crate::graph::Definition;
     use crate::optimize::testing::*;
 
     #[test]
@@ -61,6 +76,25 @@ mod tests {
              Neg_0: f32[2, 3] = Neg(x)\n\
              y: f32[2, 3] = Relu(Neg_0)\n\
              output y: f32[2, 3]\n",
+        );
+    }
+
+    #[test]
+    fn what_leaves_a_value_as_it_is() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[2, 3]);
+        let (shape, once) = (graph.integers("shape", &[2, 3]), graph.integers("once", &[1, 1]));
+        let a = graph.node("Neg", &[x]);
+        let b = graph.define(&Definition::new("Cast").attribute("to", 1i64), &[a]);
+        let c = graph.node("Expand", &[b, shape]);
+        let d = graph.node("Reshape", &[c, shape]);
+        let e = graph.node("Tile", &[d, once]);
+        let longer = graph.integers("longer", &[2, 2, 3]);
+        let y = graph.node("Expand", &[e, longer]);
+        graph.output("y", y);
+        graph.check(
+            &["remove_identity", "drop_dead"],
+            "input x: f32[2, 3]\nNeg_0: f32[2, 3] = Neg(x)\ny: f32[2, 2, 3] = Expand(Neg_0, [2, 2, 3])\noutput y: f32[2, 2, 3]\n",
         );
     }
 
