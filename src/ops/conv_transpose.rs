@@ -3,6 +3,8 @@
 //! `y[n, o, p] = activation(Σ_{i, k, q: q·stride + k·dilation − pad = p} w[i, o, k] · x[n, g·I + i, q] + bias[o])`: each
 //! output gathers from the inputs that would be spread over it.
 
+mod blocks;
+
 use std::sync::Arc;
 
 use half::f16;
@@ -181,7 +183,10 @@ impl Operator for ConvTranspose {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
-        direct(self, request).map(|candidate| with_others_activations(vec![candidate], self.activation))
+        let (candidate, axes) = direct(self, request)?;
+        let mut candidates = with_others_activations(vec![candidate], self.activation);
+        candidates.extend(blocks::candidates(self, request, &axes));
+        Ok(candidates)
     }
 
     fn gives_probabilities(&self) -> bool {
@@ -243,8 +248,8 @@ fn gather(
 
 const WORKGROUP: u32 = 64;
 
-/// The one kernel: each invocation gathers one unit of four outputs.
-fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<Candidate, String> {
+/// The kernel for all of them: each invocation gathers one unit of four outputs. And the axes.
+fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<(Candidate, [Axis; 3]), String> {
     let (x, w, y) = (request.shape(0)?, request.shape(1)?, request.output_shape(0)?);
     let axes = operator.axes(&x[2..], &w[2..]).map_err(|e| e.to_string())?;
     let axes = three(&axes).ok_or("it has more than three spatial axes")?;
@@ -252,7 +257,7 @@ fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<Candidate, 
     wants[0] = Want::In(Layout::Linear);
     let mut candidate = Candidate::new("direct", wants, vec![Layout::Linear]);
     if y.contains(&0) {
-        return Ok(candidate);
+        return Ok((candidate, axes));
     }
     if shape::elements(&x) == Some(0) {
         return Err("its input is empty".to_owned());
@@ -298,7 +303,7 @@ fn direct(operator: &ConvTranspose, request: &Request<'_>) -> Result<Candidate, 
     let elements = [&x, &y].map(|s| s.iter().map(|&d| d as f64).product::<f64>()).iter().sum::<f64>();
     let operations = operator.work(&facts, request.outputs);
     let dispatch = super::conv::axis_params(dispatch, &axes).linear(units, WORKGROUP, request.device);
-    Ok(candidate.dispatch(dispatch).cost(operations * 10.0, 4.0 * elements))
+    Ok((candidate.dispatch(dispatch).cost(operations * 10.0, 4.0 * elements), axes))
 }
 
 #[cfg(test)]

@@ -59,6 +59,29 @@ fn noise(shape: &[usize], seed: usize) -> Tensor {
     Tensor::new(shape.to_vec(), (0..shape.iter().product()).map(value).collect()).unwrap()
 }
 
+#[test]
+fn windows_side_by_side_agree_with_the_reference() {
+    // Channels in groups of four and not, blocks of four elements and not, positions that fill a unit and not.
+    for (x, outputs, rows, columns) in [
+        ([1, 6, 5, 7], 8, 2, 2),
+        ([2, 5, 3, 4], 3, 2, 2),
+        ([1, 9, 4, 5], 1, 2, 2),
+        ([2, 4, 3, 3], 4, 3, 2),
+        ([1, 7, 2, 9], 5, 1, 3),
+        ([1, 24, 9, 16], 24, 4, 4),
+    ] {
+        for bias in [false, true] {
+            let window = Window { strides: vec![rows, columns], ..Window::default() };
+            let activation = if bias { Activation::LeakyRelu(0.1) } else { Activation::Identity };
+            let operator = ConvTranspose { window, activation, ..ConvTranspose::default() };
+            let weights = Input::Constant(noise(&[x[1], outputs, rows, columns], 2));
+            let bias = if bias { Input::Constant(noise(&[outputs], 3)) } else { Input::Missing };
+            let tolerance = Tolerance { absolute: 1e-6 * (x[1] + 1) as f32, relative: 2e-6 };
+            try_check(&operator, &[Input::Run(noise(&x, 1)), weights, bias], tolerance).unwrap();
+        }
+    }
+}
+
 fn axis() -> impl Strategy<Value = (usize, usize, usize, usize, (usize, usize), usize)> {
     let sizes = (1usize..=7, 1usize..=4, 1usize..=3, 1usize..=2);
     (sizes, (0usize..=1, 0usize..=1), 0usize..=2).prop_map(|((n, k, s, d), pads, extra)| {

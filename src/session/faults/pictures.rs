@@ -12,7 +12,7 @@ pub(super) fn pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     let (w, v, d) = (net.weights(&[16, 3, 3, 3]), net.weights(&[16, 16, 3, 3]), net.weights(&[16, 1, 3, 3]));
     let (many, square) = (net.input("many", &[1, 64, 16, 16]), net.weights(&[64, 64, 3, 3]));
     let tiled = net.node(padded(1), &[many, square]);
-    let (p, g, t) = (net.weights(&[24, 16, 1, 1]), net.weights(&[16, 8, 3, 3]), net.weights(&[16, 8, 2, 2]));
+    let (p, g, t) = (net.weights(&[24, 16, 1, 1]), net.weights(&[16, 8, 3, 3]), net.weights(&[16, 8, 3, 3]));
     let a = net.node(padded(1), &[x, w]);
     let a = net.node(padded(1), &[a, v]);
     let deep = net.node(padded(16), &[a, d]);
