@@ -1,5 +1,5 @@
 // y = x with every element repeated `factor_h` times along the lines and `factor_w` times along the rows: nearest
-// resizing by whole numbers. RESIDUAL: plus another tensor, which lies like y.
+// resizing by whole numbers. RESIDUAL: plus another tensor, which lies like y, if `added` is 1.
 //
 // Layout  planar: rows of `row_units` units in x, of `out_row_units` in y. CHANNELS: a unit is a position.
 // Work    one invocation takes one unit of x and writes all of its factor_h · factor_w copies, so that x is read once.
@@ -12,6 +12,7 @@
 #param factor_w: u32
 #read x
 #if RESIDUAL
+#param added: u32
 #read residual
 #endif
 #write y
@@ -42,7 +43,11 @@ fn main(
             for (var i = 0u; i < params.factor_h; i++) {
                 let at = (line + i) * params.out_row_units + column + j;
 #if RESIDUAL
-                store_y(at, copy + load_residual(at));
+                var sum = copy;
+                if params.added != 0u {
+                    sum += load_residual(at);
+                }
+                store_y(at, sum);
 #else
                 store_y(at, copy);
 #endif

@@ -38,7 +38,8 @@ pub(super) fn candidates(request: &Request<'_>, resize: &Resize, axes: &[Axis]) 
             continue;
         }
         wants[0] = Want::In(from);
-        if let Some(dispatch) = repeated(request, resize, &shape, &taps, from, to)? {
+        let own = resize.residual.then_some(RESIDUAL);
+        if let Some(dispatch) = repeated(request, own, &shape, &taps, from, to)? {
             let mut candidate = Candidate::new("repeat", wants.clone(), vec![to]).dispatch(dispatch);
             let mut bytes = count as f64 / 4.0 * storages.1.unit_bytes() as f64 * 1.5;
             if resize.residual {
@@ -47,6 +48,12 @@ pub(super) fn candidates(request: &Request<'_>, resize: &Resize, axes: &[Axis]) 
                 bytes += count as f64 / 4.0 * request.storage(RESIDUAL)?.unit_bytes() as f64;
             }
             candidates.push(candidate.cost(0.0, bytes));
+            // By the pipeline of those that add something: it reads x a second time, and adds nothing.
+            if !resize.residual && storages.1.is_float() {
+                let dispatch = repeated(request, Some(0), &shape, &taps, from, to)?;
+                let other = dispatch.map(|d| Candidate::new("repeat", wants.clone(), vec![to]).dispatch(d));
+                candidates.extend(other.map(|candidate| candidate.cost(0.0, bytes * 1.05)));
+            }
         } else if resize.residual {
             // Rows take any width.
         } else if nearest {
@@ -79,10 +86,11 @@ pub(super) fn factors(shape: &[usize], taps: &[Option<Taps>]) -> Option<(usize, 
     Some((height.map_or(Some(1), factor)?, factor(last)?))
 }
 
-/// Whole-number repetition of the last two dimensions, in layouts where rows are whole units.
+/// Whole-number repetition of the last two dimensions, in layouts where rows are whole units. What is bound as `residual` is
+/// added if it is one.
 fn repeated(
     request: &Request<'_>,
-    resize: &Resize,
+    residual: Option<usize>,
     shape: &[usize],
     taps: &[Option<Taps>],
     from: Layout,
@@ -104,20 +112,21 @@ fn repeated(
     let units = elements(lines).and_then(|n| n.checked_mul(row)).ok_or("it is too large")?;
     let kernel = Kernel::of("resize/nearest.wgsl").define("WORKGROUP", WORKGROUP).define("CHANNELS", channels);
     let mut dispatch = Dispatch::of(kernel).bind(Binding::Input(0), request.storage(0)?);
-    if resize.residual {
+    if let Some(input) = residual {
         dispatch.kernel = dispatch.kernel.define("RESIDUAL", 1);
-        dispatch = dispatch.bind(Binding::Input(RESIDUAL), request.storage(RESIDUAL)?);
+        dispatch = dispatch.bind(Binding::Input(input), request.storage(input)?);
     }
-    Ok(Some(
-        dispatch
-            .bind(Binding::Output(0), request.output_storage(0)?)
-            .param("units", units)
-            .param("row_units", row)
-            .param("out_row_units", out_row)
-            .param("factor_h", factor_h)
-            .param("factor_w", factor_w)
-            .linear(units as u64, WORKGROUP, request.device),
-    ))
+    dispatch = dispatch.bind(Binding::Output(0), request.output_storage(0)?);
+    dispatch = dispatch
+        .param("units", units)
+        .param("row_units", row)
+        .param("out_row_units", out_row)
+        .param("factor_h", factor_h)
+        .param("factor_w", factor_w);
+    if let Some(input) = residual {
+        dispatch = dispatch.param("added", u32::from(input == RESIDUAL));
+    }
+    Ok(Some(dispatch.linear(units as u64, WORKGROUP, request.device)))
 }
 
 /// The nearest element, through a table for each axis.
