@@ -134,7 +134,8 @@ impl WithSimd for Work<'_, '_, '_> {
         let places = fused.operands;
         let at = |i: usize, row: usize| {
             let [batch, head, step] = places[i].steps;
-            places[i].base + part.batch * batch + part.head * head + row * step
+            let own = if i == 0 { part.head } else { part.head / fused.group };
+            places[i].base + part.batch * batch + own * head + row * step
         };
         let count = part.rows.len();
         // What no query of these sees need not be looked at.

@@ -13,30 +13,30 @@ proptest! {
 
     #[test]
     fn attention_agrees(
-        batch in 1usize..3, heads in 1usize..4, queries in 1usize..120, d in 1usize..4, v in 1usize..10, packed: bool,
-        side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
+        batch in 1usize..3, kv in 1usize..4, group in 1usize..4, queries in 1usize..120, d in 1usize..4, v in 1usize..10,
+        packed: bool, side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
     ) {
-        let (d, v) = (4 * d, 4 * v);
+        let (d, v, heads) = (4 * d, 4 * v, kv * group);
         let keys = if packed { queries } else { queries / 2 + 1 };
-        let row = heads * (2 * d + v);
+        let row = heads * d + kv * (d + v);
         let operands = if packed {
             let rows = |base, size| Rows { base, steps: [queries * row, size, row] };
-            [rows(0, d), rows(heads * d, d), rows(2 * heads * d, v)]
+            [rows(0, d), rows(heads * d, d), rows((heads + kv) * d, v)]
         } else {
             // Heads outside of rows.
-            let rows = |length, size| Rows { base: 0, steps: [heads * length * size, length * size, size] };
-            [rows(queries, d), rows(keys, d), rows(keys, v)]
+            let rows = |n, length, size| Rows { base: 0, steps: [n * length * size, length * size, size] };
+            [rows(heads, queries, d), rows(kv, keys, d), rows(kv, keys, v)]
         };
         let mut inputs: Vec<Input> = if packed {
             vec![Input::Run(tensor(&[batch, queries, row], 1))]
         } else {
-            let shapes = [[batch, heads, queries, d], [batch, heads, keys, d], [batch, heads, keys, v]];
+            let shapes = [[batch, heads, queries, d], [batch, kv, keys, d], [batch, kv, keys, v]];
             shapes.iter().enumerate().map(|(i, shape)| Input::Run(tensor(shape, i as u32))).collect()
         };
         let shape = if side_by_side { vec![batch, queries, heads * v] } else { vec![batch, heads, queries, v] };
         let sizes = [batch, heads, queries, keys, d, v];
         let before = if causal && !packed && keys > queries && keys % 2 == 0 { keys - queries } else { 0 };
-        let fused = Fused { scale, causal, before, sizes, packed, operands, side_by_side, shape };
+        let fused = Fused { scale, causal, before, sizes, group, packed, operands, side_by_side, shape };
         if mask > 0 {
             inputs.resize_with(3, || Input::Missing);
             let mut to = vec![batch, heads, queries, keys];

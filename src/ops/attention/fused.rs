@@ -43,6 +43,8 @@ pub(crate) struct Fused {
     pub before: usize,
     /// Batches, heads, queries, keys, elements of a query, elements of a value.
     pub sizes: [usize; 6],
+    /// Heads of queries that share one of keys and values.
+    pub group: usize,
     /// Whether all three lie in the first input.
     pub packed: bool,
     /// Where q, k and v lie.
@@ -57,18 +59,20 @@ impl Fused {
     /// Whether kernels can take it.
     pub fn suits(&self) -> bool {
         let [.., d, v] = self.sizes;
-        d.max(v) <= LARGEST && !self.sizes.contains(&0)
+        let whole = self.group > 0 && self.sizes[1].is_multiple_of(self.group);
+        whole && d.max(v) <= LARGEST && !self.sizes.contains(&0)
     }
 
     /// The number of rows of each operand, and their length.
     fn extents(&self) -> [([usize; 3], usize); 3] {
         let [batch, heads, queries, keys, d, v] = self.sizes;
-        [([batch, heads, queries], d), ([batch, heads, keys], d), ([batch, heads, keys], v)]
+        let shared = heads / self.group.max(1);
+        [([batch, heads, queries], d), ([batch, shared, keys], d), ([batch, shared, keys], v)]
     }
 
     fn sizes(&self) -> Sizes {
         let [batch, heads, queries, keys, d, v] = self.sizes;
-        Sizes { batch, heads, group: 1, queries, keys, d, v, flat: self.side_by_side }
+        Sizes { batch, heads, group: self.group, queries, keys, d, v, flat: self.side_by_side }
     }
 
     /// The steps of the result's batches, heads and rows, in elements.

@@ -195,7 +195,8 @@ impl Attention {
         kernel::candidates(&problem, begun, request)
     }
 
-    fn scale(&self, d: usize) -> f64 {
+    /// What products of queries and keys of this size are multiplied by.
+    pub fn scale(&self, d: usize) -> f64 {
         self.scale.map_or_else(|| 1.0 / (d.max(1) as f64).sqrt(), f64::from)
     }
 }

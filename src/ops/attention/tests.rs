@@ -152,12 +152,13 @@ proptest! {
     /// Operands where projections leave them: in one value, or in values of their own.
     #[test]
     fn fused_attention_agrees(
-        batch in 1usize..3, heads in 1usize..4, queries in 1usize..40, keys in 1usize..40, d in size(), v in size(),
-        packed: bool, side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
+        batch in 1usize..3, kv in 1usize..4, group in 1usize..4, queries in 1usize..40, keys in 1usize..40, d in size(),
+        v in size(), packed: bool, side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
     ) {
         let keys = if packed { queries } else { keys };
+        let heads = kv * group;
         let lengths = [queries, keys, keys];
-        let widths = [heads * d, heads * d, heads * v];
+        let widths = [heads * d, kv * d, kv * v];
         let (inputs, operands) = if packed {
             let row: usize = widths.iter().sum();
             let rows = |i: usize, size| Rows {
@@ -173,7 +174,7 @@ proptest! {
         let shape = if side_by_side { vec![batch, queries, heads * v] } else { vec![batch, heads, queries, v] };
         let sizes = [batch, heads, queries, keys, d, v];
         let before = if causal && !packed && keys > queries && keys % 2 == 0 { keys - queries } else { 0 };
-        let fused = Fused { scale, causal, before, sizes, packed, operands, side_by_side, shape };
+        let fused = Fused { scale, causal, before, sizes, group, packed, operands, side_by_side, shape };
         prop_assert!(fused.suits());
         let mut inputs: Vec<Input> = inputs.into_iter().map(Input::Run).collect();
         if mask > 0 {
