@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The model reads and writes bytes. What its attention needs of the past (keys and values of each layer) are outputs that
-//! are inputs of the next run; they stay on the device ([`Session::carry`]). `models/train/generate.py` trained it.
+//! are inputs of the next run; they stay on the device, which writes what is new behind what is there
+//! ([`Session::carry_up_to`]). `models/train/generate.py` trained it.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -48,13 +49,14 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(mut session: Session) -> Result<Self, Failure> {
+    /// A writer that reads and writes so many bytes at most.
+    fn new(mut session: Session, length: usize) -> Result<Self, Failure> {
         let model = session.engine().model().clone();
         let mut kept = 0;
         for port in model.inputs() {
             let Some(rest) = port.name.strip_prefix("past_key_values") else { continue };
-            session.carry(&format!("present{rest}"), port.name)?;
             // [batch, heads, what was read, size]: one text, and nothing was read yet.
+            session.carry_up_to(&format!("present{rest}"), port.name, 2, length)?;
             let fact = port.fact.ok_or_else(|| wrong(format!("nothing is known of the input '{}'", port.name)))?;
             let sizes = fact.shape.iter().enumerate().map(|(i, dim)| if i == 0 { 1 } else { dim.size().unwrap_or(0) });
             let none = fits(Tensor::zeros(fact.element_type, sizes.collect::<Vec<_>>()))?;
@@ -118,13 +120,13 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     };
     let model = program::model(&typed.text("model").unwrap_or_else(|| MODEL.to_owned()))?;
     let device = typed.device()?;
-    let mut writer = Writer::new(model.session_with(&device, &Options::new())?)?;
+    // A message begins where another ends.
+    let begun = [b"\n", prompt.as_bytes()].concat();
+    let mut writer = Writer::new(model.session_with(&device, &Options::new())?, begun.len() + length)?;
 
     let mut out = std::io::stdout();
     let mut times = vec![];
     drop(write!(out, "{prompt}"));
-    // A message begins where another ends.
-    let begun = [b"\n", prompt.as_bytes()].concat();
     writer.write(&begun, length, &mut sampling, &mut |byte, time| {
         // A reader who has had enough is no failure.
         drop(out.write_all(&[byte]).and_then(|()| out.flush()));
@@ -154,7 +156,7 @@ mod tests {
         assert_eq!(text.len(), 200, "bytes");
         let model = program::model(MODEL).unwrap();
         for device in program::tests::devices() {
-            let mut writer = Writer::new(model.session(&device).unwrap()).unwrap();
+            let mut writer = Writer::new(model.session(&device).unwrap(), prompt.len() + text.len()).unwrap();
             let (mut greedy, mut found) = (Sampling { temperature: 0.0, top: 1, seed: 0 }, vec![]);
             writer.write(prompt.as_bytes(), text.len(), &mut greedy, &mut |byte, _| found.push(byte)).unwrap();
             assert_eq!(String::from_utf8_lossy(&found), text, "on {}", device.name());

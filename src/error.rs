@@ -220,6 +220,18 @@ pub enum RunError {
         /// The shape that was given.
         found: Vec<usize>,
     },
+    /// A state has grown beyond the length that it was carried for.
+    #[error("output '{name}' is {found} long along axis {axis}, but is carried up to {length}")]
+    TooLong {
+        /// The output.
+        name: String,
+        /// The axis along which it grows.
+        axis: usize,
+        /// The length up to which it may.
+        length: usize,
+        /// The length that it has.
+        found: usize,
+    },
     /// A node could not be computed.
     #[error(transparent)]
     Node(#[from] NodeError),

@@ -2,7 +2,8 @@
 // start is that of the batch (the first dimension), 0 where there are none (STARTS); CIRCULAR: places are taken modulo `size`.
 //
 // Layout  all dense; x and y are [outer, size, inner], update [outer, length, inner]; `batch` elements of y are one batch.
-// Work    one invocation takes one unit of y.
+//         ROWS: y holds x already, and `inner` and `batch` count units, of which every row consists.
+// Work    one invocation takes one unit of y, with ROWS one of update.
 
 #import common/index
 #param units: u32
@@ -11,27 +12,41 @@
 #param length: u32
 #param inner: u32
 #param batch: u32
+#if ROWS
+#read update
+#else
 #read x elements
 #read update elements
+#endif
 #if STARTS
 #read start elements
 #endif
 #write y
 
+// Where the update of the batch begins that an element (with ROWS a unit) of y is of.
+fn begin_of(e: u32) -> i32 {
+    let size = i32(params.size);
+#if STARTS
+    let begin = get_start(e / params.batch);
+#else
+    let begin = 0;
+#endif
+#if CIRCULAR
+    return (begin % size + size) % size;
+#else
+    // Kept within reach, so that nothing overflows.
+    return clamp(begin, -size, size);
+#endif
+}
+
+#if !ROWS
 fn element(e: u32) -> x_element {
     let place = i32((e / params.inner) % params.size);
     let size = i32(params.size);
-#if STARTS
-    var begin = get_start(e / params.batch);
-#else
-    var begin = 0;
-#endif
 #if CIRCULAR
-    begin = (begin % size + size) % size;
-    let offset = (place - begin + size) % size;
+    let offset = (place - begin_of(e) + size) % size;
 #else
-    // Kept within reach, so that nothing overflows.
-    let offset = place - clamp(begin, -size, size);
+    let offset = place - begin_of(e);
 #endif
     if offset >= 0 && offset < i32(params.length) {
         let outer = e / (params.inner * params.size);
@@ -39,6 +54,7 @@ fn element(e: u32) -> x_element {
     }
     return get_x(e);
 }
+#endif
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -50,9 +66,21 @@ fn main(
     if u >= params.units {
         return;
     }
+#if ROWS
+    let outer = u / (params.inner * params.length);
+    let first = outer * params.size * params.inner;
+    var place = begin_of(first) + i32(u / params.inner % params.length);
+#if CIRCULAR
+    place = place % i32(params.size);
+#endif
+    if place >= 0 && place < i32(params.size) {
+        store_y(first + u32(place) * params.inner + u % params.inner, load_update(u));
+    }
+#else
     var out = x_unit();
     for (var k = 0u; k < 4u; k++) {
         out[k] = element(min(u * 4u + k, params.elements - 1u));
     }
     store_y(u, out);
+#endif
 }

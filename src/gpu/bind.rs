@@ -42,8 +42,8 @@ fn window(region: Region, unit: u64, alignment: u64) -> Window {
 }
 
 impl Memory {
-    /// Makes the buffers and the bind groups.
-    pub async fn new(engine: &Engine) -> Result<Self, DeviceError> {
+    /// Makes the buffers and the bind groups. What stays where it is lies in these buffers, by their indices.
+    pub async fn new(engine: &Engine, held: &[(usize, wgpu::Buffer)]) -> Result<Self, DeviceError> {
         let device = &engine.device;
         let steps: Vec<_> = dispatches(engine).collect();
         let buffers = engine.buffers(&steps)?;
@@ -51,8 +51,11 @@ impl Memory {
         device
             .guarded("memory for a session", || {
                 let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-                let buffers: Vec<_> =
-                    buffers.iter().map(|&size| device.create_buffer("values", size, usage, false)).collect();
+                let of = |(i, &size): (usize, &u64)| match held.iter().find(|(index, _)| *index == i) {
+                    Some((_, buffer)) => buffer.clone(),
+                    None => device.create_buffer("values", size, usage, false),
+                };
+                let buffers: Vec<_> = buffers.iter().enumerate().map(of).collect();
                 let uniform = device.create_buffer("params", params.len() as u64, wgpu::BufferUsages::UNIFORM, true);
                 if let Ok(mut view) = uniform.get_mapped_range_mut(..params.len() as u64) {
                     view.copy_from_slice(&params);

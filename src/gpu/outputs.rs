@@ -58,6 +58,10 @@ impl GpuSession {
     /// # Errors
     /// If there was no run yet, or memory runs out.
     pub async fn detach(&mut self, output: ValueId) -> Result<GpuTensor, RunError> {
+        if let Some(held) = self.kept.get(&output).filter(|kept| self.holds(kept)) {
+            let copy = held.read_async().await?;
+            return GpuTensor::upload(self.engine().device(), &copy.view()).await;
+        }
         if self.kept.contains_key(&output) {
             let fresh = self.room_for(output).await?;
             return self
@@ -75,7 +79,17 @@ impl GpuSession {
         let transfer = self.download(output)?;
         let inner = self.engine().inner();
         let (storage, shape) = (inner.storage(transfer.slot), inner.shape(transfer.slot));
+        let place = |id| inner.schedule.graph.outputs.iter().position(|&other| other == id);
+        if let Some(held) = inner.schedule.held.iter().find(|held| Some(held.state.output) == place(output)) {
+            let buffer = self.memory.buffers[held.buffer].clone();
+            return Ok(GpuTensor::in_buffer(&inner.device, buffer, inner.element_type(output), storage, shape));
+        }
         Ok(GpuTensor::new(&inner.device, inner.element_type(output), storage, shape).await?)
+    }
+
+    /// Whether a tensor is a state that stays where it is, so that every run changes it.
+    fn holds(&self, tensor: &GpuTensor) -> bool {
+        self.memory.buffers.contains(tensor.buffer())
     }
 
     /// The transfer by which an output would be read back.

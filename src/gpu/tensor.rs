@@ -51,7 +51,7 @@ impl GpuTensor {
     }
 
     /// An uninitialised tensor in memory of its own.
-    pub(super) async fn new(
+    pub(crate) async fn new(
         device: &GpuDevice,
         element_type: ElementType,
         storage: Storage,
@@ -65,6 +65,17 @@ impl GpuTensor {
             })
             .await?;
         Ok(Self { device: device.clone(), buffer, offset: 0, shape: shape.into(), element_type, storage })
+    }
+
+    /// What lies at the beginning of a buffer.
+    pub(super) fn in_buffer(
+        device: &GpuDevice,
+        buffer: wgpu::Buffer,
+        element_type: ElementType,
+        storage: Storage,
+        shape: Vec<usize>,
+    ) -> Self {
+        Self { device: device.clone(), buffer, offset: 0, shape: shape.into(), element_type, storage }
     }
 
     /// Brings a tensor to the device.

@@ -67,7 +67,7 @@ mod signal;
 pub(crate) mod slice;
 pub(crate) mod split;
 pub(crate) mod strided;
-mod tensor_scatter;
+pub(crate) mod tensor_scatter;
 mod text;
 mod top_k;
 pub(crate) mod transpose;

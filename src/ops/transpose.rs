@@ -12,7 +12,7 @@ use crate::tensor::shape::axis;
 /// The dimensions in another order: the result's dimension `i` is the input's dimension `perm[i]`; reversed without one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Transpose {
-    perm: Option<Vec<i64>>,
+    pub perm: Option<Vec<i64>>,
 }
 
 pub(super) fn from_definition(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {

@@ -20,6 +20,7 @@ mod gather_gelu;
 mod gather_norm;
 mod gather_rotary;
 mod operands;
+pub(crate) mod outermost;
 mod pack_projections;
 mod remove_identity;
 mod reshape_last;

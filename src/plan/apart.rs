@@ -6,6 +6,7 @@ use super::PlanOptions;
 use super::draft::{Draft, Run, Stage};
 use super::memory::{Need, lower_bound};
 use super::share::{self, Sharing};
+use super::states::Forms;
 use crate::kernel::Kernel;
 
 /// Pipelines that no plan should need more of.
@@ -16,8 +17,9 @@ const WORTH: u64 = 50;
 
 /// What can share memory; where there are more pipelines than a plan should need, nodes that could write over what they read
 /// but are few or small write apart, by the kernel of others that do.
-pub fn share(draft: &Draft, options: &PlanOptions) -> Sharing {
-    let shared = |apart: &HashSet<usize>| share::share(draft, options.in_place, options.in_place_concat, apart);
+pub fn share(draft: &Draft, options: &PlanOptions, states: &[Option<Forms>]) -> Sharing {
+    let shared =
+        |apart: &HashSet<usize>| share::share(draft, [options.in_place, options.in_place_concat], apart, states);
     let mut apart = HashSet::new();
     let mut best = shared(&apart);
     let most = bytes(draft, &best) / WORTH;

@@ -180,7 +180,7 @@ impl<'a> Chooser<'a> {
         let mut draft = Draft { forms: self.draft.forms, stages };
         join_downloads(&mut draft);
         let (in_place, concat) = (self.options.in_place, self.options.in_place_concat);
-        let (dispatches, kernels) = share(&draft, in_place, concat, &HashSet::new()).counted(&draft);
+        let (dispatches, kernels) = share(&draft, [in_place, concat], &HashSet::new(), &[]).counted(&draft);
         let bill = Bill { dispatches, kernels, time: self.time };
         Choice { draft, places: self.places, avoided: self.avoided, bill }
     }

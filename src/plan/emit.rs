@@ -3,9 +3,12 @@
 use std::collections::HashMap;
 
 use super::draft::{Draft, FormId, Run, Source, Stage, Target};
-use super::memory::{self, Need};
-use super::schedule::{Bound, HostStep, NodePlace, Region, Schedule, ScheduledDispatch, Slot, SlotId, Step, Summary};
+use super::memory::{self, Assignment, Need};
+use super::schedule::{
+    Bound, Held, HostStep, NodePlace, Region, Schedule, ScheduledDispatch, Slot, SlotId, Step, Summary,
+};
 use super::share::Sharing;
+use super::states::Room;
 use crate::error::PlanError;
 use crate::graph::Graph;
 use crate::kernel::assemble::{Access, Assembled, assemble_from, assembled};
@@ -16,7 +19,7 @@ use crate::kernel::{Binding, Constant, DeviceFacts, Kernel, Shaders};
 pub fn emit(
     graph: Graph,
     draft: &Draft,
-    sharing: &Sharing,
+    (sharing, rooms): (&Sharing, &[Room]),
     places: Vec<NodePlace>,
     device: &DeviceFacts,
     shaders: &Shaders,
@@ -40,7 +43,7 @@ pub fn emit(
     for at in 0..draft.stages.len() {
         emitter.stage(at)?;
     }
-    Ok(emitter.finish(graph, places, device, half))
+    Ok(emitter.finish(graph, places, rooms, device, half))
 }
 
 struct Emitter<'a> {
@@ -214,10 +217,38 @@ impl Emitter<'_> {
         }
     }
 
-    fn finish(mut self, graph: Graph, places: Vec<NodePlace>, device: &DeviceFacts, half: bool) -> Schedule {
+    /// Memory for all needs: what stays where it is has a buffer of its own, the others share the first ones.
+    fn assigned(&self, rooms: &[Room], device: &DeviceFacts) -> (Assignment, Vec<Held>, u64) {
         let alignment = device.offset_alignment.max(256);
-        let assignment = memory::assign(&self.needs, &self.conflicts, alignment, device.max_buffer_size);
-        let lower_bound_bytes = memory::lower_bound(&self.needs);
+        let of_room: HashMap<usize, usize> =
+            rooms.iter().enumerate().filter_map(|(i, room)| Some((self.need_of[room.root]?, i))).collect();
+        let shared: Vec<usize> = (0..self.needs.len()).filter(|need| !of_room.contains_key(need)).collect();
+        let index: HashMap<usize, usize> = shared.iter().enumerate().map(|(i, &need)| (need, i)).collect();
+        let needs: Vec<Need> = shared.iter().map(|&need| self.needs[need]).collect();
+        let conflicts: Vec<_> =
+            self.conflicts.iter().filter_map(|(a, b)| Some((*index.get(a)?, *index.get(b)?))).collect();
+        let mut assignment = memory::assign(&needs, &conflicts, alignment, device.max_buffer_size);
+        let first = assignment.buffers.len();
+        let place = |need: usize| match of_room.get(&need) {
+            Some(room) => (first + room, 0),
+            None => assignment.places[index[&need]],
+        };
+        assignment.places = (0..self.needs.len()).map(place).collect();
+        assignment.buffers.extend(rooms.iter().map(|room| room.bytes));
+        let held = rooms.iter().enumerate().map(|(i, room)| Held { state: room.state, buffer: first + i });
+        let kept: u64 = rooms.iter().map(|room| room.bytes).sum();
+        (assignment, held.collect(), memory::lower_bound(&needs).saturating_add(kept))
+    }
+
+    fn finish(
+        mut self,
+        graph: Graph,
+        places: Vec<NodePlace>,
+        rooms: &[Room],
+        device: &DeviceFacts,
+        half: bool,
+    ) -> Schedule {
+        let (assignment, held, lower_bound_bytes) = self.assigned(rooms, device);
         let region = |need: usize, offset: u64, size: u64| {
             let (buffer, at) = assignment.places[need];
             Region { buffer, offset: at + offset, size }
@@ -294,6 +325,7 @@ impl Emitter<'_> {
             shaders: self.shaders.clone(),
             constants: self.constants,
             buffers: assignment.buffers,
+            held,
             slots,
             steps,
             places,

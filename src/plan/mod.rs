@@ -14,11 +14,12 @@ mod peak;
 mod precision;
 mod schedule;
 mod share;
+mod states;
 mod text;
 mod tuning;
 
 pub use schedule::{
-    Bound, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, Step, Summary,
+    Bound, Held, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, State, Step, Summary,
 };
 pub use text::bytes as readable_bytes;
 pub use tuning::{Found, Kind, Timed, Tuning, search};
@@ -60,6 +61,8 @@ pub struct PlanOptions {
     pub memory_limit: Option<u64>,
     /// The candidates that were measured to be fastest, which come before what is estimated.
     pub tuning: Arc<Tuning>,
+    /// Outputs that are the next run's inputs, which are kept where they are if they can lie in the same memory.
+    pub states: Vec<State>,
 }
 
 impl Default for PlanOptions {
@@ -72,6 +75,7 @@ impl Default for PlanOptions {
             shaders: Shaders::default(),
             memory_limit: None,
             tuning: Arc::default(),
+            states: vec![],
         }
     }
 }
@@ -134,8 +138,10 @@ fn plan_for(aim: Aim, graph: Graph, device: &DeviceFacts, options: &PlanOptions)
             return Err(PlanError::HostNodes(host));
         }
     }
-    let sharing = apart::share(&draft, options);
-    emit::emit(graph, &draft, &sharing, places, device, &options.shaders, options.half)
+    let forms = states::forms(&graph, &draft, &options.states);
+    let sharing = apart::share(&draft, options, &forms);
+    let held = states::held(&graph, &draft, &sharing, &options.states);
+    emit::emit(graph, &draft, (&sharing, &held), places, device, &options.shaders, options.half)
 }
 
 #[cfg(test)]

@@ -86,6 +86,27 @@ pub enum Step {
     Host(HostStep),
 }
 
+/// An output that is the next run's input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The input's place in the graph.
+    pub input: usize,
+    /// The output's.
+    pub output: usize,
+    /// Elements up to which it grows.
+    pub elements: usize,
+}
+
+/// A [`State`] whose input and output lie in one buffer, with nothing else in it: what a run finds there is what the last one
+/// left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// The state.
+    pub state: State,
+    /// The buffer, by its index in [`Schedule::buffers`]; the input and the output begin with it.
+    pub buffer: usize,
+}
+
 /// Where a node runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -151,6 +172,8 @@ pub struct Schedule {
     pub constants: Vec<Constant>,
     /// The sizes of the buffers that values live in, in bytes.
     pub buffers: Vec<u64>,
+    /// The states that stay where they are, each in a buffer of its own.
+    pub held: Vec<Held>,
     /// The values on the device.
     pub slots: Vec<Slot>,
     /// What a run does, in order.

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::draft::{Draft, FormId, Run, Source, Stage, Target};
+use super::states::Forms;
 use crate::kernel::{Binding, Dispatch, Kernel};
 
 /// The memory of forms: groups of forms that are one memory, some of them lying inside another group's.
@@ -22,8 +23,13 @@ pub struct Sharing {
 }
 
 /// Finds what can share memory. `in_place` and `concat` switch the two kinds of sharing that overwrite; the stages `apart`
-/// write over nothing.
-pub fn share(draft: &Draft, in_place: bool, concat: bool, apart: &HashSet<usize>) -> Sharing {
+/// write over nothing. Of `states`, the input may lie in the output.
+pub fn share(
+    draft: &Draft,
+    [in_place, concat]: [bool; 2],
+    apart: &HashSet<usize>,
+    states: &[Option<Forms>],
+) -> Sharing {
     let mut sharing = Sharing {
         group: (0..draft.forms.len()).collect(),
         inside: vec![None; draft.forms.len()],
@@ -38,7 +44,7 @@ pub fn share(draft: &Draft, in_place: bool, concat: bool, apart: &HashSet<usize>
                 sharing.join(output, input);
             }
         } else if run.concat.is_some() && concat {
-            sharing.place_parts(draft, at, run);
+            sharing.place_parts(draft, at, run, states);
         } else if in_place && !apart.contains(&at) {
             sharing.overwrite(draft, at, run);
         }
@@ -145,7 +151,7 @@ impl Sharing {
     }
 
     /// Lets the parts of a concatenation lie where they belong in its output.
-    fn place_parts(&mut self, draft: &Draft, at: usize, run: &Run) {
+    fn place_parts(&mut self, draft: &Draft, at: usize, run: &Run, states: &[Option<Forms>]) {
         let (Some(axis), Some(&Target::Form(output))) = (run.concat, run.outputs.first()) else { return };
         let mut offset = 0u64;
         for index in 0..run.inputs.len() {
@@ -171,11 +177,12 @@ impl Sharing {
             }
             let bytes = form.units * draft.forms[output].storage.unit_bytes();
             let group = self.group[part];
+            let stays = states.contains(&Some((part, output)));
             let uploaded = draft.stages.iter().any(|s| matches!(s, Stage::Upload(f) if self.group[*f] == group));
             if form.units > 0
                 && self.inside[group].is_none()
                 && self.root(output).0 != group
-                && !uploaded
+                && (stays || !uploaded)
                 && form.storage == draft.forms[output].storage
             {
                 self.inside[group] = Some((output, offset));

@@ -1,5 +1,10 @@
 //! State: outputs that are the next run's inputs, such as a recurrent layer's, or the keys and values of attention.
 
+mod growth;
+
+#[cfg(feature = "gpu")]
+pub(super) use growth::{check_order, given};
+
 use super::binding::shape_from_options;
 #[cfg(feature = "gpu")]
 use super::run::Runner;
@@ -7,6 +12,7 @@ use super::run::{InputId, OutputId, Session};
 use crate::error::{PlanError, RunError};
 use crate::graph::Value;
 use crate::tensor::Tensor;
+use growth::Growth;
 
 /// An output that is handed on to an input after every run.
 #[derive(Debug)]
@@ -15,6 +21,7 @@ pub(super) struct Carry {
     input: InputId,
     /// What the input was given, while it holds a state.
     first: Option<Given>,
+    growth: Option<Growth>,
 }
 
 /// What an input was given.
@@ -91,7 +98,7 @@ impl Session {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.carried.push(Carry { output, input, first: None });
+        self.carried.push(Carry { output, input, first: None, growth: None });
         self.carries_anew = true;
         Ok(())
     }
@@ -101,6 +108,7 @@ impl Session {
         for carry in &mut self.carried {
             if let Some(first) = carry.first.take() {
                 self.inputs[carry.input.0] = first.value;
+                carry.growth.iter_mut().for_each(Growth::forget);
                 #[cfg(feature = "gpu")]
                 {
                     self.on_device[carry.input.0] = first.on_device;
@@ -119,7 +127,7 @@ impl Session {
         let output = self.output(output)?;
         #[cfg(feature = "gpu")]
         if let Some((tensor, Runner::Gpu(gpu))) = self.state_on_device(output).zip(self.runners.last().map(|r| &r.1)) {
-            return gpu.read(tensor);
+            return self.in_order(output, gpu.read(tensor)?);
         }
         self.state_on_host(output)
     }
@@ -132,7 +140,7 @@ impl Session {
         let output = self.output(output)?;
         #[cfg(feature = "gpu")]
         if let Some(tensor) = self.state_on_device(output) {
-            return tensor.read_async().await;
+            return self.in_order(output, tensor.read_async().await?);
         }
         self.state_on_host(output)
     }
@@ -164,6 +172,7 @@ impl Session {
     pub(super) fn begins(&mut self, input: InputId) {
         for carry in self.carried.iter_mut().filter(|carry| carry.input == input) {
             carry.first = None;
+            carry.growth.iter_mut().for_each(Growth::forget);
         }
     }
 
@@ -199,11 +208,16 @@ impl Session {
                 && let Some(&id) = planned.graph.outputs.get(output.0)
                 && let Ok(tensor) = gpu.device_output(id)
             {
+                let turned = planned.turned.iter().find(|grown| grown.output == output.0 && grown.input == input.0);
+                if let Some(growth) = &mut self.carried[i].growth {
+                    growth.lies(turned, &tensor);
+                }
                 self.on_device[input.0] = Some(tensor);
                 continue;
             }
             let (planned, runner) = self.runners.last().ok_or_else(|| RunError::State("nothing was run".to_owned()))?;
             let next = runner.value(planned, output)?;
+            self.check_length(&self.carried[i], next.as_tensor().map(Tensor::shape))?;
             // A steady run copies into the memory that it has.
             match (&mut self.inputs[input.0], next) {
                 (Some(Value::Tensor(held)), Value::Tensor(next))

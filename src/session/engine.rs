@@ -16,7 +16,8 @@ use crate::model::Model;
 use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
-use crate::plan::{Placement, PlanOptions, Schedule, Tuning};
+use crate::optimize::outermost::{self, Grown};
+use crate::plan::{Placement, PlanOptions, Schedule, State, Tuning};
 
 /// Plans that are kept for shapes that may come again.
 const KEPT_PLANS: usize = 16;
@@ -47,6 +48,8 @@ pub(crate) struct Planned {
     pub request: Request,
     pub graph: Arc<Graph>,
     pub schedule: Option<Arc<Schedule>>,
+    /// The states that the graph takes and gives with the axis outermost along which they grow.
+    pub turned: Vec<Grown>,
     /// Why the CPU runs it although the device is a GPU.
     pub instead: Option<String>,
     loaded: OnceLock<Loaded>,
@@ -191,14 +194,18 @@ impl Engine {
     }
 
     /// The graph that is planned: its dimensions numbers, rewritten.
-    pub(super) fn optimized(&self, request: &Request) -> Result<Graph, PlanError> {
+    pub(super) fn optimized(&self, request: &Request) -> Result<(Graph, Vec<Grown>), PlanError> {
         let inner = &*self.0;
-        let graph = concrete(self.whole_model()?.graph(), request, inner.options.seed)?;
+        let mut graph = concrete(self.whole_model()?.graph(), request, inner.options.seed)?;
+        let mut turned = vec![];
+        if !request.grown.is_empty() && inner.device.is_gpu() {
+            turned = outermost::apply(&mut graph, &request.grown, &inner.rewrites)?;
+        }
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
         #[cfg(test)]
         let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
-        Ok(graph)
+        Ok((graph, turned))
     }
 
     /// How a graph is planned on a GPU.
@@ -220,8 +227,18 @@ impl Engine {
 
     fn make(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
-        let graph = self.optimized(&request)?;
-        let planned = |graph, schedule, instead| Planned { request, graph, schedule, instead, loaded: OnceLock::new() };
+        let (graph, turned) = self.optimized(&request)?;
+        let state =
+            |grown: &Grown| Some(State { input: grown.input, output: grown.output, elements: grown.elements(&graph)? });
+        let states = turned.iter().filter_map(state).collect();
+        let planned = |request, graph, schedule, turned, instead| Planned {
+            request,
+            graph,
+            schedule,
+            turned,
+            instead,
+            loaded: OnceLock::new(),
+        };
         let precision = self.precision().unwrap_or_default();
         // What an automatic choice of the device allows: the CPU for a model that does not fit the GPU.
         let lenient = inner.device.is_lenient()
@@ -231,19 +248,24 @@ impl Engine {
             && inner.options.shaders.are_built_in();
         match inner.device.facts() {
             Some(facts) => {
-                let options = self.plan_options(inner.device.tuning());
+                let options = PlanOptions { states, ..self.plan_options(inner.device.tuning()) };
                 let spare = lenient.then(|| graph.clone());
                 let schedule = match (crate::plan::plan(graph, facts, &options), spare) {
                     (Err(error @ PlanError::TooLarge { .. }), Some(graph)) => {
                         log::warn!("the CPU runs the model: {error}");
-                        return Ok(planned(Arc::new(graph), None, Some(error.to_string())));
+                        // What is not kept on a GPU has the model's order.
+                        let graph = match turned.is_empty() {
+                            true => graph,
+                            false => self.optimized(&Request { grown: vec![], ..request.clone() })?.0,
+                        };
+                        return Ok(planned(request, Arc::new(graph), None, vec![], Some(error.to_string())));
                     }
                     (schedule, _) => schedule?,
                 };
                 #[cfg(test)]
                 let schedule = super::faults::schedule(schedule, inner.options.fault);
                 let schedule = Arc::new(schedule);
-                Ok(planned(Arc::new(schedule.graph.clone()), Some(schedule), None))
+                Ok(planned(request, Arc::new(schedule.graph.clone()), Some(schedule), turned, None))
             }
             None if inner.options.placement == Placement::GpuOnly => {
                 Err(PlanError::HostNodes(vec!["the whole model, since the device is the CPU".to_owned()]))
@@ -257,7 +279,7 @@ impl Engine {
             None if !inner.options.shaders.are_built_in() => {
                 Err(PlanError::Options("shaders were replaced, but the device is the CPU, which runs none".to_owned()))
             }
-            None => Ok(planned(Arc::new(graph), None, None)),
+            None => Ok(planned(request, Arc::new(graph), None, turned, None)),
         }
     }
 
@@ -282,6 +304,7 @@ impl Engine {
                     request: planned.request.clone(),
                     graph: Arc::new(schedule.graph.clone()),
                     schedule: Some(schedule),
+                    turned: planned.turned.clone(),
                     instead: None,
                     loaded: OnceLock::from(loaded.clone()),
                 });
@@ -312,6 +335,7 @@ impl Engine {
         }
         self.0.weights.release();
         let (request, instead) = (planned.request.clone(), planned.instead.clone());
+        let turned = planned.turned.clone();
         let graph = match Arc::try_unwrap(planned) {
             Ok(planned) => planned.graph,
             Err(planned) => Arc::clone(&planned.graph),
@@ -319,8 +343,14 @@ impl Engine {
         let plan = Arc::new(CpuPlan::released(graph, threads).on_few_threads());
         let loaded = Loaded::Cpu(Arc::clone(&plan));
         let graph = Arc::clone(plan.graph());
-        let released =
-            Arc::new(Planned { request, graph, schedule: None, instead, loaded: OnceLock::from(loaded.clone()) });
+        let released = Arc::new(Planned {
+            request,
+            graph,
+            schedule: None,
+            turned,
+            instead,
+            loaded: OnceLock::from(loaded.clone()),
+        });
         if let Some(place) = place {
             plans.insert(place, Arc::clone(&released));
         }

@@ -30,6 +30,12 @@ impl Session {
         if !self.has_run {
             return Err(RunError::State("there is no output yet: nothing was run".to_owned()));
         }
+        if self.is_turned(output) {
+            let graph = self.engine.model().graph();
+            let state = self.state_async(&graph.value(graph.outputs[output.0]).name).await?;
+            let (gpu, _) = self.gpu_output(output)?;
+            return GpuTensor::upload(gpu.engine().device(), &state.view()).await;
+        }
         let (gpu, id) = self.gpu_output(output)?;
         gpu.detach(id).await
     }
@@ -69,6 +75,11 @@ impl Session {
     /// # Errors
     /// If [`Session::keep`] was not asked for.
     pub fn device_output(&mut self, output: OutputId) -> Result<GpuTensor, RunError> {
+        if self.is_turned(output) {
+            return Err(RunError::State(
+                "the output is kept in another order: `state` or `detach` gives it".to_owned(),
+            ));
+        }
         let (gpu, id) = self.gpu_output(output)?;
         gpu.device_output(id)
     }

@@ -2,6 +2,7 @@
 
 use super::binding::Shapes;
 use crate::graph::Graph;
+use crate::optimize::outermost::Grown;
 use crate::tensor::{ElementType, Tensor};
 
 /// Elements up to which an input's content is read when a plan is made.
@@ -29,6 +30,8 @@ pub struct Request {
     pub shapes: Shapes,
     /// The parameters among the inputs, by their places, in order.
     pub contents: Vec<(usize, Content)>,
+    /// The inputs that outputs are handed on to and that grow in place.
+    pub grown: Vec<Grown>,
 }
 
 impl Request {
@@ -38,7 +41,7 @@ impl Request {
         // A copy, since the caller writes over its own.
         let content = |i| given(i).map_or(Content::Unknown, |tensor| Content::Known(tensor.view().to_tensor()));
         let contents = contents.map(|&i| (i, content(i))).collect();
-        Self { shapes, contents }
+        Self { shapes, contents, grown: vec![] }
     }
 
     /// The places of a graph's inputs that parameterise it.
@@ -64,7 +67,7 @@ impl Request {
 
     /// Whether a plan for this serves that request.
     pub fn covers(&self, other: &Self) -> bool {
-        self.serves(|i| other.shapes.get(i).map(Vec::as_slice), |i| other.known(i))
+        self.grown == other.grown && self.serves(|i| other.shapes.get(i).map(Vec::as_slice), |i| other.known(i))
     }
 
     /// The content of the input at this place, if it is known.

@@ -161,14 +161,23 @@ impl Session {
 
     /// Hands the inputs to the device.
     pub(super) fn give(&mut self) -> Result<(), RunError> {
+        self.check_lengths()?;
+        #[cfg(feature = "gpu")]
+        let reordered = self.reordered();
         let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
         match runner {
             #[cfg(feature = "gpu")]
             Runner::Gpu(gpu) => {
                 for (i, &id) in planned.graph.inputs.iter().enumerate() {
                     match (&self.inputs[i], &self.on_device[i]) {
-                        (_, Some(tensor)) => gpu.set_device(id, tensor)?,
-                        (Some(value), None) => gpu.set_value(id, value)?,
+                        (_, Some(tensor)) => {
+                            super::carry::check_order(planned, i, reordered.contains(&i))?;
+                            gpu.set_device(id, tensor)?;
+                        }
+                        (Some(value), None) => match super::carry::given(&planned.turned, i, value)? {
+                            Some(value) => gpu.set_value(id, &value)?,
+                            None => gpu.set_value(id, value)?,
+                        },
                         (None, None) => {}
                     }
                 }
@@ -274,7 +283,10 @@ impl Session {
                 let runner = match loaded {
                     Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
                     #[cfg(feature = "gpu")]
-                    Loaded::Gpu(engine) => Runner::Gpu(Box::new(GpuSession::new_async(&engine).await?)),
+                    Loaded::Gpu(engine) => {
+                        let rooms = self.rooms(&engine).await?;
+                        Runner::Gpu(Box::new(GpuSession::with_states(&engine, &rooms).await?))
+                    }
                 };
                 (planned, runner)
             }
@@ -296,7 +308,7 @@ impl Session {
     fn shape(&self, input: usize) -> Option<&[usize]> {
         #[cfg(feature = "gpu")]
         if let Some(tensor) = &self.on_device[input] {
-            return Some(tensor.shape());
+            return Some(self.turned(input).unwrap_or_else(|| tensor.shape()));
         }
         // What is no tensor has no shape that a plan could be made for.
         self.inputs[input].as_ref().map(|value| value.as_tensor().map_or(&[][..], Tensor::shape))
@@ -337,7 +349,8 @@ impl Session {
         }
         Box::pin(self.settle_precision()).await?;
         let shapes = (0..self.inputs.len()).filter_map(|i| self.shape(i).map(<[usize]>::to_vec)).collect();
-        let request = Request::new(shapes, self.engine.parameters(), |i| self.content(i));
+        let mut request = Request::new(shapes, self.engine.parameters(), |i| self.content(i));
+        request.grown = self.grown();
         self.prepare(request).await
     }
 

@@ -64,6 +64,8 @@ impl GpuSession {
                 let to = &self.memory.buffers[region.buffer];
                 match (self.sources.get(&transfer.value), &crossing.upload) {
                     _ if transfer.size == 0 => {}
+                    // A state that lies there already.
+                    (Some(Source::Device(tensor)), _) if tensor.buffer() == to => {}
                     (Some(Source::Device(tensor)), _) => {
                         let size = tensor.bytes().unwrap_or(0).min(transfer.size);
                         encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), to, region.offset, size);
@@ -81,6 +83,7 @@ impl GpuSession {
                 let from = &self.memory.buffers[region.buffer];
                 match (self.kept.get(&transfer.value), &crossing.download) {
                     _ if transfer.size == 0 => {}
+                    (Some(kept), _) if kept.buffer() == from => {}
                     (Some(kept), _) => {
                         let size = kept.bytes().unwrap_or(0).min(transfer.size);
                         encoder.copy_buffer_to_buffer(from, region.offset, kept.buffer(), kept.offset(), size);

@@ -68,10 +68,17 @@ impl GpuSession {
     /// # Errors
     /// As [`GpuSession::new`].
     pub async fn new_async(engine: &GpuEngine) -> Result<Self, RunError> {
+        Self::with_states(engine, &[]).await
+    }
+
+    /// [`GpuSession::new_async`] whose states lie in these tensors, in the order of [`Schedule::held`](crate::plan::Schedule),
+    /// where they are given.
+    pub(crate) async fn with_states(engine: &GpuEngine, states: &[GpuTensor]) -> Result<Self, RunError> {
         let inner = engine.inner();
         let device = &inner.device;
         let graph = &inner.schedule.graph;
-        let memory = Memory::new(inner).await?;
+        let held = inner.schedule.held.iter().zip(states).map(|(held, state)| (held.buffer, state.buffer().clone()));
+        let memory = Memory::new(inner, &held.collect::<Vec<_>>()).await?;
         let frame = Frame::new(inner).await?;
         let mut sources = HashMap::new();
         for transfer in inner.program.segments.iter().flat_map(|s| &s.uploads) {

@@ -29,9 +29,9 @@ use fused::Rows;
 
 /// Inputs by their places.
 pub(crate) const MASK: usize = 3;
-const PAST_KEY: usize = 4;
-const PAST_VALUE: usize = 5;
-const VALID: usize = 6;
+pub(crate) const PAST_KEY: usize = 4;
+pub(crate) const PAST_VALUE: usize = 5;
+pub(crate) const VALID: usize = 6;
 
 /// Which scores are the fourth output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use crate::graph::{Definition, Graph};
 use crate::model::Model;
+use crate::ops::operator;
 use crate::session::{Device, Session};
 use crate::{ElementType, RunError, Tensor};
 
@@ -124,6 +125,155 @@ fn what_is_carried_may_grow() {
         }
         let expected = (0..6u8).flat_map(|i| [f32::from(i); 4]).collect::<Vec<_>>();
         assert_eq!(session.state("all").unwrap(), Tensor::new([6, 4], expected).unwrap());
+    }
+}
+
+/// `past` and `new` joined along axis 1, and what attention makes of a query over all of it.
+fn remembering(size: usize) -> Model {
+    let mut graph = Graph::builder();
+    let dims = |length: crate::Dim| [crate::Dim::from(2usize), length, crate::Dim::from(size)];
+    let past = graph.input("past", ElementType::F32, dims(crate::Dim::symbol("before")));
+    let new = graph.input("new", ElementType::F32, dims(crate::Dim::symbol("rows")));
+    let added = graph.node(&Definition::new("Neg"), &[new]).unwrap();
+    let all = graph.node(&Definition::new("Concat").attribute("axis", 1i64), &[past, added]).unwrap();
+    let turned = graph.node(&Definition::new("Transpose").attribute("perm", [0i64, 2, 1].to_vec()), &[all]).unwrap();
+    let scores = graph.node(&Definition::new("MatMul"), &[new, turned]).unwrap();
+    let weights = graph.node(&Definition::new("Softmax"), &[scores]).unwrap();
+    let y = graph.node(&Definition::new("MatMul"), &[weights, all]).unwrap();
+    graph.output("y", y);
+    graph.output("all", all);
+    Model::from_graph(graph.build().unwrap())
+}
+
+/// `[2, rows, size]`, other numbers for each row and run.
+fn rows(run: usize, rows: usize, size: usize) -> Tensor {
+    let number = |i: usize| ((i * 37 + run * 101) % 64) as f32 / 32.0 - 1.0;
+    Tensor::new([2, rows, size], (0..2 * rows * size).map(number).collect()).unwrap()
+}
+
+/// Rows of 2 · 6 numbers are whole units, those of 2 · 3 are not: these are copied.
+#[test]
+fn what_is_carried_grows_in_place_up_to_its_length() {
+    for size in [6, 3] {
+        let model = remembering(size);
+        let mut expected: Vec<(Tensor, Tensor)> = vec![];
+        for (i, device) in devices().enumerate() {
+            let mut session = model.session(&device).unwrap();
+            session.carry_up_to("all", "past", 1, 9).unwrap();
+            session.carry_up_to("all", "past", 1, 9).unwrap();
+            assert!(matches!(session.carry_up_to("all", "past", 1, 8), Err(RunError::State(_))));
+            assert!(matches!(session.carry_up_to("all", "past", 3, 8), Err(RunError::State(_))));
+            let past = session.input("past").unwrap();
+            for begin in [0, 2, 0] {
+                let mut at = 0;
+                let mut step = |session: &mut Session, run: usize, count: usize| {
+                    session.set(session.input("new").unwrap(), rows(run, count, size).view()).unwrap();
+                    session.run().unwrap();
+                    let y = session.get(session.output("y").unwrap()).unwrap().clone();
+                    let state = session.state("all").unwrap();
+                    if i == 0 {
+                        expected.push((y, state));
+                    } else {
+                        let (expected_y, expected_state) = expected.remove(0);
+                        assert_eq!(state, expected_state, "{size} {device:?}");
+                        for (a, b) in y.to_f64().into_iter().zip(expected_y.to_f64()) {
+                            assert!((a - b).abs() < 1e-5, "{a} {b}");
+                        }
+                    }
+                    at += count;
+                };
+                session.set(past, rows(99, begin, size).view()).unwrap();
+                for (run, count) in [(0, 3), (1, 1), (2, 1), (3, 2)] {
+                    step(&mut session, run, count);
+                }
+                session.reset();
+                step(&mut session, 4, 1);
+                step(&mut session, 5, 6);
+                // Nine are not more than nine.
+                if begin == 2 {
+                    session.set(session.input("new").unwrap(), rows(6, 1, size).view()).unwrap();
+                    let error = session.run().unwrap_err();
+                    let RunError::TooLong { name, axis: 1, length: 9, found: 10 } = error else { panic!("{error}") };
+                    assert_eq!(name, "all");
+                }
+            }
+            if let Some(schedule) = session.schedule() {
+                let held = schedule.held.iter().map(|held| schedule.buffers[held.buffer]);
+                let bytes = if size == 6 { vec![9 * 2 * 6 * 4] } else { vec![] };
+                assert_eq!(held.collect::<Vec<_>>(), bytes, "the whole length");
+            }
+        }
+    }
+}
+
+/// Attention with keys and values so far, or with caches of fixed length into which a run writes its rows.
+fn attending(scattered: bool, causal: bool) -> Model {
+    let mut graph = Graph::builder();
+    let four = |length: crate::Dim| [1usize.into(), 2usize.into(), length, 8usize.into()];
+    let [q, k, v] = ["q", "k", "v"].map(|name| graph.input(name, ElementType::F32, four(crate::Dim::symbol("rows"))));
+    let length = if scattered { 12usize.into() } else { crate::Dim::symbol("before") };
+    let past = ["past_k", "past_v"].map(|name| graph.input(name, ElementType::F32, four(length.clone())));
+    let attention = Definition::new("Attention").attribute("is_causal", i64::from(causal));
+    let outputs = if scattered {
+        let (starts, ends) =
+            (graph.input("starts", ElementType::I64, [1usize]), graph.input("ends", ElementType::I64, [1usize]));
+        let caches = [(past[0], k), (past[1], v)]
+            .map(|(past, new)| graph.node(&Definition::new("TensorScatter"), &[past, new, starts]).unwrap());
+        let op = operator(&Definition { inputs: 7, outputs: 1, ..attention }).unwrap();
+        let inputs = [Some(q), Some(caches[0]), Some(caches[1]), None, None, None, Some(ends)];
+        [graph.operator(op, &inputs, 1), caches.to_vec()].concat()
+    } else {
+        let op = operator(&Definition { inputs: 6, outputs: 3, ..attention }).unwrap();
+        graph.operator(op, &[Some(q), Some(k), Some(v), None, Some(past[0]), Some(past[1])], 3)
+    };
+    for (name, value) in ["y", "all_k", "all_v"].into_iter().zip(outputs) {
+        graph.output(name, value);
+    }
+    Model::from_graph(graph.build().unwrap())
+}
+
+#[test]
+fn attention_reads_what_is_carried_where_it_lies() {
+    for (scattered, causal) in [(false, false), (false, true), (true, true)] {
+        let model = attending(scattered, causal);
+        let mut expected: Vec<Vec<Tensor>> = vec![];
+        for (i, device) in devices().enumerate() {
+            let mut session = model.session(&device).unwrap();
+            for name in ["k", "v"] {
+                let (all, past) = (format!("all_{name}"), format!("past_{name}"));
+                session.carry_up_to(&all, &past, 2, 12).unwrap();
+                let none = Tensor::zeros(ElementType::F32, [1, 2, if scattered { 12 } else { 0 }, 8]).unwrap();
+                session.set(session.input(&past).unwrap(), none.view()).unwrap();
+            }
+            let mut at = 0i64;
+            for (run, count) in [(0, 5), (1, 1), (2, 1), (3, 3)] {
+                for (j, name) in ["q", "k", "v"].into_iter().enumerate() {
+                    let x = rows(run + 10 * j, count * 8, 1).reshaped([1, 2, count, 8]).unwrap();
+                    session.set(session.input(name).unwrap(), x.view()).unwrap();
+                }
+                if scattered {
+                    for (name, place) in [("starts", at), ("ends", at + count as i64)] {
+                        session.set(session.input(name).unwrap(), Tensor::vector(vec![place]).view()).unwrap();
+                    }
+                }
+                at += count as i64;
+                session.run().unwrap();
+                let y = session.get(session.output("y").unwrap()).unwrap().clone();
+                let got = vec![session.state("all_k").unwrap(), session.state("all_v").unwrap(), y];
+                if i == 0 {
+                    expected.push(got);
+                    continue;
+                }
+                let wanted = expected.remove(0);
+                assert_eq!(got[..2], wanted[..2], "{run} {device:?}");
+                for (a, b) in got[2].to_f64().into_iter().zip(wanted[2].to_f64()) {
+                    assert!((a - b).abs() < 1e-5, "{a} {b}");
+                }
+            }
+            if let Some(schedule) = session.schedule() {
+                assert_eq!(schedule.held.len(), 2, "{schedule}");
+            }
+        }
     }
 }
 
