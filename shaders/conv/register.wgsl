@@ -3,7 +3,7 @@
 // Layout  x, residual, y: channels in groups of four ("quads"). w: for each quad of outputs, each tap and each quad of its
 //         inputs four units, one for each input with the weights of the four outputs; then the biases.
 // Work    one invocation computes PIXELS neighbouring pixels of QUADS quads: everything stays in its registers, nothing is
-//         shared, so that it runs on any device. Where the convolution is 1×1 the plane is one long row.
+//         shared, so that it runs on any device. Where the convolution is 1×1 the plane is one long row. SPLIT: see conv/part.
 
 #import common/index
 #read x
@@ -16,6 +16,7 @@
 #param group_quads: u32   // quads of y in a group
 #param biases: u32        // where they begin in w, in units
 #import conv/window
+#import conv/part
 
 @compute @workgroup_size(WORKGROUP)
 fn main(
@@ -33,19 +34,24 @@ fn main(
     let oy = index / strips % params.output_y;
     let block = index / (strips * params.output_y);
     let blocks = (params.out_quads + QUADS - 1u) / QUADS;
-    let n = block / blocks;
+    let index_of_y = block / blocks;
     let quad = block % blocks * QUADS;
     // Where the window of the first pixel begins; before the plane it wraps around and so lies beyond it.
     let top = oy * params.stride_y - params.before_y;
     let left = ox * params.stride_x - params.before_x;
     let plane = params.input_y * params.input_x;
     let steps = (params.group_inputs + 3u) / 4u;
-    let first = (n * params.in_quads + quad / params.group_quads * steps) * plane;
+    let part = part_of_inputs(index_of_y, steps);
+    let first = (part.sample * params.in_quads + quad / params.group_quads * steps) * plane;
     // A block may reach beyond the last quad: it computes that one again.
 #for q in QUADS
     let quad{q} = min(quad + {q}u, params.out_quads - 1u);
-    var weight{q} = quad{q} * params.kernel_y * params.kernel_x * steps * 4u;
+    var weight{q} = (quad{q} * params.kernel_y * params.kernel_x * steps + part.begin) * 4u;
+#if SPLIT
+    let bias{q} = vec4<f32>();
+#else
     let bias{q} = exact4_w(params.biases, quad{q});
+#endif
 #for p in PIXELS
     var sum{q}_{p} = bias{q};
 #endfor
@@ -60,7 +66,7 @@ fn main(
             let in{p} = in_row && at{p} < params.input_x;
             let e{p} = start + select(0u, at{p}, in{p});
 #endfor
-            for (var k = 0u; k < steps; k++) {
+            for (var k = part.begin; k < part.end; k++) {
                 // Channels beyond the last hold anything.
                 let there = vec4<u32>(k * 4u) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(params.group_inputs);
 #for p in PIXELS
@@ -79,11 +85,16 @@ fn main(
                 }
 #endfor
             }
+#if SPLIT
+#for q in QUADS
+            weight{q} += (steps - (part.end - part.begin)) * 4u;
+#endfor
+#endif
         }
     }
 #for q in QUADS
     if quad + {q}u < params.out_quads {
-        let at = ((n * params.out_quads + quad + {q}u) * params.output_y + oy) * params.output_x + ox;
+        let at = ((index_of_y * params.out_quads + quad + {q}u) * params.output_y + oy) * params.output_x + ox;
 #for p in PIXELS
         if ox + {p}u < params.output_x {
             finish(at + {p}u, sum{q}_{p});

@@ -4,7 +4,7 @@
 //         inputs four units, one for each input with the weights of the four outputs; then the biases.
 // Work    a product of matrices that are never made: a workgroup of 8 × 8 computes 32 pixels × 8 · QUADS quads. For each tap
 //         and each four quads of inputs it brings the pixels and the weights that it needs into workgroup memory, once
-//         for all; each invocation then computes four pixels × QUADS quads from there.
+//         for all; each invocation then computes four pixels × QUADS quads from there. SPLIT: see conv/part.
 
 #read x
 #read w exact
@@ -13,6 +13,7 @@
 #param out_quads: u32 // of y
 #param biases: u32    // where they begin in w, in units
 #import conv/window
+#import conv/part
 
 var<workgroup> pixels: array<vec4<f32>, 128>;          // [quad of inputs][pixel]
 var<workgroup> weights: array<vec4<f32>, 128 * QUADS>; // [quad of outputs][quad of inputs][input]
@@ -22,7 +23,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let steps = (params.inputs + 3u) / 4u;
     let plane = params.input_y * params.input_x;
     let area = params.output_y * params.output_x;
-    let first = workgroup.z * steps * plane;
+    let part = part_of_inputs(workgroup.z, steps);
+    let first = part.sample * steps * plane;
     // The pixel that this invocation brings, and the first of the quads of inputs for which it does so.
     let brought = min(workgroup.x * 32u + local % 32u, area - 1u);
     let brought_k = local / 32u;
@@ -34,7 +36,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let own_quad = local / 8u;
     let quad = workgroup.y * 8u * QUADS;
 #for q in QUADS
+#if SPLIT
+    let bias{q} = vec4<f32>();
+#else
     let bias{q} = exact4_w(params.biases, min(quad + own_quad + {q}u * 8u, params.out_quads - 1u));
+#endif
 #for p in 4
     var sum{q}_{p} = bias{q};
 #endfor
@@ -44,7 +50,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
         let column = left + tap % params.kernel_x * params.dilation_x;
         let inside = row < params.input_y && column < params.input_x;
         let at = first + select(0u, row * params.input_x + column, inside);
-        for (var k = 0u; k < steps; k += 4u) {
+        for (var k = part.begin; k < part.end; k += 4u) {
             workgroupBarrier();
 #for j in 2
             {

@@ -151,6 +151,7 @@ fn a_fault_in_any_shader_is_found_and_named() {
             pictures::pictures(),
             pictures::odd_pictures(),
             pictures::dense(),
+            pictures::deep(),
             rows::products(),
             rows::elements(),
             rows::rows(),

@@ -3,6 +3,7 @@
 use super::pack;
 use super::problem::Problem;
 use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout, Want, units};
+use crate::ops::matmul::idle;
 use crate::ops::window::Axis;
 
 const WORKGROUP: u32 = 64;
@@ -44,7 +45,8 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .param("biases", biases)
         .param("elements", problem.y_shape.iter().product::<usize>());
     let dispatch = axis_params(dispatch, &problem.axes).linear(units, WORKGROUP, problem.device);
-    Some(candidate.dispatch(dispatch).cost(problem.operations() * SLOWNESS, problem.bytes()))
+    let time = problem.operations() * SLOWNESS * idle(dispatch.workgroups, problem.device);
+    Some(candidate.dispatch(dispatch).cost(time, problem.bytes()))
 }
 
 /// Sets the parameters of the last axes.

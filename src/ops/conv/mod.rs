@@ -18,6 +18,7 @@ pub(in crate::ops) mod pack;
 mod problem;
 mod reference;
 mod register;
+mod split;
 mod subgroup;
 #[cfg(test)]
 mod tests;
@@ -165,8 +166,8 @@ impl Operator for Conv {
         candidates.extend(vector::candidate(&problem));
         candidates.extend(subgroup::candidates(&problem));
         candidates.extend(depthwise::candidates(&problem));
-        candidates.extend(register::candidate(&problem));
-        candidates.extend(workgroup::candidate(&problem));
+        candidates.extend(register::candidates(&problem));
+        candidates.extend(workgroup::candidates(&problem));
         candidates.extend(winograd::candidates(&problem));
         candidates.extend(direct::candidate(&problem));
         if candidates.is_empty() {

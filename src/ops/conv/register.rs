@@ -3,7 +3,9 @@
 use super::direct::axis_params;
 use super::pack;
 use super::problem::Problem;
+use super::split::Split;
 use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout};
+use crate::ops::matmul::idle;
 use crate::ops::window::Axis;
 
 const WORKGROUP: u32 = 64;
@@ -12,8 +14,12 @@ pub(super) const SLOWNESS: f64 = 1.0;
 /// Neighbouring pixels of an invocation.
 const PIXELS: usize = 4;
 
-/// The candidate, if the groups, where there are some, fall on whole quads of channels.
-pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
+/// The candidates, undivided and with the inputs split, if the groups, where there are some, fall on whole quads of channels.
+pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Candidate> {
+    made(problem).into_iter().flatten().collect()
+}
+
+fn made(problem: &Problem<'_>) -> Option<Vec<Candidate>> {
     let weights = problem.weights?;
     let whole = problem.group_inputs().is_multiple_of(4) && problem.group_outputs().is_multiple_of(4);
     if !problem.is_planar() || !(problem.groups == 1 || whole) || problem.inputs == 0 {
@@ -34,23 +40,32 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let packed = problem.constant(weights, pack::QUADS, &[], (count * 4, out_quads * 4))?;
     let dispatch = Dispatch::of(kernel)
         .bind(Binding::Input(0), problem.request.storage(0).ok()?)
-        .bind(packed.binding, packed.storage);
+        .bind(packed.binding.clone(), packed.storage);
     let invocations = problem.samples * out_quads.div_ceil(quads) * h.output * w.output.div_ceil(PIXELS);
-    let dispatch = problem
-        .tail(dispatch)?
-        .param("invocations", invocations)
-        .param("in_quads", problem.inputs.div_ceil(4))
-        .param("out_quads", out_quads)
-        .param("group_inputs", problem.group_inputs())
-        .param("group_quads", group_quads)
-        .param("biases", count);
-    let dispatch = axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.device);
+    let sized = |dispatch: Dispatch, invocations: usize| {
+        let dispatch = dispatch
+            .param("invocations", invocations)
+            .param("in_quads", problem.inputs.div_ceil(4))
+            .param("out_quads", out_quads)
+            .param("group_inputs", problem.group_inputs())
+            .param("group_quads", group_quads)
+            .param("biases", count);
+        axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.device)
+    };
     // Pixels beyond the row and channels beyond the last are computed too.
     let waste = (w.output.next_multiple_of(PIXELS) as f64 / w.output as f64)
         * ((out_quads * 4) as f64 / problem.outputs as f64)
         * ((steps * 4) as f64 / problem.group_inputs() as f64);
-    let candidate = problem.candidate("register", Layout::Channels4).dispatch(dispatch);
-    Some(candidate.cost(problem.operations() * waste * SLOWNESS, problem.bytes()))
+    let time = problem.operations() * waste * SLOWNESS;
+    let whole = sized(problem.tail(dispatch.clone())?, invocations);
+    let own = time * idle(whole.workgroups, problem.device);
+    let undivided = problem.candidate("register", Layout::Channels4).dispatch(whole).cost(own, problem.bytes());
+    let split = || {
+        let split = Split::of(problem, invocations.div_ceil(WORKGROUP as usize).try_into().ok()?)?;
+        let partial = sized(split.partial(dispatch), invocations * split.parts);
+        split.candidate(problem, "register, split", partial, (packed.binding, packed.storage), time)
+    };
+    Some([Some(undivided), split()].into_iter().flatten().collect())
 }
 
 /// Height and width, a pointwise convolution's plane as one row.

@@ -251,13 +251,26 @@ fn winograds_tiles_agree_with_the_reference() {
 }
 
 #[test]
+fn sums_that_are_split_agree_with_the_reference() {
+    // Parts that end inside a quad and that are shorter than the others, several samples, outputs that are no whole tile.
+    for (x, outputs, kernel, stride) in
+        [([1, 231, 3, 3], 6, 3, 1), ([2, 2050, 1, 2], 7, 1, 1), ([1, 256, 5, 5], 9, 3, 2)]
+    {
+        let case = plain(x, outputs, kernel, stride, 1);
+        case.try_check().unwrap();
+        let bare = Conv { residual: false, activation: Activation::Identity, ..case.conv };
+        Case { conv: bare, bias: false, ..case }.try_check().unwrap();
+    }
+}
+
+#[test]
 fn every_variant_is_valid_wgsl() {
     let mut kernels = std::collections::BTreeSet::new();
     let software = |lanes| DeviceFacts { subgroup_size: Some(lanes), ..DeviceFacts::lavapipe() };
     let mut devices: Vec<_> = DeviceClass::ALL.map(DeviceFacts::floor).to_vec();
     devices.extend([software(4), software(8), software(16)]);
     for (outputs, inputs, groups) in
-        [(64, 5, 1), (64, 66, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)]
+        [(64, 5, 1), (64, 66, 1), (8, 260, 1), (16, 1, 1), (8, 2, 1), (24, 24, 24), (24, 16, 4), (12, 6, 6)]
     {
         for (kernel, stride, size) in
             [(1, 1, 46), (3, 1, 46), (3, 1, 14), (3, 2, 7), (5, 1, 7), (5, 2, 7), (7, 2, 9), (7, 3, 9)]

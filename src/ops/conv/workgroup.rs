@@ -4,13 +4,19 @@ use super::direct::axis_params;
 use super::pack;
 use super::problem::Problem;
 use super::register::{self, flattened};
+use super::split::Split;
 use crate::kernel::{Binding, Candidate, DeviceClass, Dispatch, Kernel, Layout};
+use crate::ops::matmul::idle;
 
 /// Pixels of a workgroup's tile.
 const PIXELS: usize = 32;
 
-/// The candidate, if the convolution is dense.
-pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
+/// The candidates, undivided and with the inputs split, if the convolution is dense.
+pub(super) fn candidates(problem: &Problem<'_>) -> Vec<Candidate> {
+    made(problem).into_iter().flatten().collect()
+}
+
+fn made(problem: &Problem<'_>) -> Option<Vec<Candidate>> {
     let weights = problem.weights?;
     if problem.groups != 1 || !problem.is_planar() || problem.inputs == 0 {
         return None;
@@ -36,15 +42,24 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
     let packed = problem.constant(weights, pack::QUADS, &[], (count * 4, out_quads * 4))?;
     let dispatch = Dispatch::of(Kernel::of("conv/workgroup.wgsl").define("QUADS", quads as i64))
         .bind(Binding::Input(0), problem.request.storage(0).ok()?)
-        .bind(packed.binding, packed.storage);
-    let dispatch =
-        problem.tail(dispatch)?.param("inputs", problem.inputs).param("out_quads", out_quads).param("biases", count);
+        .bind(packed.binding.clone(), packed.storage);
+    let sized = |dispatch: Dispatch| {
+        let dispatch = dispatch.param("inputs", problem.inputs).param("out_quads", out_quads).param("biases", count);
+        axis_params(dispatch, &[h, w])
+    };
     let fits = |n: usize| u32::try_from(n).ok().filter(|&n| n <= problem.device.max_workgroups);
-    let groups = [pixels.div_ceil(PIXELS), out_quads.div_ceil(8 * quads), problem.samples];
-    let dispatch = axis_params(dispatch, &[h, w]).workgroups(fits(groups[0])?, fits(groups[1])?, fits(groups[2])?);
+    let (x, y, z) = (fits(pixels.div_ceil(PIXELS))?, fits(out_quads.div_ceil(8 * quads))?, fits(problem.samples)?);
     // A tile is computed whole.
     let computed = tiles(quads) * PIXELS * 32 * quads * steps.next_multiple_of(4) * 4;
     let waste = computed as f64 / (problem.samples * pixels * problem.outputs * problem.inputs) as f64;
-    let candidate = problem.candidate("workgroup", Layout::Channels4).dispatch(dispatch);
-    Some(candidate.cost(problem.operations() * waste * slowness * register::SLOWNESS, problem.bytes()))
+    let time = problem.operations() * waste * slowness * register::SLOWNESS;
+    let whole = sized(problem.tail(dispatch.clone())?).workgroups(x, y, z);
+    let own = time * idle(whole.workgroups, problem.device);
+    let undivided = problem.candidate("workgroup", Layout::Channels4).dispatch(whole).cost(own, problem.bytes());
+    let split = || {
+        let split = Split::of(problem, x.saturating_mul(y).saturating_mul(z))?;
+        let partial = sized(split.partial(dispatch)).workgroups(x, y, fits(problem.samples * split.parts)?);
+        split.candidate(problem, "workgroup, split", partial, (packed.binding, packed.storage), time)
+    };
+    Some([Some(undivided), split()].into_iter().flatten().collect())
 }

@@ -19,7 +19,8 @@ pub(super) use gemm::gemm;
 pub(crate) use gemm::{Gemm, RESIDUAL};
 pub(super) use pack::{bind_biased, in_panels};
 pub(crate) use product::{BatchAxis, Product};
-pub(super) use tiles::{Tiles, families, vector};
+pub(super) use split::parts;
+pub(super) use tiles::{Tiles, families, idle, vector};
 
 use crate::graph::{
     Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,

@@ -18,6 +18,14 @@ const PART: usize = 256;
 const PARTS: usize = 8;
 const WORKGROUP: u32 = 64;
 
+/// Into how many parts sums of so many products are split at most, where so many workgroups would run undivided; `None` where
+/// they are not.
+pub(in crate::ops) fn parts(k: usize, workgroups: u32, device: &DeviceFacts) -> Option<usize> {
+    let wanted = device.busy_workgroups / workgroups.max(1);
+    let parts = (wanted as usize).min(k / PART).min(PARTS);
+    (k >= LONG && parts > 1).then_some(parts)
+}
+
 /// A product cut along k.
 pub(super) struct Split {
     pub name: &'static str,
@@ -40,11 +48,7 @@ impl Split {
             _ => return None,
         };
         let [x, y, _] = tiles.grid;
-        let wanted = device.busy_workgroups / x.saturating_mul(y).max(1);
-        let parts = (wanted as usize).min(p.k / PART).min(PARTS);
-        if !p.batch.is_empty() || p.k < LONG || parts < 2 {
-            return None;
-        }
+        let parts = parts(p.k, x.saturating_mul(y), device).filter(|_| p.batch.is_empty())?;
         let part = p.k.div_ceil(4).div_ceil(parts).next_multiple_of(4);
         let parts = p.k.div_ceil(4).div_ceil(part);
         let grid = [x, y, u32::try_from(parts).ok()?];

@@ -56,7 +56,7 @@ fn tiles(
 }
 
 /// The factor by which a grid takes longer than its work alone because it is too small for all of the device.
-pub(super) fn idle(grid: [u32; 3], device: &DeviceFacts) -> f64 {
+pub(in crate::ops) fn idle(grid: [u32; 3], device: &DeviceFacts) -> f64 {
     let workgroups: f64 = grid.iter().map(|&n| f64::from(n)).product();
     (f64::from(device.busy_workgroups) / workgroups.max(1.0)).max(1.0)
 }

@@ -43,6 +43,15 @@ pub(super) fn dense() -> (Model, Vec<(&'static str, Tensor)>) {
     net.finish()
 }
 
+/// Few pixels of many channels.
+pub(super) fn deep() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let (x, w) = (net.input("x", &[1, 256, 5, 5]), net.weights(&[32, 256, 3, 3]));
+    let y = net.node(op("Conv").attribute("strides", [2, 2]), &[x, w]);
+    net.output(y);
+    net.finish()
+}
+
 /// Kernels for what is rare: one dimension, channels that are no multiple of four, odd widths.
 pub(super) fn odd_pictures() -> (Model, Vec<(&'static str, Tensor)>) {
     let mut net = Net::new();
