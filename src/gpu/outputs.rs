@@ -37,9 +37,11 @@ impl GpuSession {
         graph.constant(output).filter(|_| graph.outputs.contains(&output))
     }
 
-    /// Reads an output back again that [`GpuSession::keep`] left on the device.
+    /// Reads an output back again that [`GpuSession::keep`] left on the device, unless it is a state that stays where it is.
     pub fn release(&mut self, output: ValueId) {
-        self.kept.remove(&output);
+        if self.held_output(output).is_none() {
+            self.kept.remove(&output);
+        }
     }
 
     /// An output that stays on the device. The next run writes over it: [`GpuSession::detach`] takes it out of its way.
@@ -79,12 +81,31 @@ impl GpuSession {
         let transfer = self.download(output)?;
         let inner = self.engine().inner();
         let (storage, shape) = (inner.storage(transfer.slot), inner.shape(transfer.slot));
-        let place = |id| inner.schedule.graph.outputs.iter().position(|&other| other == id);
-        if let Some(held) = inner.schedule.held.iter().find(|held| Some(held.state.output) == place(output)) {
-            let buffer = self.memory.buffers[held.buffer].clone();
-            return Ok(GpuTensor::in_buffer(&inner.device, buffer, inner.element_type(output), storage, shape));
-        }
         Ok(GpuTensor::new(&inner.device, inner.element_type(output), storage, shape).await?)
+    }
+
+    /// The state that an output is, if it stays where it is.
+    pub(super) fn held_output(&self, output: ValueId) -> Option<GpuTensor> {
+        let schedule = self.engine().schedule();
+        let held = schedule.held.iter().find(|held| schedule.graph.outputs.get(held.state.output) == Some(&output))?;
+        self.held(output, held.buffer)
+    }
+
+    /// The state that an input is, if it stays where it is.
+    pub(super) fn held_input(&self, input: ValueId) -> Option<GpuTensor> {
+        let schedule = self.engine().schedule();
+        let held = schedule.held.iter().find(|held| schedule.graph.inputs.get(held.state.input) == Some(&input))?;
+        self.held(input, held.buffer)
+    }
+
+    fn held(&self, value: ValueId, buffer: usize) -> Option<GpuTensor> {
+        let inner = self.engine().inner();
+        let mut slots = inner.schedule.slots.iter().filter(|slot| slot.value == value);
+        // Of nothing so far, nothing lies there.
+        let slot = slots.clone().find(|slot| slot.region.buffer == buffer).or_else(|| slots.next())?;
+        let buffer = self.memory.buffers[buffer].clone();
+        let element_type = inner.element_type(value);
+        Some(GpuTensor::in_buffer(&inner.device, buffer, element_type, slot.storage, slot.shape.clone()))
     }
 
     /// Whether a tensor is a state that stays where it is, so that every run changes it.

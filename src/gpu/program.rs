@@ -114,6 +114,10 @@ fn transfer(schedule: &Schedule, slot: SlotId, staged: &mut u64) -> Transfer {
     let lies = &schedule.slots[slot.0];
     let size = units(&lies.shape, Layout::Linear).unwrap_or(0).saturating_mul(lies.storage.unit_bytes());
     let staging = *staged;
+    // What stays where it is crosses nothing.
+    if schedule.held.iter().any(|held| held.buffer == lies.region.buffer) {
+        return Transfer { value: lies.value, slot, staging, size };
+    }
     // Maps and copies begin at multiples of 8 and 4.
     *staged = staging.saturating_add(size).next_multiple_of(16);
     Transfer { value: lies.value, slot, staging, size }

@@ -93,13 +93,20 @@ impl GpuTensor {
     pub(super) async fn stored(device: &GpuDevice, view: &TensorView<'_>, storage: Storage) -> Result<Self, RunError> {
         let element_type = view.element_type();
         let tensor = Self::new(device, element_type, storage, view.shape().to_vec()).await?;
-        let mut bytes = vec![];
-        elements::store(view.bytes(), element_type, storage, |_, piece| bytes.extend_from_slice(piece))
-            .map_err(|e| RunError::State(format!("the tensor cannot be uploaded: {e}")))?;
+        let bytes = stored_bytes(view, storage)?;
         if !bytes.is_empty() {
             device.guarded("an upload", || device.queue().write_buffer(&tensor.buffer, 0, &bytes)).await?;
         }
         Ok(tensor)
+    }
+
+    /// Writes other elements into it, before what is submitted next.
+    pub(super) fn write(&self, view: &TensorView<'_>) -> Result<(), RunError> {
+        let bytes = stored_bytes(view, self.storage)?;
+        if !bytes.is_empty() {
+            self.device.queue().write_buffer(&self.buffer, self.offset, &bytes);
+        }
+        Ok(())
     }
 
     /// The buffer in which it lies.
@@ -183,6 +190,14 @@ impl GpuTensor {
             .map_err(|e| RunError::State(e.to_string()))?;
         Ok(tensor)
     }
+}
+
+/// A tensor's bytes in this storage.
+fn stored_bytes(view: &TensorView<'_>, storage: Storage) -> Result<Vec<u8>, RunError> {
+    let mut bytes = vec![];
+    elements::store(view.bytes(), view.element_type(), storage, |_, piece| bytes.extend_from_slice(piece))
+        .map_err(|e| RunError::State(format!("the tensor cannot be uploaded: {e}")))?;
+    Ok(bytes)
 }
 
 impl fmt::Debug for GpuTensor {

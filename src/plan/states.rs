@@ -35,6 +35,10 @@ pub struct Room {
 /// The states whose input lies where their output does.
 pub fn held(graph: &Graph, draft: &Draft, sharing: &Sharing, states: &[State]) -> Vec<Room> {
     let mut held: Vec<Room> = vec![];
+    // What the host has a part in is read back, or comes from there.
+    if draft.stages.iter().any(|stage| matches!(stage, Stage::Host(_))) {
+        return held;
+    }
     for (&state, forms) in states.iter().zip(forms(graph, draft, states)) {
         let Some((input, output)) = forms else { continue };
         let (root, offset) = sharing.root(output);

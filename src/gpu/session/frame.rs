@@ -51,7 +51,7 @@ impl Frame {
             (0..graph.values.len()).map(|i| constant(i).cloned().map(Value::Tensor)).collect();
         // What is read back is made before the first run too.
         for transfer in inner.program.segments.iter().flat_map(|s| &s.downloads) {
-            if wanted(transfer.value) && values[transfer.value.0].is_none() {
+            if wanted(transfer.value) && values[transfer.value.0].is_none() && !inner.stays(transfer.slot) {
                 let tensor = Tensor::zeros(inner.element_type(transfer.value), inner.shape(transfer.slot))?;
                 values[transfer.value.0] = Some(tensor.into());
             }

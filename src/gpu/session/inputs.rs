@@ -26,6 +26,11 @@ impl GpuSession {
                 false => Err(self.other_parameter(input)),
             };
         }
+        if let Some(state) = self.held_input(input) {
+            state.write(view)?;
+            self.sources.insert(input, Source::Device(state));
+            return Ok(());
+        }
         self.reclaim()?;
         let inner = self.engine.inner();
         for (segment, crossing) in inner.program.segments.iter().zip(&self.frame.crossings) {

@@ -90,7 +90,7 @@ impl GpuSession {
         // An input that the plan takes for a constant is given already.
         let open = graph.inputs.iter().filter(|&&input| graph.constant(input).is_none());
         sources.extend(open.map(|&input| (input, Source::Missing)));
-        Ok(Self {
+        let mut session = Self {
             engine: engine.clone(),
             memory,
             frame,
@@ -99,7 +99,11 @@ impl GpuSession {
             kept: HashMap::new(),
             #[cfg(not(target_arch = "wasm32"))]
             timeout: None,
-        })
+        };
+        let outputs = inner.schedule.held.iter().filter_map(|held| graph.outputs.get(held.state.output).copied());
+        let kept = outputs.filter_map(|output| Some((output, session.held_output(output)?))).collect();
+        session.kept = kept;
+        Ok(session)
     }
 
     /// The engine.
@@ -223,6 +227,12 @@ impl GpuSession {
 impl Engine {
     pub fn storage(&self, slot: SlotId) -> Storage {
         self.schedule.slots[slot.0].storage
+    }
+
+    /// Whether a value is a state that stays where it is.
+    pub fn stays(&self, slot: SlotId) -> bool {
+        let buffer = self.schedule.slots[slot.0].region.buffer;
+        self.schedule.held.iter().any(|held| held.buffer == buffer)
     }
 
     pub fn shape(&self, slot: SlotId) -> Vec<usize> {
