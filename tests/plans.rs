@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use rimlight::gpu::{GpuDevice, GpuEngine, GpuSession};
-use rimlight::graph::{Bindings, Fact};
+use rimlight::graph::{Bindings, Definition, Fact};
 use rimlight::kernel::{DeviceClass, DeviceFacts};
 use rimlight::optimize::{Rewrites, optimize};
 use rimlight::plan::{PlanOptions, Schedule, plan};
-use rimlight::{Model, Tensor};
+use rimlight::{ElementType, Graph, Model, Tensor};
 use rimlight_tests::{models, root};
 
 /// The plan of a model with a batch of one, on a device of these facts.
@@ -52,7 +52,7 @@ fn wgpu_accepts_the_plans_of_every_class() {
             let engine = GpuEngine::new(&device, Arc::clone(&schedule)).expect("pipelines");
             let mut session = GpuSession::new(&engine).expect("memory");
             let shape = schedule.graph.fact(schedule.graph.inputs[0]).and_then(Fact::concrete).expect("a shape");
-            let x = Tensor::zeros(rimlight::ElementType::F32, shape).expect("an input");
+            let x = Tensor::zeros(ElementType::F32, shape).expect("an input");
             session.set(schedule.graph.inputs[0], &x.view()).expect("an input that fits");
             session.run().expect("a run that computes nothing");
         }
@@ -101,4 +101,27 @@ fn plans_have_few_dispatches_and_pipelines() {
         }
     }
     assert!(above.is_empty(), "dispatches and pipelines: {above:?}");
+}
+
+/// Attention spelled out over this many keys, 8 heads of 64.
+fn attention(length: usize) -> Model {
+    let mut graph = Graph::builder();
+    let [q, k, v] = ["q", "k", "v"].map(|name| graph.input(name, ElementType::F32, [1, 8, length, 64]));
+    let turn = Definition::new("Transpose").attribute("perm", vec![0i64, 1, 3, 2]);
+    let turned = graph.node(&turn, &[k]).expect("a transposition");
+    let scores = graph.node(&Definition::new("MatMul"), &[q, turned]).expect("products");
+    let weights = graph.node(&Definition::new("Softmax"), &[scores]).expect("weights");
+    let y = graph.node(&Definition::new("MatMul"), &[weights, v]).expect("sums");
+    graph.output("y", y);
+    Model::from_graph(graph.build().expect("a graph"))
+}
+
+/// No matrix of scores is ever in memory.
+#[test]
+fn what_attention_takes_grows_linearly() {
+    for facts in DeviceClass::ALL.map(DeviceFacts::floor).into_iter().chain([DeviceFacts::lavapipe()]) {
+        let memory = |length| planned(&attention(length), &facts, false).summary.activation_bytes;
+        let (short, long) = (memory(1024), memory(4096));
+        assert!(short > 0 && long <= 4 * short, "{}: {short} bytes became {long}", facts.class);
+    }
 }
