@@ -206,6 +206,35 @@ fn what_is_carried_grows_in_place_up_to_its_length() {
     }
 }
 
+#[test]
+fn what_grows_in_place_follows_runs_that_are_not_waited_for() {
+    for device in devices() {
+        let mut session = remembering(6).session(&device).unwrap();
+        session.carry_up_to("all", "past", 1, 5).unwrap();
+        let (past, new, y) =
+            (session.input("past").unwrap(), session.input("new").unwrap(), session.output("y").unwrap());
+        let mut waited = remembering(6).session(&device).unwrap();
+        waited.carry("all", "past").unwrap();
+        let mut pending = vec![];
+        for session in [&mut session, &mut waited] {
+            session.set(past, rows(9, 1, 6).view()).unwrap();
+        }
+        for run in 0..4 {
+            session.set(new, rows(run, 1, 6).view()).unwrap();
+            pending.push(session.submit().unwrap());
+        }
+        for (run, pending) in pending.into_iter().enumerate() {
+            waited.set(new, rows(run, 1, 6).view()).unwrap();
+            waited.run().unwrap();
+            let (got, expected) = (pending.wait().unwrap(), waited.get(y).unwrap().to_f64());
+            for (a, b) in got.get(y).unwrap().to_f64().into_iter().zip(expected) {
+                assert!((a - b).abs() < 1e-5, "{run}: {a} {b}");
+            }
+        }
+        assert_eq!(session.state("all").unwrap(), waited.state("all").unwrap());
+    }
+}
+
 /// Attention with keys and values so far, or with caches of fixed length into which a run writes its rows.
 fn attending(scattered: bool, causal: bool) -> Model {
     let mut graph = Graph::builder();
