@@ -198,8 +198,11 @@ impl Engine {
         let inner = &*self.0;
         let mut graph = concrete(self.whole_model()?.graph(), request, inner.options.seed)?;
         let mut turned = vec![];
-        if !request.grown.is_empty() && inner.device.is_gpu() {
-            turned = outermost::apply(&mut graph, &request.grown, &inner.rewrites)?;
+        // What is a parameter goes by the host's memory.
+        let grown: Vec<Grown> =
+            request.grown.iter().filter(|grown| !inner.parameters.contains(&grown.input)).copied().collect();
+        if !grown.is_empty() && inner.device.is_gpu() {
+            turned = outermost::apply(&mut graph, &grown, &inner.rewrites)?;
         }
         #[cfg(not(test))]
         let graph = optimize(graph, &inner.rewrites)?;
@@ -226,6 +229,19 @@ impl Engine {
     }
 
     fn make(&self, request: Request) -> Result<Planned, PlanError> {
+        let plain = (!request.grown.is_empty()).then(|| Request { grown: vec![], ..request.clone() });
+        let planned = self.made_for(request)?;
+        let on_host = planned.schedule.as_ref().is_none_or(|schedule| schedule.summary.host_nodes > 0);
+        match plain {
+            // What goes by the host's memory has the model's order.
+            Some(plain) if on_host && !planned.turned.is_empty() => {
+                Ok(Planned { request: planned.request, ..self.made_for(plain)? })
+            }
+            _ => Ok(planned),
+        }
+    }
+
+    fn made_for(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
         let (graph, turned) = self.optimized(&request)?;
         let state =
@@ -253,12 +269,7 @@ impl Engine {
                 let schedule = match (crate::plan::plan(graph, facts, &options), spare) {
                     (Err(error @ PlanError::TooLarge { .. }), Some(graph)) => {
                         log::warn!("the CPU runs the model: {error}");
-                        // What is not kept on a GPU has the model's order.
-                        let graph = match turned.is_empty() {
-                            true => graph,
-                            false => self.optimized(&Request { grown: vec![], ..request.clone() })?.0,
-                        };
-                        return Ok(planned(request, Arc::new(graph), None, vec![], Some(error.to_string())));
+                        return Ok(planned(request, Arc::new(graph), None, turned, Some(error.to_string())));
                     }
                     (schedule, _) => schedule?,
                 };

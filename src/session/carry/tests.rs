@@ -207,6 +207,30 @@ fn what_is_carried_grows_in_place_up_to_its_length() {
 }
 
 #[test]
+fn what_grows_may_go_by_the_host() {
+    for device in devices() {
+        let options = crate::session::Options::new().placement(crate::plan::Placement::HostOnly);
+        let mut session = match device.is_gpu() {
+            true => remembering(6).session_with(&device, &options).unwrap(),
+            false => remembering(6).session(&device).unwrap(),
+        };
+        session.carry_up_to("all", "past", 1, 5).unwrap();
+        session.set(session.input("past").unwrap(), rows(9, 1, 6).view()).unwrap();
+        for run in 0..3 {
+            session.set(session.input("new").unwrap(), rows(run, 1, 6).view()).unwrap();
+            session.run().unwrap();
+        }
+        let state = session.state("all").unwrap();
+        let element = |head: usize, row: usize| state.to_f64()[(head * 4 + row) * 6 + 5];
+        assert_eq!(state.shape(), [2, 4, 6]);
+        for head in 0..2 {
+            let given = |run: usize| rows(run, 1, 6).to_f64()[head * 6 + 5];
+            assert_eq!([0, 1, 2, 3].map(|row| element(head, row)), [given(9), -given(0), -given(1), -given(2)]);
+        }
+    }
+}
+
+#[test]
 fn what_grows_in_place_follows_runs_that_are_not_waited_for() {
     for device in devices() {
         let mut session = remembering(6).session(&device).unwrap();
