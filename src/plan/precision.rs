@@ -10,6 +10,8 @@
 //!   away, the errors of what it reads grow by as much ([`Operator::cancellation`](crate::graph::Operator::cancellation),
 //!   known from the statistics of the batch norm that was folded into it). From [`CANCELLATION`] on, what it reads
 //!   and its weights stay in 32 bits, however large.
+//! - **What is enlarged**: what one element errs by, all its copies err by, so that in the sums that read them less of it
+//!   cancels; and it is smaller than they are.
 //! - **What logits are made of**: a probability errs, relative to itself, by as much as its logit errs at all, and logits are
 //!   many times larger than one. The last [`HEAD`] layers before probabilities that the graph gives read 32 bits; not those
 //!   before a mean over many, in which errors cancel.
@@ -25,6 +27,7 @@ use crate::graph::{Fact, Graph, Node, ValueId};
 use crate::kernel::Storage;
 use crate::ops::concat::Concat;
 use crate::ops::reshape::Reshape;
+use crate::ops::resize::Resize;
 use crate::tensor::ElementType;
 
 /// A value stays in 32 bits if this many of it are no larger than the largest value.
@@ -72,6 +75,11 @@ impl Precision {
         for node in graph.nodes.iter().filter(|node| node.operator.cancellation() >= CANCELLATION) {
             if let Some(Some(x)) = node.inputs.first() {
                 must[x.0] = true;
+            }
+        }
+        for node in graph.nodes.iter().filter(|node| node.operator.downcast::<Resize>().is_some()) {
+            if let Some(Some(x)) = node.inputs.first() {
+                must[x.0] |= float(*x);
             }
         }
         for (must, magnified) in must.iter_mut().zip(magnified(graph)) {
