@@ -18,6 +18,7 @@ mod precision;
 mod profile;
 mod request;
 mod run;
+mod sizes;
 mod tolerance;
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 mod tune;

@@ -7,6 +7,10 @@ use rimlight_tests::{models, reference};
 const MODEL: &str = "all-minilm-l6-v2_w8";
 const NAMES: [&str; 3] = ["input_ids", "attention_mask", "token_type_ids"];
 
+/// Pipelines that serve them all: those of one plan, and the products by kernels for one row and for few rows beside the one
+/// for many.
+const PIPELINES: usize = 20;
+
 /// Batches and lengths.
 const SHAPES: [[usize; 2]; 8] = [[5, 128], [1, 1], [1, 7], [1, 128], [1, 256], [5, 1], [5, 7], [5, 256]];
 
@@ -72,9 +76,7 @@ fn sentences_mean_what_they_mean_to_others() {
 fn lengths_and_batches_change_from_run_to_run() {
     let (Some(gpu), Some(mut reference)) = (gpu(), session(&Device::cpu())) else { return };
     let Some(mut session) = session(&gpu) else { return };
-    let pipelines = || gpu.as_gpu().unwrap().pipelines();
     let first: Vec<Vec<f64>> = SHAPES.iter().map(|&shape| embed(&mut session, &sentences(shape))).collect();
-    let made = pipelines();
     for (shape, first) in SHAPES.into_iter().zip(first) {
         let inputs = sentences(shape);
         let again = embed(&mut session, &inputs);
@@ -83,5 +85,57 @@ fn lengths_and_batches_change_from_run_to_run() {
         let least = cosines(&again, &expected, shape[0]).into_iter().fold(1.0, f64::min);
         assert!(least > 0.99999, "{shape:?}: {least}");
     }
-    assert_eq!(pipelines(), made);
+}
+
+/// Whatever shape comes first: all pipelines are made for its run, and it is the same ones each time.
+#[test]
+fn no_pipeline_is_made_after_the_first_run() {
+    for first in [[1, 1], [5, 7], [1, 256]] {
+        let made = [(); 2].map(|()| {
+            let gpu = gpu()?;
+            let mut session = session(&gpu)?;
+            embed(&mut session, &sentences(first));
+            Some((gpu.as_gpu()?.pipelines(), session.schedule()?.kernels.clone(), gpu, session))
+        });
+        let [Some((made, kernels, gpu, mut session)), Some((again, same, ..))] = made else { return };
+        assert_eq!((made, kernels), (again, same), "{first:?}");
+        assert!(made <= PIPELINES, "{first:?}: {made}");
+        for shape in SHAPES.into_iter().filter(|[batch, length]| batch * length <= 256).chain([[3, 33]]) {
+            embed(&mut session, &sentences(shape));
+            assert_eq!(gpu.as_gpu().unwrap().pipelines(), made, "{shape:?} after {first:?}");
+        }
+    }
+}
+
+/// A decoder that reads a text and then writes it on, byte by byte: another length of what was in each run.
+#[test]
+fn no_pipeline_is_made_for_the_next_word() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/messages.onnx");
+    for (first, steps) in [([20, 0], [[1, 20], [1, 21], [1, 127]]), ([1, 1], [[1, 2], [100, 0], [3, 40]])] {
+        let Some(gpu) = gpu() else { return };
+        let model = Model::open(path).expect("the model loads");
+        let mut session = model.session(&gpu).expect("a session");
+        let mut run = |[new, past]: [usize; 2]| {
+            let integers = |shape: [usize; 2], from: usize| {
+                let values = (from..from + shape[1]).map(|i| (i % 200) as i64).collect::<Vec<i64>>();
+                Tensor::new(shape, values).unwrap()
+            };
+            let tensors = model.inputs().map(|port| {
+                let tensor = match port.name {
+                    "input_ids" => integers([1, new], 30),
+                    "position_ids" => integers([1, new], past),
+                    "attention_mask" => Tensor::new([1, new + past], vec![1i64; new + past]).unwrap(),
+                    _ => Tensor::new([1, 4, past, 32], vec![0.1f32; 4 * past * 32]).unwrap(),
+                };
+                (port.name, tensor)
+            });
+            let tensors: Vec<_> = tensors.collect();
+            session.run_with(tensors.iter().map(|(name, tensor)| (*name, tensor.view()))).expect("a run");
+            gpu.as_gpu().unwrap().pipelines()
+        };
+        let made = run(first);
+        for step in steps {
+            assert_eq!(run(step), made, "{step:?} after {first:?}");
+        }
+    }
 }

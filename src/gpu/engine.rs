@@ -13,7 +13,7 @@ use super::slices;
 use super::threads;
 use crate::error::DeviceError;
 use crate::kernel::assemble::Access;
-use crate::plan::{Bound, Schedule, ScheduledDispatch, Step};
+use crate::plan::{Bound, Repertoire, Schedule, ScheduledDispatch, Step};
 use crate::tensor::Tensor;
 
 /// A schedule with its pipelines compiled and its constants on the device. Cloning it gives another handle; sessions are
@@ -51,20 +51,23 @@ impl GpuEngine {
     /// # Errors
     /// As [`GpuEngine::new`].
     pub async fn new_async(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
-        Self::load(device, schedule, true, None).await
+        Self::load(device, schedule, None, true, None).await
     }
 
-    /// [`GpuEngine::new_async`], whose schedule need not keep the weights in the host's memory; a submission takes
+    /// [`GpuEngine::new_async`], which compiles kernels of plans to come as well, and whose schedule need not keep the weights in the host's memory; a submission takes
     /// about so long at most, or as long as suits the device.
     pub(crate) async fn load(
         device: &GpuDevice,
         schedule: Arc<Schedule>,
+        ahead: Option<Arc<Repertoire>>,
         keep_weights: bool,
         submission: Option<Duration>,
     ) -> Result<Self, DeviceError> {
         device.check()?;
-        let (compile, upload) =
-            (device.compile(&schedule.kernels, &schedule.shaders), device.constants(&schedule.constants));
+        let mut kernels = schedule.kernels.clone();
+        let ahead = ahead.iter().flat_map(|all| all.kernels()).filter(|kernel| !schedule.kernels.contains(kernel));
+        kernels.extend(ahead.cloned());
+        let (compile, upload) = (device.compile(&kernels, &schedule.shaders), device.constants(&schedule.constants));
         // On native these futures are ready at once.
         #[cfg(not(target_arch = "wasm32"))]
         let (constants, pipelines) = threads::both(|| pollster::block_on(upload), || pollster::block_on(compile));

@@ -26,6 +26,8 @@ pub struct Request<'a> {
     pub output_storages: &'a [Option<Storage>],
     /// The device.
     pub device: &'a DeviceFacts,
+    /// Whether the same kernels are to serve other sizes: then those for all are offered beside those for these.
+    pub open: bool,
 }
 
 impl<'a> Request<'a> {

@@ -295,8 +295,13 @@ mod tests {
         let concat = Concat { axis: 1 };
         let outputs = concat.infer(&facts.each_ref().map(Some)).unwrap();
         let device = DeviceFacts::floor(DeviceClass::Mali);
-        let request =
-            Request { inputs: &operands, outputs: &outputs, output_storages: &[Some(Storage::F32)], device: &device };
+        let request = Request {
+            inputs: &operands,
+            outputs: &outputs,
+            output_storages: &[Some(Storage::F32)],
+            device: &device,
+            open: false,
+        };
         let candidates = concat.candidates(&request).unwrap();
         let channels = candidates.iter().find(|c| c.outputs == [Layout::Channels4]).unwrap();
         assert_eq!(channels.name, "concat");

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::PlanOptions;
+use super::choose::Repertoire;
 use super::draft::{Draft, Run, Stage};
 use super::memory::{Need, lower_bound};
 use super::share::{self, Sharing};
@@ -15,13 +16,44 @@ pub const MANY: usize = 14;
 /// The part of a plan's memory that may be spent for a pipeline less.
 const WORTH: u64 = 50;
 
+/// How often it is looked at what is written over what at most.
+const ROUNDS: usize = 8;
+
 /// What can share memory; where there are more pipelines than a plan should need, nodes that could write over what they read
 /// but are few or small write apart, by the kernel of others that do.
 pub fn share(draft: &Draft, options: &PlanOptions, states: &[Option<Forms>]) -> Sharing {
+    share_by(draft, options, states, options.repertoire.as_deref())
+}
+
+/// [`share`] by these kernels, where they are known: what could write over what it reads by no kernel of these writes apart, if
+/// it can.
+pub fn share_by(
+    draft: &Draft,
+    options: &PlanOptions,
+    states: &[Option<Forms>],
+    repertoire: Option<&Repertoire>,
+) -> Sharing {
     let shared =
         |apart: &HashSet<usize>| share::share(draft, [options.in_place, options.in_place_concat], apart, states);
     let mut apart = HashSet::new();
     let mut best = shared(&apart);
+    if let Some(repertoire) = repertoire {
+        // What one writes apart another may write over.
+        for _ in 0..ROUNDS {
+            let before = apart.len();
+            for (at, run) in runs(draft).filter(|(at, _)| best.overwrites[*at].is_some()) {
+                let there = best.dispatched(at, run).all(|(_, kernel)| repertoire.dispatches(&kernel));
+                if !there && run.dispatches.iter().all(|dispatch| repertoire.dispatches(&dispatch.kernel)) {
+                    apart.insert(at);
+                }
+            }
+            if apart.len() == before {
+                break;
+            }
+            best = shared(&apart);
+        }
+        return best;
+    }
     let most = bytes(draft, &best) / WORTH;
     if best.counted(draft).1 <= MANY {
         return best;

@@ -4,6 +4,7 @@
 mod candidate;
 mod economy;
 mod forms;
+mod joint;
 
 use std::collections::{HashMap, HashSet};
 
@@ -24,6 +25,7 @@ use crate::ops::convert;
 use crate::tensor::Tensor;
 use candidate::Lie;
 use economy::{Bill, Economy};
+pub use joint::{Repertoire, repertoire};
 
 /// What a dispatch costs beside its work, in the unit of [`Candidate::cost`]. lavapipe takes 15 to 20 µs for each
 /// (measured), GPUs 2 to 10.
@@ -51,6 +53,10 @@ struct Chooser<'a> {
     economy: Option<Economy>,
     /// Those: taken only where a node has nothing else.
     avoided: HashSet<Kernel>,
+    /// Whether plans for other sizes are made of the same kernels.
+    open: bool,
+    /// Those, where they are known: others are taken only where a node has nothing else.
+    repertoire: Option<&'a Repertoire>,
     /// What was taken for each node, where it is noted.
     taken: Option<Vec<(NodeId, Lie)>>,
     /// How nodes are to lie: others of a node's candidates are taken only where it has nothing else.
@@ -121,6 +127,8 @@ impl<'a> Chooser<'a> {
             kinds: None,
             economy: None,
             avoided: HashSet::new(),
+            open: options.repertoire.is_some(),
+            repertoire: options.repertoire.as_deref(),
             taken: None,
             like: HashMap::new(),
             time: 0.0,
@@ -135,7 +143,8 @@ impl<'a> Chooser<'a> {
         aim: Aim,
     ) -> Result<Choice, PlanError> {
         let mut first = Self::new(graph, device, options, aim);
-        if aim == Aim::Speed {
+        // What there is need not be fewer.
+        if aim == Aim::Speed && first.repertoire.is_none() {
             (first.economy, first.taken) = (Some(Economy::default()), Some(vec![]));
         }
         first.all()?;

@@ -18,6 +18,7 @@ mod states;
 mod text;
 mod tuning;
 
+pub use choose::Repertoire;
 pub use schedule::{
     Bound, Held, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, State, Step, Summary,
 };
@@ -59,6 +60,8 @@ pub struct PlanOptions {
     /// Bytes that values and packed constants may take on the device. Where the fastest kernels take more, those that take
     /// least are chosen.
     pub memory_limit: Option<u64>,
+    /// The kernels that plans for all sizes of a model are made of, where its sizes are open.
+    pub repertoire: Option<Arc<Repertoire>>,
     /// The candidates that were measured to be fastest, which come before what is estimated.
     pub tuning: Arc<Tuning>,
     /// Outputs that are the next run's inputs, which are kept where they are if they can lie in the same memory.
@@ -74,6 +77,7 @@ impl Default for PlanOptions {
             in_place_concat: true,
             shaders: Shaders::default(),
             memory_limit: None,
+            repertoire: None,
             tuning: Arc::default(),
             states: vec![],
         }
@@ -93,13 +97,19 @@ pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result
     if fast.summary.device_bytes() <= limit {
         return Ok(fast);
     }
-    let small = plan_for(Aim::Memory, graph, device, options)?;
+    let options = PlanOptions { repertoire: None, ..options.clone() };
+    let small = plan_for(Aim::Memory, graph, device, &options)?;
     // The least memory is looked for node by node, so the whole may take more all the same.
     let least = if small.summary.device_bytes() < fast.summary.device_bytes() { small } else { fast };
     match least.summary.device_bytes() {
         needed if needed > limit => Err(PlanError::Memory { needed, limit, constants: least.summary.constant_bytes }),
         _ => Ok(least),
     }
+}
+
+/// The kernels for plans of one model at all sizes, chosen for these together: those that can be planned, the largest first.
+pub fn repertoire(graphs: &[(Graph, Vec<State>)], device: &DeviceFacts, options: &PlanOptions) -> Repertoire {
+    choose::repertoire(graphs, device, options)
 }
 
 /// The kinds of nodes that have more than one candidate on a device, for [`search`].

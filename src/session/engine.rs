@@ -1,5 +1,7 @@
 //! A model on a device: plans for the shapes that were met, pipelines and weights, shared by sessions.
 
+mod repertoire;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -17,7 +19,7 @@ use crate::optimize::Rewrites;
 #[cfg(not(test))]
 use crate::optimize::optimize;
 use crate::optimize::outermost::{self, Grown};
-use crate::plan::{Placement, PlanOptions, Schedule, State, Tuning};
+use crate::plan::{Placement, PlanOptions, Repertoire, Schedule, State, Tuning};
 
 /// Plans that are kept for shapes that may come again.
 const KEPT_PLANS: usize = 16;
@@ -39,6 +41,10 @@ struct Inner {
     parameters: Vec<usize>,
     /// What was settled on where the options leave the precision open.
     settled: OnceLock<Precision>,
+    /// Whether runs may come with other sizes.
+    open: bool,
+    /// The kernels that plans for all of them are made of, from the first plan on; others where other states grow in place.
+    repertoires: Mutex<Vec<(Vec<Grown>, Arc<Repertoire>)>>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
 }
@@ -80,7 +86,13 @@ impl Engine {
 
     fn made(model: &Model, device: &Device, options: &Options, tuning: Option<Arc<Tuning>>) -> Result<Self, PlanError> {
         let rewrites = Rewrites::without(options.without.iter().map(String::as_str)).map_err(PlanError::Options)?;
-        let engine = Self(Arc::new(Inner {
+        // A wrong name is said now; a dimension that is not bound yet may be bound by a run.
+        let open = match shapes_from_options(model.graph(), options) {
+            Ok(_) => false,
+            Err(PlanError::Unbound { .. }) => true,
+            Err(error) => return Err(error),
+        };
+        Ok(Self(Arc::new(Inner {
             weights: Weights::of(model),
             model: if options.keep_weights { None } else { model.without_contents() }.unwrap_or_else(|| model.clone()),
             device: device.clone(),
@@ -89,13 +101,10 @@ impl Engine {
             tuning,
             parameters: Request::parameters(model.graph()),
             settled: OnceLock::new(),
+            open,
+            repertoires: Mutex::default(),
             plans: Mutex::default(),
-        }));
-        // A wrong name is said now; a dimension that is not bound yet may be bound by a run.
-        match shapes_from_options(model.graph(), options) {
-            Ok(_) | Err(PlanError::Unbound { .. }) => Ok(engine),
-            Err(error) => Err(error),
-        }
+        })))
     }
 
     /// The model.
@@ -158,6 +167,7 @@ impl Engine {
     /// Has plans made anew where sessions ask for them.
     pub(super) fn forget_plans(&self) {
         self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.0.repertoires.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The model with its weights.
@@ -244,9 +254,11 @@ impl Engine {
     fn made_for(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
         let (graph, turned) = self.optimized(&request)?;
-        let state =
-            |grown: &Grown| Some(State { input: grown.input, output: grown.output, elements: grown.elements(&graph)? });
-        let states = turned.iter().filter_map(state).collect();
+        let options = inner.device.facts().map(|facts| {
+            let options = PlanOptions { states: states(&graph, &turned), ..self.plan_options(inner.device.tuning()) };
+            let repertoire = self.repertoire(&request, &graph, facts, &options);
+            (facts, PlanOptions { repertoire, ..options })
+        });
         let planned = |request, graph, schedule, turned, instead| Planned {
             request,
             graph,
@@ -262,9 +274,8 @@ impl Engine {
             && precision == Precision::F32
             && inner.options.memory_limit.is_none()
             && inner.options.shaders.are_built_in();
-        match inner.device.facts() {
-            Some(facts) => {
-                let options = PlanOptions { states, ..self.plan_options(inner.device.tuning()) };
+        match options {
+            Some((facts, options)) => {
                 let spare = lenient.then(|| graph.clone());
                 let schedule = match (crate::plan::plan(graph, facts, &options), spare) {
                     (Err(error @ PlanError::TooLarge { .. }), Some(graph)) => {
@@ -307,7 +318,9 @@ impl Engine {
             (Some(schedule), device) => {
                 let gpu = device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
                 let Options { keep_weights, submission, .. } = self.0.options;
-                let loaded = Loaded::Gpu(GpuEngine::load(gpu, Arc::clone(schedule), keep_weights, submission).await?);
+                let ahead = self.settled_on(&planned.request.grown);
+                let loaded = GpuEngine::load(gpu, Arc::clone(schedule), ahead, keep_weights, submission).await?;
+                let loaded = Loaded::Gpu(loaded);
                 let loaded = planned.loaded.get_or_init(|| loaded).clone();
                 let Loaded::Gpu(engine) = &loaded else { return Ok((planned, loaded)) };
                 let schedule = Arc::clone(engine.schedule());
@@ -367,6 +380,13 @@ impl Engine {
         }
         (released, loaded)
     }
+}
+
+/// Where states that grow in place lie, and up to which size.
+fn states(graph: &Graph, turned: &[Grown]) -> Vec<State> {
+    let state =
+        |grown: &Grown| Some(State { input: grown.input, output: grown.output, elements: grown.elements(graph)? });
+    turned.iter().filter_map(state).collect()
 }
 
 impl fmt::Debug for Engine {

@@ -224,7 +224,7 @@ fn candidates<'a>(
                 Some(Operand { fact, layout: layout.canonical(&fact.concrete().unwrap_or_default()), storage })
             };
             let operands: Vec<Option<Operand<'a>>> = inputs.iter().map(operand).collect();
-            let request = Request { inputs: &operands, outputs, output_storages, device };
+            let request = Request { inputs: &operands, outputs, output_storages, device, open: true };
             match operator.candidates(&request) {
                 Ok(offered) => {
                     for candidate in offered {

@@ -216,7 +216,7 @@ fn long_runs_are_submitted_in_parts() {
         let whole = session(&device, &[n], host);
         let schedule = Arc::clone(whole.engine().schedule());
         let most = std::time::Duration::from_nanos(1);
-        let engine = pollster::block_on(GpuEngine::load(&device, schedule, true, Some(most))).unwrap();
+        let engine = pollster::block_on(GpuEngine::load(&device, schedule, None, true, Some(most))).unwrap();
         assert!(engine.submissions() > whole.engine().submissions());
         let dispatches = engine.schedule().summary.dispatches;
         assert_eq!(engine.submissions(), dispatches.max(whole.engine().submissions()));

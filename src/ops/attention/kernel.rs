@@ -163,13 +163,18 @@ impl Fused<'_, '_> {
         };
         let lanes = lanes as usize;
         if v4 <= WRITTEN_OUT {
-            let owned = if v4 <= WRITTEN_OUT / 2 && s.queries > lanes { 2 } else { 1 };
-            let kernel = Kernel::of("attention/subgroup.wgsl")
-                .define("LANES", lanes as i64)
-                .define("QUERIES", owned as i64)
-                .define("V4", v4 as i64);
-            let padded = (s.heads * s.queries.next_multiple_of(owned * lanes)) as f64;
-            offered.push(self.by_head("subgroup", kernel, owned * lanes, padded * work)?);
+            let best = if v4 <= WRITTEN_OUT / 2 && s.queries > lanes { 2 } else { 1 };
+            let other = (v4 <= WRITTEN_OUT / 2 && self.request.open).then_some(3 - best);
+            for owned in [best].into_iter().chain(other) {
+                let kernel = Kernel::of("attention/subgroup.wgsl")
+                    .define("LANES", lanes as i64)
+                    .define("QUERIES", owned as i64)
+                    .define("V4", v4 as i64);
+                let padded = (s.heads * s.queries.next_multiple_of(owned * lanes)) as f64;
+                // Two queries of a lane share each key.
+                let slow = if owned < best { 1.2 } else { 1.0 };
+                offered.push(self.by_head("subgroup", kernel, owned * lanes, padded * work * slow)?);
+            }
         }
         if few {
             let owned = shared.next_power_of_two().min(OWNED);

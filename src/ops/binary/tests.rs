@@ -172,6 +172,7 @@ fn sixteen_bits_round_to_infinity_and_spare_the_neighbour() {
         outputs: std::slice::from_ref(&fact),
         output_storages: &[Some(Storage::F16)],
         device: &adapter.facts,
+        open: false,
     };
     let inputs = [a, b].map(|v| Input::Run(Tensor::vector(v.to_vec())));
     for candidate in &operator("Mul").candidates(&request).unwrap() {

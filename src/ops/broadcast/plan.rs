@@ -183,6 +183,8 @@ pub fn arithmetic(request: &Request<'_>, mut operands: Vec<Operand>, mut program
 #[derive(Debug, Clone)]
 enum Formula {
     Text(Expression),
+    /// The same by the kernel for all walks.
+    AnyWalk(Expression),
     /// A program, and how special its kernel is at most.
     Program(Program, u8),
     /// A program run by the kernel for all of them.
@@ -193,13 +195,13 @@ impl Formula {
     /// Whether the result may be written over this operand: a program's over the first, or one that can come first, so that
     /// there are few pipelines.
     fn may_overwrite(&self, operand: usize) -> bool {
-        matches!(self, Self::Text(_)) || operand == 0 || (operand == 1 && self.exchanged().is_some())
+        matches!(self, Self::Text(_) | Self::AnyWalk(_)) || operand == 0 || (operand == 1 && self.exchanged().is_some())
     }
 
     /// The same with the first two operands exchanged, where it says how.
     fn exchanged(&self) -> Option<Self> {
         match self {
-            Self::Text(_) => None,
+            Self::Text(_) | Self::AnyWalk(_) => None,
             Self::Program(program, most) => program.exchanged().map(|program| Self::Program(program, *most)),
             Self::General(program) => program.exchanged().map(Self::General),
         }
@@ -218,6 +220,12 @@ fn all(request: &Request<'_>, operands: &[Operand], formula: &Formula) -> Candid
     let mut all = vec![];
     for &layout in &layouts {
         all.extend(candidate(request, operands, formula, &to, layout)?);
+    }
+    if let (Formula::Text(expression), true) = (formula, request.open) {
+        let formula = Formula::AnyWalk(expression.clone());
+        for &layout in &layouts {
+            all.extend(candidate(request, operands, &formula, &to, layout)?);
+        }
     }
     // By kernels that are less special, which may save pipelines, down to one for any walk of any arithmetic.
     if let Formula::Program(program, _) = formula {
@@ -298,7 +306,7 @@ fn candidate(
     // Measured on lavapipe: choosing a step costs a fifth, a loop half as much again, and the kernel for all walks four times.
     let slowness = match formula {
         Formula::Text(_) => 1.0,
-        Formula::General(_) => 4.0,
+        Formula::General(_) | Formula::AnyWalk(_) => 4.0,
         Formula::Program(program, most) => match program.speciality(elements.div_ceil(4)).saturating_sub(*most) {
             0 => 1.0,
             _ if *most == 1 => 1.2,
@@ -324,14 +332,14 @@ fn dispatch(
     let ranks = match formula {
         Formula::Text(_) => &RANKS[..],
         Formula::Program(..) => &PROGRAM_RANKS[..],
-        Formula::General(_) => &GENERAL_RANKS[..],
+        Formula::General(_) | Formula::AnyWalk(_) => &GENERAL_RANKS[..],
     };
     let rank =
         ranks.iter().copied().find(|&r| r >= walk.dims.len()).ok_or_else(|| {
             format!("it has {} dimensions that cannot be joined; the kernel takes 8", walk.dims.len())
         })?;
     let form = match (formula, flat) {
-        (Formula::General(_), _) => ANY_FORM,
+        (Formula::General(_) | Formula::AnyWalk(_), _) => ANY_FORM,
         (_, true) => FLAT,
         (_, false) => i64::from(whole),
     };
@@ -344,6 +352,9 @@ fn dispatch(
         Formula::Text(expression) => {
             Dispatch::of(expression.specialize(kernel("elementwise/broadcast.wgsl"))).param("units", units)
         }
+        Formula::AnyWalk(expression) => Dispatch::of(expression.specialize(kernel("elementwise/broadcast.wgsl")))
+            .param("units", units)
+            .param("whole", u32::from(flat || whole)),
         Formula::Program(program, most) => {
             let speciality = program.speciality(units).min(*most);
             let kernel = program.specialize(kernel("elementwise/arithmetic.wgsl"), speciality);

@@ -293,7 +293,13 @@ fn every_variant_is_valid_wgsl() {
                     let operands: Vec<_> =
                         facts.iter().map(|fact| Some(Operand { fact, layout: Layout::Linear, storage })).collect();
                     let outputs = conv.infer(&facts.iter().map(Some).collect::<Vec<_>>()).unwrap();
-                    let request = Request { inputs: &operands, outputs: &outputs, output_storages: &[storage], device };
+                    let request = Request {
+                        inputs: &operands,
+                        outputs: &outputs,
+                        output_storages: &[storage],
+                        device,
+                        open: false,
+                    };
                     let candidates = conv.candidates(&request).unwrap();
                     assert!(candidates.iter().any(|c| c.name == "direct"));
                     for dispatch in candidates.into_iter().flat_map(|c| c.dispatches) {

@@ -2,7 +2,9 @@
 
 use super::pack::{bind_b, bind_biased, bind_c};
 use super::split::Split;
-use super::tiles::{SWITCHED, Tiles, batch, cooperative, epilogue, families, idle, packed, rate, sizes};
+use super::tiles::{
+    SWITCHED, Tiles, batch, cooperative, epilogue, families, families_for_all, idle, packed, rate, sizes,
+};
 use super::{Epilogue, Product, RESIDUAL};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want};
@@ -65,11 +67,17 @@ pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Ep
     }
     let mut offered = vec![plan.generic()?];
     if plan.y.is_float() {
-        offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.split(&tiles)));
-        offered.extend(families(product, request.device).into_iter().filter_map(|tiles| plan.tiled(tiles, None)));
+        let families = || match request.open {
+            true => families_for_all(product, request.device),
+            false => families(product, request.device),
+        };
+        offered.extend(families().into_iter().filter_map(|tiles| plan.split(&tiles)));
+        offered.extend(families().into_iter().filter_map(|tiles| plan.tiled(tiles, None)));
         offered
             .extend(cooperative(product, request.device, [plan.a, plan.b]).and_then(|tiles| plan.tiled(tiles, None)));
-        offered.extend(packed(product, request.device).and_then(|(tiles, rows)| plan.tiled(tiles, Some(rows))));
+        offered.extend(
+            packed(product, request.device, request.open).and_then(|(tiles, rows)| plan.tiled(tiles, Some(rows))),
+        );
     }
     Ok(offered)
 }

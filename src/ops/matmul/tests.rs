@@ -130,7 +130,7 @@ fn offered(gemm: &Gemm, inputs: &[Fact], y: [usize; 2], device: &DeviceFacts) ->
     let operands: Vec<_> = inputs.iter().map(operand).collect();
     let outputs = [Fact::new(ElementType::F32, y)];
     let output_storages = &[Some(Storage::F16)];
-    gemm.candidates(&Request { inputs: &operands, outputs: &outputs, output_storages, device }).unwrap()
+    gemm.candidates(&Request { inputs: &operands, outputs: &outputs, output_storages, device, open: false }).unwrap()
 }
 
 /// Long sums over few workgroups: parts of k that are no multiple of four, and fewer than were wanted.

@@ -5,6 +5,8 @@ use crate::kernel::{Binding, DeviceClass, DeviceFacts, Dispatch, Kernel, Storage
 
 /// Rows of A up to which the kernel for few rows is offered, and from which the one that shares them.
 const FEW_ROWS: usize = 8;
+/// Rows of A that an invocation of the kernel for few rows owns, if there are several.
+const VECTOR_ROWS: usize = 4;
 /// Operations from which packing both operands pays in software: a product of matrices of 320 × 320.
 const LARGE: f64 = 64e6;
 /// Units of columns that a workgroup of the kernel for few rows owns, and of a panel of its B: so B is read in its order.
@@ -38,6 +40,21 @@ pub(in crate::ops) fn families(product: &Product, device: &DeviceFacts) -> Vec<T
         .collect()
 }
 
+/// As [`families`], each with the tiles that it has for other sizes as well.
+pub(super) fn families_for_all(product: &Product, device: &DeviceFacts) -> Vec<Tiles> {
+    let few = [1, VECTOR_ROWS].into_iter().filter(|&rows| rows > 1 || product.m == 1);
+    let vectors = few.filter(|_| product.m <= FEW_ROWS).map(|rows| vector_of(rows, product, device));
+    let registers = [4, 8].into_iter().map(|rows| register_of(rows, product, device));
+    let subgroups = [16, 32].into_iter().map(|rows| subgroup_of(rows, product, device));
+    let mut all: Vec<Tiles> = vec![];
+    for tiles in vectors.chain(registers).chain([workgroup_of(product, device)]).chain(subgroups).flatten() {
+        if all.iter().all(|other| other.kernel != tiles.kernel) {
+            all.push(tiles);
+        }
+    }
+    all
+}
+
 /// The tiles of so many rows and units of columns, unless there are too many for a dispatch.
 fn tiles(
     (name, kernel): (&'static str, Kernel),
@@ -66,7 +83,10 @@ pub(in crate::ops) fn vector(p: &Product, device: &DeviceFacts) -> Option<Tiles>
     if p.m > FEW_ROWS {
         return None;
     }
-    let rows = if p.m == 1 { 1 } else { 4 };
+    vector_of(if p.m == 1 { 1 } else { VECTOR_ROWS }, p, device)
+}
+
+fn vector_of(rows: usize, p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     // A software adapter runs invocations one after another and pays for barriers.
     let slices = if device.class == DeviceClass::Software { 1 } else { 8 };
     let kernel = Kernel::of("matmul/vector.wgsl")
@@ -74,20 +94,17 @@ pub(in crate::ops) fn vector(p: &Product, device: &DeviceFacts) -> Option<Tiles>
         .define("LANES", VECTOR_UNITS as i64)
         .define("SLICES", slices)
         .define(SWITCHED.0, SWITCHED.1);
-    // Bound by reading b, of which each unit serves all rows.
-    tiles(
-        ("vector", kernel),
-        p,
-        device,
-        Some(VECTOR_UNITS),
-        [rows, VECTOR_UNITS],
-        rate(device, 4.0 * rows as f64, 200.0),
-    )
+    // Bound by reading b, of which each unit serves all rows; measured on products that are beyond the caches.
+    let software = if rows == 1 { 4.0 } else { 2.4 * rows as f64 };
+    tiles(("vector", kernel), p, device, Some(VECTOR_UNITS), [rows, VECTOR_UNITS], rate(device, software, 200.0))
 }
 
 /// Rows of one unit of columns in registers, nothing shared.
 fn register(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
-    let rows = if p.m > 4 { 8 } else { 4 };
+    register_of(if p.m > 4 { 8 } else { 4 }, p, device)
+}
+
+fn register_of(rows: usize, p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     let kernel = Kernel::of("matmul/register.wgsl").define("ROWS", rows as i64);
     // Eight by eight invocations run, however few of them there is something to do for.
     tiles(("register", kernel), p, device, None, [rows * 8, 8], rate(device, 20.0, 200.0))
@@ -95,10 +112,14 @@ fn register(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
 
 /// Tiles in workgroup memory.
 fn workgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+    if p.m <= FEW_ROWS { None } else { workgroup_of(p, device) }
+}
+
+fn workgroup_of(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     // Mali and Adreno have none of their own: it is ordinary memory there.
     let fits = device.workgroup_memory >= 8 << 10
         && matches!(device.class, DeviceClass::Nvidia | DeviceClass::Amd | DeviceClass::Intel | DeviceClass::Apple);
-    if !fits || p.m <= FEW_ROWS {
+    if !fits {
         return None;
     }
     let kernel = Kernel::of("matmul/workgroup.wgsl");
@@ -129,32 +150,46 @@ pub(super) fn cooperative(p: &Product, device: &DeviceFacts, [a, b]: [Storage; 2
 
 /// One subgroup per workgroup, A handed round by broadcasts: for software adapters.
 fn subgroup(p: &Product, device: &DeviceFacts) -> Option<Tiles> {
+    let lanes = device.subgroup_size? as usize;
+    if p.m <= VECTOR_ROWS { None } else { subgroup_of(if p.m > 2 * lanes { 32 } else { 16 }, p, device) }
+}
+
+fn subgroup_of(rows: usize, p: &Product, device: &DeviceFacts) -> Option<Tiles> {
     let lanes = device.subgroup_size.filter(|_| device.class == DeviceClass::Software)?;
     // The tile is written out row by row: beyond these sizes a compiler takes seconds.
-    if !(4..=16).contains(&lanes) || p.m < FEW_ROWS {
+    if !(4..=16).contains(&lanes) {
         return None;
     }
     let lanes = lanes as usize;
-    let groups = if p.m > 2 * lanes { 32 / lanes } else { 16 / lanes }.max(1);
+    let groups = (rows / lanes).max(1);
     let rows = groups * lanes;
     let kernel = Kernel::of("matmul/subgroup.wgsl")
         .define("LANES", lanes as i64)
         .define("GROUPS", groups as i64)
         .define("ROWS", rows as i64)
         .define("REST", (rows - lanes) as i64);
-    tiles(("subgroup", kernel), p, device, Some(lanes), [rows, lanes], rate(device, 60.0, 60.0))
+    // Where one tile has all rows, each unit of b is brought for it alone.
+    let software = match (p.m > rows, rows > 16) {
+        (true, true) => 60.0,
+        (true, false) | (false, true) => 45.0,
+        (false, false) => 33.0,
+    };
+    tiles(("subgroup", kernel), p, device, Some(lanes), [rows, lanes], rate(device, software, 60.0))
 }
 
 /// The same with A brought into panels first, and B where it is no constant: rows that lie a page apart throw each other
-/// out of the cache, which only large products outweigh. With it, the rows of a panel.
-pub(super) fn packed(p: &Product, device: &DeviceFacts) -> Option<(Tiles, usize)> {
-    if !p.batch.is_empty() || p.work() < LARGE {
+/// out of the cache, which only large products outweigh. With it, the rows of a panel. Others have it where it is to serve
+/// large ones too (`open`).
+pub(super) fn packed(p: &Product, device: &DeviceFacts, open: bool) -> Option<(Tiles, usize)> {
+    let large = p.work() >= LARGE;
+    if !p.batch.is_empty() || !large && !open {
         return None;
     }
-    let tiles = subgroup(p, device)?;
+    let tiles = if open { subgroup_of(32, p, device)? } else { subgroup(p, device)? };
+    let gain = if large { 0.7 } else { 1.0 };
     let rows = tiles.kernel.defines.iter().find(|(name, _)| *name == "ROWS")?.1;
     let kernel = tiles.kernel.define("PACKED", 1);
-    Some((Tiles { name: "packed", kernel, operations: tiles.operations * 0.7, ..tiles }, usize::try_from(rows).ok()?))
+    Some((Tiles { name: "packed", kernel, operations: tiles.operations * gain, ..tiles }, usize::try_from(rows).ok()?))
 }
 
 impl Tiles {

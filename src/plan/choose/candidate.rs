@@ -56,7 +56,8 @@ impl Chooser<'_> {
                 return Err(format!("WGSL has no {}", fact.element_type));
             }
         }
-        let request = Request { inputs: &operands, outputs, output_storages: &storages, device: self.device };
+        let request =
+            Request { inputs: &operands, outputs, output_storages: &storages, device: self.device, open: self.open };
         let candidates = node.operator.candidates(&request)?;
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
         let mut refused = None;
@@ -97,7 +98,7 @@ impl Chooser<'_> {
             fitting.iter().zip(&brought).map(|((_, candidate), more)| Lie::of(candidate, more.len())).collect();
         let avoided = |i: usize| {
             let mut kernels = fitting[i].1.dispatches.iter().map(|d| &d.kernel).chain(&brought[i]);
-            kernels.any(|kernel| self.avoided.contains(kernel))
+            kernels.any(|kernel| self.avoided.contains(kernel) || self.repertoire.is_some_and(|all| !all.has(kernel)))
         };
         let otherwise = |i: usize| self.like.get(&id).is_some_and(|like| !like.holds(&lies[i]));
         let rank = |i: usize| (avoided(i), otherwise(i), fitting[i].0);

@@ -54,12 +54,17 @@ impl Bill {
 /// What each node could run by.
 #[derive(Debug, Default)]
 pub struct Economy {
-    /// For each node, its candidates, the cheapest first. Nodes that have the same ones in the same order are one.
-    nodes: Vec<Vec<Way>>,
-    /// By their candidates' kernels, and whether these lie as the one that was taken, the nodes' places.
-    places: HashMap<Vec<(Vec<usize>, bool)>, usize>,
+    /// For each node, its graph and its candidates, the cheapest first. Nodes of a graph that have the same ones in the same
+    /// order are one.
+    nodes: Vec<(usize, Vec<Way>)>,
+    /// By their graph, their candidates' kernels, and whether these lie as the one that was taken, the nodes' places.
+    places: HashMap<Key, usize>,
     kernels: HashMap<Kernel, usize>,
+    /// For each graph, by what its costs are multiplied, and the most that they may come to then.
+    graphs: Vec<(f64, f64)>,
 }
+
+type Key = (usize, Vec<(Vec<usize>, bool)>);
 
 /// A candidate.
 #[derive(Debug)]
@@ -84,18 +89,47 @@ impl Economy {
         });
         let mut ways: Vec<Way> = ways.collect();
         ways.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-        let key = ways.iter().map(|way| (way.kernels.clone(), way.alike)).collect();
+        let graph = self.graphs.len();
+        let key = (graph, ways.iter().map(|way| (way.kernels.clone(), way.alike)).collect());
         let next = self.nodes.len();
         match *self.places.entry(key).or_insert(next) {
-            place if place == next => self.nodes.push(ways),
-            place => self.nodes[place].iter_mut().zip(ways).for_each(|(all, way)| all.cost += way.cost),
+            place if place == next => self.nodes.push((graph, ways)),
+            place => self.nodes[place].1.iter_mut().zip(ways).for_each(|(all, way)| all.cost += way.cost),
         }
+    }
+
+    /// Ends a graph of several: what is noted from here on is the next one's. Its costs are multiplied by `factor`, and may
+    /// not come to more than `most` then.
+    pub fn end_graph(&mut self, factor: f64, most: f64) {
+        self.graphs.push((factor, most));
+    }
+
+    /// Forgets what was noted since the last graph ended.
+    pub fn drop_graph(&mut self) {
+        let ended = self.graphs.len();
+        self.nodes.retain(|(graph, _)| *graph < ended);
+        self.places.retain(|(graph, _), _| *graph < ended);
     }
 
     /// The kernels that are better avoided by a plan that has so many, if each node is to lie as it did (`alike`), or as
     /// it likes: all but those that it is to have.
     pub fn avoided(&self, pipelines: usize, alike: bool) -> HashSet<Kernel> {
-        let Some(first) = self.cheapest(None, alike) else { return HashSet::new() };
+        let Some((first, now)) = self.selected(pipelines, alike) else { return HashSet::new() };
+        if now.kernels == first.kernels {
+            return HashSet::new();
+        }
+        self.kernels.iter().filter(|(_, number)| !now.has(**number)).map(|(kernel, _)| kernel.clone()).collect()
+    }
+
+    /// The kernels that serve all graphs: as [`Self::avoided`], but for those that are to be had.
+    pub fn wanted(&self, alike: bool) -> Option<HashSet<Kernel>> {
+        let (_, now) = self.selected(0, alike)?;
+        Some(self.kernels.iter().filter(|(_, number)| now.has(**number)).map(|(kernel, _)| kernel.clone()).collect())
+    }
+
+    /// The kernels by which all is cheapest, and those that are better had of a plan that has so many.
+    fn selected(&self, pipelines: usize, alike: bool) -> Option<(Selection, Selection)> {
+        let first = self.cheapest(None, alike)?;
         // What is not of the nodes: what is written in place, or handed out.
         let others = pipelines.saturating_sub(first.count());
         let counts = |from: &Selection, to: &Selection| (from.count() + others, to.count() + others);
@@ -117,10 +151,7 @@ impl Economy {
                 None => break,
             }
         }
-        if now.kernels == first.kernels {
-            return HashSet::new();
-        }
-        self.kernels.iter().filter(|(_, number)| !now.has(**number)).map(|(kernel, _)| kernel.clone()).collect()
+        Some((first, now))
     }
 
     /// The selection without one of these kernels whose loss costs least for what it is worth: those of one candidate go
@@ -149,7 +180,8 @@ impl Economy {
         for other in (0..self.kernels.len()).filter(|&kernel| !now.has(kernel)) {
             // The kernels of which it could stand for some use.
             let mut these = vec![false; self.kernels.len()];
-            for node in self.nodes.iter().filter(|node| node.iter().any(|way| way.kernels.contains(&other))) {
+            let nodes = self.nodes.iter().map(|(_, ways)| ways);
+            for node in nodes.filter(|node| node.iter().any(|way| way.kernels.contains(&other))) {
                 if let Some(way) = cheapest(node, Some(&now.kernels), alike) {
                     way.kernels.iter().for_each(|&kernel| these[kernel] = true);
                 }
@@ -175,12 +207,19 @@ impl Economy {
         best
     }
 
-    /// What a run costs by no other kernels than these, and which of them it needs; `None` where a node has nothing left.
+    /// What a run costs by no other kernels than these, and which of them it needs; `None` where a node has nothing left, or
+    /// a graph costs too much.
     fn cheapest(&self, allowed: Option<&[bool]>, alike: bool) -> Option<Selection> {
         let mut selection = Selection { time: 0.0, kernels: vec![false; self.kernels.len()] };
-        for node in &self.nodes {
+        let mut spent = (0, 0.0);
+        for (graph, node) in &self.nodes {
             let way = cheapest(node, allowed, alike)?;
-            selection.time += way.cost;
+            let (factor, most) = self.graphs.get(*graph).copied().unwrap_or((1.0, f64::INFINITY));
+            spent = (*graph, way.cost * factor + if spent.0 == *graph { spent.1 } else { 0.0 });
+            if allowed.is_some() && spent.1 > most {
+                return None;
+            }
+            selection.time += way.cost * factor;
             way.kernels.iter().for_each(|&kernel| selection.kernels[kernel] = true);
         }
         Some(selection)

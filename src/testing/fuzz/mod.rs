@@ -171,7 +171,8 @@ fn candidates(operator: &dyn Operator, facts: &[Option<&Fact>], outputs: &[Fact]
                 })
                 .collect();
             let storages: Vec<_> = outputs.iter().map(|f| Storage::of(f.element_type, false)).collect();
-            let request = Request { inputs: &operands, outputs, output_storages: &storages, device: &device };
+            let request =
+                Request { inputs: &operands, outputs, output_storages: &storages, device: &device, open: true };
             for candidate in operator.candidates(&request).unwrap_or_default() {
                 for binding in candidate.dispatches.iter().flat_map(|d| &d.bindings) {
                     if let Binding::Constant(constant) = binding
