@@ -101,12 +101,17 @@ pub enum PlanError {
     /// A tensor is larger than what the device can bind. A [`Device::auto`](crate::Device::auto) takes the CPU for the
     /// model then, and [`Plan::instead`](crate::Plan::instead) says so.
     #[error(
-        "tensor '{name}' takes {bytes} bytes, but this device binds at most {limit} at once; \
-         give smaller inputs, or run the model on the CPU (`--backend cpu`, `Device::cpu`)"
+        "tensor '{name}' takes {bytes} bytes{}, but this device binds at most {limit} at once; give smaller inputs, \
+         take another adapter (`--adapter`), or run the model on the CPU (`--backend cpu`, `Device::cpu`)",
+        with(node.as_deref(), operator)
     )]
     TooLarge {
         /// The value's name.
         name: String,
+        /// The node that reads or gives it, where there is one.
+        node: Option<String>,
+        /// That node's operator; empty where there is none.
+        operator: String,
         /// Bytes that it takes.
         bytes: u64,
         /// Bytes that the device binds.
@@ -319,4 +324,9 @@ impl From<ShaderError> for Error {
 
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+/// The node that a tensor is too large for.
+fn with(node: Option<&str>, operator: &str) -> String {
+    node.map(|node| format!(" (node '{node}', {operator})")).unwrap_or_default()
 }

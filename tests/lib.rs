@@ -3,10 +3,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use npyz::{DType, NpyFile, Order, TypeChar};
+use rimlight::gpu::wgpu;
 use rimlight::tensor::Truth;
-use rimlight::{Element, Tensor};
+use rimlight::{Device, Element, Tensor};
 
 /// Arrays by name.
 pub type Arrays = Vec<(String, Tensor)>;
@@ -24,6 +27,44 @@ pub fn models() -> Option<PathBuf> {
     let folder = if folder.is_relative() { root().join(folder) } else { folder };
     assert!(folder.is_dir(), "RIMLIGHT_MODELS names '{}', which is no folder", folder.display());
     Some(folder)
+}
+
+/// A device of the application's own with the limits of a very small GPU, one binding and one buffer so many bytes; and how
+/// many errors it was left alone with.
+///
+/// # Panics
+/// If the environment demands a GPU and there is none.
+#[allow(clippy::disallowed_methods, reason = "the application makes its own device")]
+pub fn small_device(binding: u64) -> Option<(Device, Arc<AtomicUsize>)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let adapter = match pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) {
+        Ok(adapter) => adapter,
+        Err(error) => {
+            assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "{error}");
+            eprintln!("skipped: {error}");
+            return None;
+        }
+    };
+    let required_limits = wgpu::Limits {
+        max_storage_buffer_binding_size: binding,
+        max_buffer_size: binding,
+        max_uniform_buffer_binding_size: 16 << 10,
+        max_storage_buffers_per_shader_stage: 4,
+        max_compute_invocations_per_workgroup: 128,
+        max_compute_workgroup_size_x: 128,
+        max_compute_workgroup_size_y: 128,
+        max_compute_workgroup_storage_size: 16_352,
+        ..wgpu::Limits::downlevel_defaults()
+    };
+    let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
+    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
+    let errors = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&errors);
+    device.on_uncaptured_error(Arc::new(move |error| {
+        eprintln!("nobody caught: {error}");
+        counter.fetch_add(1, Ordering::Relaxed);
+    }));
+    Some((Device::from_wgpu(device, queue), errors))
 }
 
 /// The repository's root.

@@ -1,11 +1,8 @@
 //! A device of the application's own that was given small limits: models fit it, or the error says what does not.
 
-#![allow(clippy::disallowed_methods, reason = "the application makes its own device")]
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rimlight::gpu::wgpu;
 use rimlight::graph::Definition;
 use rimlight::{Device, Dim, ElementType, Error, Graph, Model, Options, Placement, PlanError, Precision, Tensor};
 use rimlight::{Tolerance, validate};
@@ -13,37 +10,8 @@ use rimlight::{Tolerance, validate};
 /// Bytes that one binding covers, and that one buffer has.
 const BINDING: u64 = 1 << 20;
 
-/// A device with the limits of a very small GPU, and how many errors it was left alone with.
 fn device() -> Option<(Device, Arc<AtomicUsize>)> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
-    let adapter = match pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) {
-        Ok(adapter) => adapter,
-        Err(error) => {
-            assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "{error}");
-            eprintln!("skipped: {error}");
-            return None;
-        }
-    };
-    let required_limits = wgpu::Limits {
-        max_storage_buffer_binding_size: BINDING,
-        max_buffer_size: BINDING,
-        max_uniform_buffer_binding_size: 16 << 10,
-        max_storage_buffers_per_shader_stage: 4,
-        max_compute_invocations_per_workgroup: 128,
-        max_compute_workgroup_size_x: 128,
-        max_compute_workgroup_size_y: 128,
-        max_compute_workgroup_storage_size: 16_352,
-        ..wgpu::Limits::downlevel_defaults()
-    };
-    let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
-    let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
-    let errors = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&errors);
-    device.on_uncaptured_error(Arc::new(move |error| {
-        eprintln!("nobody caught: {error}");
-        counter.fetch_add(1, Ordering::Relaxed);
-    }));
-    Some((Device::from_wgpu(device, queue), errors))
+    rimlight_tests::small_device(BINDING)
 }
 
 fn filled(shape: &[usize], scale: f32) -> Tensor {
@@ -101,7 +69,7 @@ fn a_mobile_net_runs_or_the_error_says_what_is_too_large() {
             let mut session = model.session_with(&device, &options).unwrap();
             match session.run_with([("x", x.view())]).map_err(Error::from) {
                 Ok(_) => assert!(fits, "{side} in {precision:?}"),
-                Err(Error::Run(rimlight::RunError::Plan(PlanError::TooLarge { name, bytes, limit }))) => {
+                Err(Error::Run(rimlight::RunError::Plan(PlanError::TooLarge { name, bytes, limit, .. }))) => {
                     assert!(!fits && !name.is_empty() && bytes > limit && limit == BINDING, "{side}: {name} {bytes}");
                 }
                 Err(error) => panic!("{side} in {precision:?}: {error}"),

@@ -225,6 +225,12 @@ pub trait Operator: fmt::Debug + Send + Sync + std::any::Any {
         None
     }
 
+    /// The ways to divide it where a constant that it reads is too large for a device.
+    fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<super::Division> {
+        let _ = inputs;
+        vec![]
+    }
+
     /// Floating-point operations of one run (a multiplication and an addition count as two), for reports and costs.
     fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
         let _ = inputs;

@@ -122,6 +122,11 @@ pub struct DeviceFacts {
 }
 
 impl DeviceFacts {
+    /// Bytes that a tensor may take: one binding covers it, in whole 16 bytes, and an index of an element is a `u32`.
+    pub fn tensor_limit(&self) -> u64 {
+        self.max_binding_size.min(self.max_buffer_size).min(u64::from(u32::MAX)) / 16 * 16
+    }
+
     /// The floor that Vulkan and WebGPU guarantee together, as a device of `class`.
     pub const fn floor(class: DeviceClass) -> Self {
         Self {

@@ -127,6 +127,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "shape/concat.wgsl",
     "shape/fill.wgsl",
     "shape/gather.wgsl",
+    "shape/gather_part.wgsl",
     "shape/generate.wgsl",
     "shape/owned.wgsl",
     "shape/owners.wgsl",

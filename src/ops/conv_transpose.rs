@@ -12,8 +12,8 @@ use half::f16;
 use super::conv::{FLAT, activated, constant, given, groups, with_others_activations};
 use super::window::{AutoPad, Axis, Window, sizes, three};
 use crate::graph::{
-    Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
-    Value,
+    Activation, Context, Definition, DefinitionError, Dim, Division, EvaluateError, Fact, Inputs, Operator, Request,
+    ShapeError, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want, units};
 use crate::tensor::{ElementType, Tensor, shape};
@@ -196,6 +196,11 @@ impl Operator for ConvTranspose {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
         let takes = self.activation == Activation::Identity && !activation.is_long();
         takes.then(|| Arc::new(Self { activation, ..self.clone() }) as _)
+    }
+
+    fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<Division> {
+        let along = inputs.get(2).copied().flatten().map(|_| (2, 0)).into_iter().collect();
+        if self.groups > 1 { vec![] } else { vec![Division { constant: (1, 1), output: 1, along }] }
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

@@ -26,6 +26,7 @@ mod einsum;
 pub(crate) mod expand;
 pub(crate) mod gather;
 mod gather_elements;
+pub(crate) mod gather_part;
 mod generate;
 mod grid;
 mod identity;

@@ -46,6 +46,8 @@ struct Chooser<'a> {
     /// The values that the host has, and the place of the node that computed them there (0: given to the run).
     on_host: HashMap<ValueId, usize>,
     places: Vec<NodePlace>,
+    /// The node that is chosen for.
+    at: Option<NodeId>,
     precision: Precision,
     /// The kinds of nodes that were met, where somebody asks for them.
     kinds: Option<Vec<Kind>>,
@@ -123,6 +125,7 @@ impl<'a> Chooser<'a> {
             on_device: HashMap::new(),
             on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
             places: vec![],
+            at: None,
             precision: Precision::of(graph, options.half),
             kinds: None,
             economy: None,
@@ -201,6 +204,7 @@ impl<'a> Chooser<'a> {
     fn node(&mut self, id: NodeId) -> Result<(), PlanError> {
         let graph = self.graph;
         let node = graph.node(id);
+        self.at = Some(id);
         let known = graph.input_facts(node).zip(output_facts(graph, node)?);
         let Some((facts, outputs)) = known else {
             self.host(id)?;
@@ -216,7 +220,7 @@ impl<'a> Chooser<'a> {
         let work = node.operator.work(&facts, &outputs);
         let chosen = match self.options.placement {
             Placement::HostOnly => Err("the plan was asked to stay on the host".to_owned()),
-            Placement::Auto | Placement::GpuOnly => self.candidate(id, &facts, &outputs),
+            Placement::Auto | Placement::GpuOnly => self.candidate(id, &facts, &outputs)?,
         };
         let place = match chosen {
             Ok(candidate) => {
@@ -255,16 +259,6 @@ impl<'a> Chooser<'a> {
                 }),
                 _ => None,
             });
-        }
-        for binding in candidate.dispatches.iter().flat_map(|d| &d.bindings) {
-            if let Binding::Constant(constant) = binding {
-                // Packed out of an input, or made up by the operator.
-                let is_source =
-                    |value: &&ValueId| graph.constant(**value).is_some_and(|t| same_bytes(t, &constant.source));
-                let source = node.inputs.iter().flatten().find(is_source);
-                let name = source.map_or(&node.name, |&value| &graph.value(value).name);
-                self.check_size(name, constant.units.saturating_mul(constant.storage.unit_bytes()))?;
-            }
         }
         let mut outputs = vec![];
         for (i, layout) in candidate.outputs.iter().enumerate() {

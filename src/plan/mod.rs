@@ -6,6 +6,7 @@
 
 mod apart;
 mod choose;
+mod divide;
 mod draft;
 mod emit;
 mod memory;
@@ -19,6 +20,7 @@ mod text;
 mod tuning;
 
 pub use choose::Repertoire;
+pub use divide::divide;
 pub use schedule::{
     Bound, Held, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, State, Step, Summary,
 };

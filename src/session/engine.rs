@@ -1,11 +1,12 @@
 //! A model on a device: plans for the shapes that were met, pipelines and weights, shared by sessions.
 
+mod graph;
 mod repertoire;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::binding::{concrete, shapes_from_options};
+use super::binding::shapes_from_options;
 use super::request::Request;
 use super::weights::Weights;
 use super::{Device, Options, Precision, Session};
@@ -16,9 +17,7 @@ use crate::gpu::GpuEngine;
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::optimize::Rewrites;
-#[cfg(not(test))]
-use crate::optimize::optimize;
-use crate::optimize::outermost::{self, Grown};
+use crate::optimize::outermost::Grown;
 use crate::plan::{Placement, PlanOptions, Repertoire, Schedule, State, Tuning};
 
 /// Plans that are kept for shapes that may come again.
@@ -203,24 +202,6 @@ impl Engine {
         Ok(planned)
     }
 
-    /// The graph that is planned: its dimensions numbers, rewritten.
-    pub(super) fn optimized(&self, request: &Request) -> Result<(Graph, Vec<Grown>), PlanError> {
-        let inner = &*self.0;
-        let mut graph = concrete(self.whole_model()?.graph(), request, inner.options.seed)?;
-        let mut turned = vec![];
-        // What is a parameter goes by the host's memory.
-        let grown: Vec<Grown> =
-            request.grown.iter().filter(|grown| !inner.parameters.contains(&grown.input)).copied().collect();
-        if !grown.is_empty() && inner.device.is_gpu() {
-            turned = outermost::apply(&mut graph, &grown, &inner.rewrites)?;
-        }
-        #[cfg(not(test))]
-        let graph = optimize(graph, &inner.rewrites)?;
-        #[cfg(test)]
-        let graph = super::faults::optimize(graph, &inner.rewrites, inner.options.fault)?;
-        Ok((graph, turned))
-    }
-
     /// How a graph is planned on a GPU.
     pub(super) fn plan_options(&self, measured: Arc<Tuning>) -> PlanOptions {
         let options = &self.0.options;
@@ -276,13 +257,13 @@ impl Engine {
             && inner.options.shaders.are_built_in();
         match options {
             Some((facts, options)) => {
-                let spare = lenient.then(|| graph.clone());
-                let schedule = match (crate::plan::plan(graph, facts, &options), spare) {
-                    (Err(error @ PlanError::TooLarge { .. }), Some(graph)) => {
+                let schedule = match crate::plan::plan(graph, facts, &options) {
+                    Err(error @ PlanError::TooLarge { .. }) if lenient => {
                         log::warn!("the CPU runs the model: {error}");
+                        let (graph, turned) = self.rewritten(&request)?;
                         return Ok(planned(request, Arc::new(graph), None, turned, Some(error.to_string())));
                     }
-                    (schedule, _) => schedule?,
+                    schedule => schedule?,
                 };
                 #[cfg(test)]
                 let schedule = super::faults::schedule(schedule, inner.options.fault);

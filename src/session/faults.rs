@@ -34,14 +34,23 @@ pub enum Fault {
 pub fn optimize(graph: Graph, rewrites: &Rewrites, fault: Option<Fault>) -> Result<Graph, NodeError> {
     let mut before = graph.clone();
     optimize_watched(graph, rewrites, |name, graph| {
-        if fault == Some(Fault::Rewrite(name)) {
-            let changed =
-                changed(&before, graph).unwrap_or_else(|| panic!("{name} changed no node of the test's graph"));
-            let node = &mut graph.nodes[changed];
-            node.operator = Arc::new(OffByOne(Arc::clone(&node.operator)));
-        }
+        plant(name, &before, graph, fault);
         before = graph.clone();
     })
+}
+
+/// A rewritten graph, with the fault planted if it is one of that rewrite.
+pub fn planted(name: &'static str, before: &Graph, mut graph: Graph, fault: Option<Fault>) -> Graph {
+    plant(name, before, &mut graph, fault);
+    graph
+}
+
+fn plant(name: &'static str, before: &Graph, graph: &mut Graph, fault: Option<Fault>) {
+    if fault == Some(Fault::Rewrite(name)) {
+        let changed = changed(before, graph).unwrap_or_else(|| panic!("{name} changed no node of the test's graph"));
+        let node = &mut graph.nodes[changed];
+        node.operator = Arc::new(OffByOne(Arc::clone(&node.operator)));
+    }
 }
 
 /// The first node that is not as it was: another operator, other inputs or outputs, or an input that became a constant.
@@ -102,14 +111,19 @@ fn device(class: DeviceClass) -> Option<Device> {
         .ok()
 }
 
-/// A device of the application's own with the fewest buffers that any has, where there is a GPU.
+/// A device of the application's own with the fewest buffers that any has, where there is a GPU; so many bytes are bound at
+/// once, or as many as the least of devices binds.
 #[allow(clippy::disallowed_methods, reason = "the application makes its own device")]
-fn small() -> Device {
+fn small(binding: Option<u64>) -> Device {
     use crate::gpu::wgpu;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())).unwrap();
-    let required_limits =
-        wgpu::Limits { max_storage_buffers_per_shader_stage: 4, ..wgpu::Limits::downlevel_defaults() };
+    let least = wgpu::Limits::downlevel_defaults();
+    let required_limits = wgpu::Limits {
+        max_storage_buffers_per_shader_stage: 4,
+        max_storage_buffer_binding_size: binding.unwrap_or(least.max_storage_buffer_binding_size),
+        ..least
+    };
     let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
     let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
     Device::from_wgpu(device, queue)
@@ -137,11 +151,13 @@ fn a_fault_in_any_shader_is_found_and_named() {
     let mut missing: BTreeSet<&str> =
         // Some files are only parts of others.
         crate::kernel::shaders::SHADERS.iter().filter(|(_, text)| text.contains("@compute")).map(|(p, _)| *p).collect();
+    // Of a tensor that is too large for a device: see `a_fault_in_a_division_is_found_and_named`.
+    missing.remove("shape/gather_part.wgsl");
     let classes = [DeviceClass::Software, DeviceClass::Mali, DeviceClass::Nvidia].map(device);
     if classes.iter().any(Option::is_none) {
         return;
     }
-    for device in classes.into_iter().flatten().chain([small()]) {
+    for device in classes.into_iter().flatten().chain([small(None)]) {
         // No plan takes cooperative matrices unless they were measured: their kernel is tested by itself.
         missing.remove("matmul/cooperative.wgsl");
         if device.facts().is_some_and(|facts| facts.subgroup_size.is_none()) {
@@ -283,5 +299,32 @@ fn a_fault_in_any_rewrite_is_found_and_named() {
         let found = validate(&model, &device, &options, &given, tolerance).unwrap();
         let first = found.first_failure().map(|f| f.name.clone());
         assert_eq!(first.as_deref(), Some(plan.graph().value(faulty).name.as_str()), "a fault in {}", rewrite.name);
+    }
+}
+
+/// What is too large for a device is divided, on that device alone.
+#[test]
+fn a_fault_in_a_division_is_found_and_named() {
+    if device(DeviceClass::Software).is_none() {
+        return;
+    }
+    let device = small(Some(rows::TIGHT));
+    let tolerance = Tolerance { rtol: 1e-4, atol: 1e-5, floor: 0.0, amplified: 0.0 };
+    for (model, inputs) in rows::divided() {
+        let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
+        assert!(validate(&model, &device, &Options::new(), &given, tolerance).unwrap().passed());
+        let plan = model.plan(&device, &Options::new()).unwrap();
+        let mut faults = vec![Fault::Rewrite("divide")];
+        let shader = "shape/gather_part.wgsl";
+        faults.extend(
+            plan.schedule().unwrap().kernels.iter().any(|k| k.shader == shader).then_some(Fault::Shader(shader)),
+        );
+        for fault in faults {
+            let options = Options { fault: Some(fault), ..Options::new() };
+            let found = validate(&model, &device, &options, &given, tolerance).unwrap();
+            // Parts have no counterpart; what is made of them has.
+            let first = found.first_failure().map(|f| f.name.as_str());
+            assert_eq!(first, Some(rows::DIVIDED), "a fault in {fault:?}");
+        }
     }
 }

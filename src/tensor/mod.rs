@@ -3,6 +3,7 @@
 mod element;
 mod host;
 mod numbers;
+mod part;
 pub mod shape;
 mod small;
 mod storage;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::window::Window;
 use crate::graph::{
-    Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
-    Value,
+    Activation, Context, Definition, DefinitionError, Dim, Division, EvaluateError, Fact, Inputs, Operator, Request,
+    ShapeError, Value,
 };
 use crate::kernel::Candidates;
 
@@ -187,6 +187,15 @@ impl Operator for Conv {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
         let takes = self.activation == Activation::Identity && !activation.is_long();
         takes.then(|| Arc::new(Self { activation, ..self.clone() }) as _)
+    }
+
+    fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<Division> {
+        if self.groups() > 1 {
+            return vec![];
+        }
+        let bias = inputs.get(2).copied().flatten().map(|_| (2, 0));
+        let along = bias.into_iter().chain(self.residual.then_some((RESIDUAL, 1))).collect();
+        vec![Division { constant: (1, 0), output: 1, along }]
     }
 
     fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::{Epilogue, Product, candidates, check_inner, check_types, operand, reference};
 use crate::graph::{
-    Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
-    Value,
+    Activation, Context, Definition, DefinitionError, Dim, Division, EvaluateError, Fact, Inputs, Operator, Request,
+    ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::Tensor;
@@ -158,6 +158,23 @@ impl Operator for Gemm {
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
         (self.activation == Activation::Identity)
             .then(|| Arc::new(Self { activation, ..self.clone() }) as Arc<dyn Operator>)
+    }
+
+    fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<Division> {
+        let shape = |index: usize| inputs.get(index).copied().flatten().and_then(Fact::concrete);
+        let (Some(a), Some(b), Ok(y)) = (shape(0), shape(1), self.infer(inputs)) else { return vec![] };
+        let Some(product) = self.product(&a, &b) else { return vec![] };
+        let (c, last) = (shape(2).unwrap_or_default(), y[0].rank() - 1);
+        // What C repeats all parts read.
+        let mut along = vec![];
+        along.extend((c.last() == Some(&product.n)).then(|| (2, c.len() - 1)));
+        along.extend(self.residual.then_some((RESIDUAL, last)));
+        let mut divisions = vec![Division { constant: (1, usize::from(!self.transpose_b)), output: last, along }];
+        if self.rows.is_none() && !self.residual {
+            let along = if c.len() == 2 && c[0] == product.m { vec![(2, 0)] } else { vec![] };
+            divisions.push(Division { constant: (0, self.transpose_a.into()), output: 0, along });
+        }
+        divisions
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

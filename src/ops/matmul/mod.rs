@@ -23,8 +23,8 @@ pub(super) use split::parts;
 pub(super) use tiles::{Tiles, families, idle, vector};
 
 use crate::graph::{
-    Activation, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
-    Value,
+    Activation, Context, Definition, DefinitionError, Dim, Division, EvaluateError, Fact, Inputs, Operator, Request,
+    ShapeError, Value,
 };
 use crate::kernel::Candidates;
 use crate::tensor::ElementType;
@@ -164,6 +164,20 @@ impl Operator for MatMul {
 
     fn with_activation(&self, activation: Activation) -> Option<Arc<dyn Operator>> {
         (self.activation == Activation::Identity).then(|| Arc::new(Self { activation }) as Arc<dyn Operator>)
+    }
+
+    fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<Division> {
+        let rank = |index: usize| operand(inputs, index).map(Fact::rank);
+        let (Ok(a), Ok(b), Ok(y)) = (rank(0), rank(1), self.infer(inputs)) else { return vec![] };
+        let y = y[0].rank();
+        let mut divisions = vec![];
+        if b > 1 {
+            divisions.push(Division { constant: (1, b - 1), output: y - 1, along: vec![] });
+        }
+        if a > 1 {
+            divisions.push(Division { constant: (0, a - 2), output: y - b.min(2), along: vec![] });
+        }
+        divisions
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

@@ -11,8 +11,8 @@ use super::finish::{Scales, finish, requantized, scales, zeros};
 use super::linear::matches_type;
 use super::table::Table;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Unsupported,
-    Value,
+    Context, Definition, DefinitionError, Dim, Division, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
+    Unsupported, Value,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::ops::matmul::{MatMul, Product};
@@ -374,6 +374,20 @@ impl Operator for IntegerProduct {
             return Err("its tensors are too large for 32-bit indices".to_owned());
         }
         Ok(vec![self.dispatch(request, &problem, elements(&sizes[2]).unwrap_or(0))?])
+    }
+
+    fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<Division> {
+        let shape = |index: usize| Fact::optional(inputs, index).and_then(Fact::concrete);
+        let problem = self.problem(&shape).ok().zip(shape(self.roles.b).filter(|b| b.len() > 1));
+        let (Some((problem, b)), Ok(y)) = (problem, self.shape(inputs)) else { return vec![] };
+        // Scales, zero points and biases that are one for each column.
+        let roles = [Some(self.roles.b_zero), self.roles.b_scale, self.roles.c].into_iter().flatten();
+        let along = roles.filter_map(|index| {
+            let shape = shape(index)?;
+            (shape.last() == Some(&problem.product.n)).then(|| (index, shape.len() - 1))
+        });
+        let axis = if self.transpose.is_some_and(|(_, transposed)| transposed) { 0 } else { b.len() - 1 };
+        vec![Division { constant: (self.roles.b, axis), output: y.len() - 1, along: along.collect() }]
     }
 
     fn work(&self, inputs: &[Option<&Fact>], _: &[Fact]) -> f64 {

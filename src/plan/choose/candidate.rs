@@ -1,7 +1,8 @@
 //! The cheapest way to run one node.
 
-use super::{Chooser, overhead};
-use crate::graph::{Fact, Node, NodeId, Operand, Reads, Request};
+use super::{Chooser, overhead, same_bytes};
+use crate::error::PlanError;
+use crate::graph::{Fact, Node, NodeId, Operand, Reads, Request, ValueId};
 use crate::kernel::{Binding, Candidate, Kernel, Layout, Storage, Want, units};
 use crate::plan::{Aim, tuning};
 
@@ -30,7 +31,7 @@ impl Chooser<'_> {
         id: NodeId,
         facts: &[Option<&Fact>],
         outputs: &[Fact],
-    ) -> Result<Candidate, String> {
+    ) -> Result<Result<Candidate, String>, PlanError> {
         let graph = self.graph;
         let node = graph.node(id);
         let operands: Vec<Option<Operand<'_>>> = node
@@ -49,18 +50,22 @@ impl Chooser<'_> {
         let storages: Vec<_> = outputs.iter().enumerate().map(|(i, fact)| self.storage(output(i), fact)).collect();
         let read = facts.iter().enumerate().filter(|(i, _)| node.operator.reads(*i) != Reads::Fact);
         if read.filter_map(|(_, fact)| *fact).chain(outputs).any(|fact| fact.concrete().is_none()) {
-            return Err("its shapes are known at run time only".to_owned());
+            return Ok(Err("its shapes are known at run time only".to_owned()));
         }
         for (i, fact) in outputs.iter().enumerate() {
             if output(i).is_some() && storages[i].is_none() {
-                return Err(format!("WGSL has no {}", fact.element_type));
+                return Ok(Err(format!("WGSL has no {}", fact.element_type)));
             }
         }
         let request =
             Request { inputs: &operands, outputs, output_storages: &storages, device: self.device, open: self.open };
-        let candidates = node.operator.candidates(&request)?;
+        let candidates = match node.operator.candidates(&request) {
+            Ok(candidates) => candidates,
+            Err(reason) => return Ok(Err(reason)),
+        };
         let buffers = usize::try_from(self.device.max_storage_buffers).unwrap_or(usize::MAX);
         let mut refused = None;
+        let mut too_large = None;
         let mut fitting: Vec<((u64, f64), Candidate)> = vec![];
         // The kernels that bring each one's inputs where it wants them.
         let mut brought: Vec<Vec<Kernel>> = vec![];
@@ -71,6 +76,10 @@ impl Chooser<'_> {
             }
             if let Some(bytes) = candidate.scratch_bytes().max().filter(|&bytes| bytes > self.limit()) {
                 refused = Some(format!("its kernel needs {bytes} bytes beside, the device binds {}", self.limit()));
+                continue;
+            }
+            if let Err(error) = self.check_tensors(node, &candidate, outputs) {
+                too_large = too_large.or(Some(error));
                 continue;
             }
             let dispatches = candidate.dispatches.len() as f64 * overhead(self.device);
@@ -105,8 +114,10 @@ impl Chooser<'_> {
         let least = |best: usize, i: usize| if rank(i) < rank(best) { i } else { best };
         let cheapest = (0..fitting.len()).reduce(least);
         let mut only = None;
-        let mut chosen =
-            cheapest.ok_or_else(|| refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()))?;
+        let Some(mut chosen) = cheapest else {
+            let reason = || Err(refused.unwrap_or_else(|| "it has no kernel for these shapes".to_owned()));
+            return too_large.map_or_else(|| Ok(reason()), Err);
+        };
         if self.aim == Aim::Speed && (self.kinds.is_some() || !self.options.tuning.is_empty()) {
             let key = tuning::kind(node, &request);
             if let Some(fastest) = self.options.tuning.get(key) {
@@ -129,7 +140,42 @@ impl Chooser<'_> {
         }
         let ((_, cost), candidate) = fitting.swap_remove(chosen);
         self.time += cost;
-        Ok(candidate)
+        Ok(Ok(candidate))
+    }
+
+    /// Whether all that a candidate binds can be bound at once.
+    fn check_tensors(&self, node: &Node, candidate: &Candidate, outputs: &[Fact]) -> Result<(), PlanError> {
+        let check = |name: &str, fact: &Fact, layout: Layout, storage: Option<Storage>| match storage {
+            Some(storage) => {
+                let shape = fact.concrete().unwrap_or_default();
+                let units = units(&shape, layout.canonical(&shape)).unwrap_or(u64::MAX);
+                self.check_size(name, units.saturating_mul(storage.unit_bytes()))
+            }
+            None => Ok(()),
+        };
+        for (id, want) in node.inputs.iter().zip(&candidate.inputs) {
+            if let (Some(id), Want::In(layout)) = (id, want)
+                && let Some(fact) = self.graph.fact(*id)
+            {
+                check(&self.graph.value(*id).name, fact, *layout, self.operand_storage(node, *id, fact))?;
+            }
+        }
+        for (i, (fact, layout)) in outputs.iter().zip(&candidate.outputs).enumerate() {
+            let id = node.outputs.get(i).copied().flatten();
+            let name = id.map_or(&node.name, |id| &self.graph.value(id).name);
+            check(name, fact, *layout, self.storage(id, fact))?;
+        }
+        for binding in candidate.dispatches.iter().flat_map(|d| &d.bindings) {
+            if let Binding::Constant(constant) = binding {
+                // Packed out of an input, or made up by the operator.
+                let is_source =
+                    |id: &&ValueId| self.graph.constant(**id).is_some_and(|t| same_bytes(t, &constant.source));
+                let source = node.inputs.iter().flatten().find(is_source);
+                let name = source.map_or(&node.name, |&id| &self.graph.value(id).name);
+                self.check_size(name, constant.units.saturating_mul(constant.storage.unit_bytes()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Bytes that a candidate takes beside the values: scratch, and the constants as it packs them.

@@ -82,17 +82,25 @@ impl Chooser<'_> {
         Ok(form)
     }
 
-    /// Bytes that a value may take: one binding covers it, in whole 16 bytes, and an index of an element is a u32.
+    /// Bytes that a value may take.
     pub(super) fn limit(&self) -> u64 {
-        self.device.max_binding_size.min(self.device.max_buffer_size).min(u64::from(u32::MAX)) / 16 * 16
+        self.device.tensor_limit()
     }
 
     pub(super) fn check_size(&self, name: &str, bytes: u64) -> Result<(), PlanError> {
         let limit = self.limit();
-        match bytes > limit {
-            true => Err(PlanError::TooLarge { name: name.to_owned(), bytes, limit }),
-            false => Ok(()),
+        if bytes <= limit {
+            return Ok(());
         }
+        let node = self.at.map(|id| self.graph.node(id));
+        let operator = node.map(|node| node.operator.name().to_owned()).unwrap_or_default();
+        Err(PlanError::TooLarge {
+            name: name.to_owned(),
+            node: node.map(|node| node.name.clone()),
+            operator,
+            bytes,
+            limit,
+        })
     }
 
     pub(super) fn stage(&mut self, order: (usize, u8), stage: Stage) {

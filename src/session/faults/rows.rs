@@ -89,3 +89,25 @@ pub(super) fn rows() -> (Model, Vec<(&'static str, Tensor)>) {
     }
     net.finish()
 }
+
+/// Bytes that a device binds for which [`divided`] is too large.
+pub const TIGHT: u64 = 16 << 10;
+
+/// The value that is computed in parts.
+pub const DIVIDED: &str = "divided";
+
+/// An embedding, and a product, each of which lies in parts on a device that binds [`TIGHT`] bytes.
+pub fn divided() -> [(Model, Vec<(&'static str, Tensor)>); 2] {
+    let mut net = Net::new();
+    let (picks, table) = (net.input("picks", &[5]), net.weights(&[900, 6]));
+    // Element type 7 is a 64-bit integer.
+    let picks = net.node(op("Cast").attribute("to", 7i64), &[picks]);
+    let rows = net.node(op("Gather"), &[table, picks]);
+    net.graph.output(DIVIDED, rows);
+    let embedding = net.finish();
+    let mut net = Net::new();
+    let (x, w) = (net.input("x", &[3, 40]), net.weights(&[40, 150]));
+    let product = net.node(op("MatMul"), &[x, w]);
+    net.graph.output(DIVIDED, product);
+    [embedding, net.finish()]
+}

@@ -1,0 +1,235 @@
+//! Nodes that read a constant larger than what the device binds at once are divided: each part of the constant has a node
+//! of its own, whose results are concatenated ([`Operator::divisions`](crate::graph::Operator::divisions)) or, of a Gather,
+//! written over one another. What cannot be divided stays, and is refused when kernels are chosen.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::precision::Precision;
+use crate::error::PlanError;
+use crate::graph::{Definition, Division, Fact, Graph, Node, NodeError, Operator, ValueId};
+use crate::kernel::DeviceFacts;
+use crate::ops::concat::Concat;
+use crate::ops::gather::Gather;
+use crate::ops::gather_part::GatherPart;
+use crate::tensor::Tensor;
+
+/// Parts may be stored in 32 bits where the whole was to be in 16, as they are less beside what else their nodes read: so
+/// they are looked at again.
+const ROUNDS: usize = 3;
+
+/// Multiples of rows or columns that parts have where they can: results lie in whole units, and panels are filled.
+const MULTIPLES: [usize; 3] = [64, 16, 4];
+
+/// Divides what is too large for the device. Ids of values stay as they are.
+///
+/// # Errors
+/// [`PlanError::Node`] if a part is not right, which would be a fault of this module.
+pub fn divide(mut graph: Graph, device: &DeviceFacts, half: bool) -> Result<Graph, PlanError> {
+    for _ in 0..ROUNDS {
+        let limit = device.tensor_limit();
+        let precision = Precision::of(&graph, half);
+        let found: HashMap<usize, Found> = graph
+            .nodes
+            .iter()
+            .enumerate()
+            .filter_map(|(i, node)| Some((i, find(&graph, &precision, node, limit)?)))
+            .collect();
+        if found.is_empty() {
+            break;
+        }
+        let names = graph.values.iter().map(|value| value.name.clone()).collect();
+        let mut divider = Divider { graph, names, parts: HashMap::new(), nodes: vec![] };
+        for (i, node) in std::mem::take(&mut divider.graph.nodes).into_iter().enumerate() {
+            match found.get(&i) {
+                Some(found) => divider.node(&node, found)?,
+                None => divider.nodes.push(node),
+            }
+        }
+        graph = divider.finish();
+        graph.infer()?;
+    }
+    Ok(graph)
+}
+
+/// How a node is divided.
+struct Found {
+    way: Way,
+    /// Where each part begins, and its length.
+    parts: Vec<(usize, usize)>,
+}
+
+enum Way {
+    Concat(Division),
+    /// A Gather, along this axis of so many elements.
+    Gather(usize, usize),
+}
+
+/// How a node is divided, if it reads a constant that is too large and can be.
+fn find(graph: &Graph, precision: &Precision, node: &Node, limit: u64) -> Option<Found> {
+    let is_known = |id: &ValueId| graph.constant(*id).is_some();
+    let [Some(y)] = node.outputs[..] else { return None };
+    if is_known(&y) {
+        return None;
+    }
+    let facts = graph.input_facts(node)?;
+    for (input, fact) in facts.iter().enumerate() {
+        let Some(shape) = fact.filter(|fact| fact.constant.is_some()).and_then(Fact::concrete) else { continue };
+        let Some(storage) = fact.and_then(|fact| precision.constant(graph, node, fact)) else { continue };
+        let element = storage.unit_bytes() / 4;
+        let (way, axis, multiples) = match node.operator.downcast::<Gather>() {
+            Some(gather) if input == 0 => {
+                let axis = gather.axis(shape.len()).ok()?;
+                (Way::Gather(axis, shape[axis]), axis, &[][..])
+            }
+            Some(_) => continue,
+            None => {
+                let mut divisions = node.operator.divisions(&facts).into_iter();
+                let Some(division) = divisions.find(|division| division.constant.0 == input) else { continue };
+                let axis = division.constant.1;
+                (Way::Concat(division), axis, &MULTIPLES[..])
+            }
+        };
+        let slice = slice(&shape, axis, element, &way)?;
+        if let Some(parts) = parts(*shape.get(axis)?, limit / slice.max(1), multiples) {
+            return Some(Found { way, parts });
+        }
+    }
+    None
+}
+
+/// Bytes of a row or column of a constant as kernels may lay it out: what they read by units is in whole units, and a bias
+/// in 32 bits may lie behind it.
+fn slice(shape: &[usize], axis: usize, element: u64, way: &Way) -> Option<u64> {
+    let whole = |i: usize| i + 1 == shape.len() || (i == 1 && shape.len() > 2);
+    let (whole, bias): (&dyn Fn(usize) -> bool, u64) = match way {
+        Way::Gather(..) => (&|_| false, 0),
+        Way::Concat(division) if division.along.is_empty() => (&whole, 0),
+        Way::Concat(_) => (&whole, 4),
+    };
+    let dims = shape.iter().enumerate().filter(|(i, _)| *i != axis);
+    let mut dims = dims.map(|(i, &dim)| if whole(i) { dim.next_multiple_of(4) } else { dim } as u64);
+    dims.try_fold(element, |bytes, dim| bytes.checked_mul(dim))?.checked_add(bias)
+}
+
+/// Where parts of at most `most` elements begin, and their lengths, about equal; `None` where one will do, or none can be.
+fn parts(size: usize, most: u64, multiples: &[usize]) -> Option<Vec<(usize, usize)>> {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let multiple = |of: usize| multiples.iter().copied().find(|&multiple| multiple <= of).unwrap_or(1);
+    if size.next_multiple_of(multiple(size)) <= most || size <= 1 || most == 0 {
+        return None;
+    }
+    let most = most / multiple(most) * multiple(most);
+    // What is too large by its padding alone lies in two parts all the same.
+    let count = size.div_ceil(most).max(2);
+    let length = size.div_ceil(count).next_multiple_of(multiple(most)).min(most);
+    let parts: Vec<_> = (0..size).step_by(length).map(|begin| (begin, length.min(size - begin))).collect();
+    (parts.len() > 1).then_some(parts)
+}
+
+/// A graph whose nodes are being divided.
+struct Divider {
+    graph: Graph,
+    names: HashSet<String>,
+    /// Parts of constants that there are: of which, along which axis, from where, how long.
+    parts: HashMap<(ValueId, usize, usize, usize), ValueId>,
+    nodes: Vec<Node>,
+}
+
+impl Divider {
+    fn value(&mut self, name: String, fact: Option<Fact>) -> ValueId {
+        let mut name = name;
+        while !self.names.insert(name.clone()) {
+            name.push('\'');
+        }
+        self.graph.add_value(name, fact)
+    }
+
+    fn constant(&mut self, name: String, tensor: Tensor) -> ValueId {
+        self.value(name, Some(Fact::constant(tensor)))
+    }
+
+    /// A part of a value: a constant, or what a Slice gives.
+    fn part(&mut self, id: ValueId, axis: usize, (begin, length): (usize, usize)) -> Result<ValueId, String> {
+        if let Some(&part) = self.parts.get(&(id, axis, begin, length)) {
+            return Ok(part);
+        }
+        let name = format!("{}/{begin}", self.graph.value(id).name);
+        let part = match self.graph.constant(id) {
+            Some(whole) => {
+                let part = whole.part(axis, begin, length).ok_or("a constant has no such part")?;
+                self.constant(name, part)
+            }
+            None => {
+                let bounds = [begin, begin + length, axis];
+                let bounds = bounds.map(|bound| Tensor::vector(vec![i64::try_from(bound).unwrap_or(i64::MAX)]));
+                let [from, to, along] = bounds.map(|bound| Some(self.constant(format!("{name}/bound"), bound)));
+                let slice = crate::ops::operator(&Definition::new("Slice")).map_err(|e| e.to_string())?;
+                let part = self.value(name.clone(), None);
+                self.push(&name, slice, vec![Some(id), from, to, along], part);
+                part
+            }
+        };
+        self.parts.insert((id, axis, begin, length), part);
+        Ok(part)
+    }
+
+    fn push(&mut self, name: &str, operator: Arc<dyn Operator>, inputs: Vec<Option<ValueId>>, output: ValueId) {
+        self.nodes.push(Node { name: name.to_owned(), operator, inputs, outputs: vec![Some(output)] });
+    }
+
+    /// Puts a node for each part in a node's place.
+    fn node(&mut self, node: &Node, found: &Found) -> Result<(), PlanError> {
+        let wrong = |message: String| PlanError::Node(NodeError::new(node, message));
+        let [Some(y)] = node.outputs[..] else { return Ok(()) };
+        let name = self.graph.value(y).name.clone();
+        let mut results: Vec<Option<ValueId>> = vec![];
+        for (i, &range) in found.parts.iter().enumerate() {
+            let label = format!("{}/{}", node.name, range.0);
+            let last = i + 1 == found.parts.len();
+            let mut inputs = node.inputs.clone();
+            let operator: Arc<dyn Operator> = match &found.way {
+                Way::Concat(Division { constant, along, .. }) => {
+                    for &(input, axis) in along.iter().chain([constant]) {
+                        if let Some(Some(id)) = inputs.get_mut(input) {
+                            *id = self.part(*id, axis, range).map_err(wrong)?;
+                        }
+                    }
+                    Arc::clone(&node.operator)
+                }
+                &Way::Gather(axis, size) => {
+                    if let Some(Some(id)) = inputs.first_mut() {
+                        *id = self.part(*id, axis, range).map_err(wrong)?;
+                    }
+                    inputs.extend(results.last().copied());
+                    Arc::new(GatherPart { axis, size, first: range.0 })
+                }
+            };
+            let result = match &found.way {
+                Way::Gather(..) if last => y,
+                _ => self.value(format!("{name}/{}", range.0), None),
+            };
+            self.push(&label, operator, inputs, result);
+            results.push(Some(result));
+        }
+        if let Way::Concat(division) = &found.way {
+            let axis = i64::try_from(division.output).unwrap_or(i64::MAX);
+            self.push(&node.name, Arc::new(Concat { axis }), results, y);
+        }
+        Ok(())
+    }
+
+    /// The graph, without what its constants hold that are read in parts alone.
+    fn finish(self) -> Graph {
+        let mut graph = self.graph;
+        graph.nodes = self.nodes;
+        let read: HashSet<ValueId> =
+            graph.nodes.iter().flat_map(|node| node.inputs.iter().copied().flatten()).collect();
+        for (whole, ..) in self.parts.keys().filter(|(id, ..)| !read.contains(id) && !graph.outputs.contains(id)) {
+            if let Some(fact) = &mut graph.values[whole.0].fact {
+                fact.constant = None;
+            }
+        }
+        graph
+    }
+}
