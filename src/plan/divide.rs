@@ -74,7 +74,12 @@ fn find(graph: &Graph, precision: &Precision, node: &Node, limit: u64) -> Option
     }
     let facts = graph.input_facts(node)?;
     for (input, fact) in facts.iter().enumerate() {
-        let Some(shape) = fact.filter(|fact| fact.constant.is_some()).and_then(Fact::concrete) else { continue };
+        let Some(tensor) = fact.and_then(|fact| fact.constant.as_ref()) else { continue };
+        let shape = tensor.shape().to_vec();
+        // Most need no closer look: an element takes 8 bytes at most, and padding quadruples two dimensions at most.
+        if (tensor.len() as u64).saturating_mul(8 * 16) <= limit {
+            continue;
+        }
         let Some(storage) = fact.and_then(|fact| precision.constant(graph, node, fact)) else { continue };
         let element = storage.unit_bytes() / 4;
         let (way, axis, multiples) = match node.operator.downcast::<Gather>() {
@@ -231,5 +236,126 @@ impl Divider {
             }
         }
         graph
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cpu::reference::evaluate;
+    use crate::kernel::DeviceClass;
+    use crate::tensor::ElementType;
+
+    fn filled(shape: &[usize]) -> Tensor {
+        let n: usize = shape.iter().product();
+        Tensor::new(shape, (0..n).map(|i| ((i * 37 + 11) % 101) as f32 / 50.5 - 1.0).collect()).unwrap()
+    }
+
+    fn small(limit: u64) -> DeviceFacts {
+        DeviceFacts { max_binding_size: limit, ..DeviceFacts::floor(DeviceClass::Software) }
+    }
+
+    /// A node over an input and constants, divided and not.
+    fn both(
+        definition: &Definition,
+        x: &Tensor,
+        constants: &[Tensor],
+        first: usize,
+        limit: u64,
+    ) -> (Graph, [Tensor; 2]) {
+        let mut graph = Graph::builder();
+        let input = graph.input("x", x.element_type(), x.shape().to_vec());
+        let mut inputs: Vec<ValueId> =
+            constants.iter().enumerate().map(|(i, c)| graph.constant(&format!("c{i}"), c.clone())).collect();
+        inputs.insert(first, input);
+        let y = graph.node(definition, &inputs).unwrap();
+        graph.output("y", y);
+        let whole = graph.build().unwrap();
+        let divided = divide(whole.clone(), &small(limit), false).unwrap();
+        let run = |graph: &Graph| {
+            let outputs = evaluate(graph, std::slice::from_ref(x), |_, value| value).unwrap();
+            outputs.into_iter().next().unwrap().into_tensor().unwrap()
+        };
+        let results = [run(&whole), run(&divided)];
+        (divided, results)
+    }
+
+    /// Whether all constants that nodes read are within the limit.
+    fn fits(graph: &Graph, limit: u64) -> bool {
+        let read = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
+        read.filter_map(|&id| graph.constant(id)).all(|tensor| tensor.bytes().len() as u64 <= limit)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        #[test]
+        fn parts_cover_all_and_none_is_too_long(size in 0usize..2000, most in 0u64..700, whole in any::<bool>()) {
+            let multiples = if whole { &MULTIPLES[..] } else { &[] };
+            match parts(size, most, multiples) {
+                Some(parts) => {
+                    let mut end = 0;
+                    for &(begin, length) in &parts {
+                        prop_assert!(begin == end && length > 0 && length as u64 <= most);
+                        end = begin + length;
+                    }
+                    prop_assert!(end == size && parts.len() > 1);
+                }
+                None => prop_assert!(size as u64 <= most || size <= 1 || most == 0),
+            }
+        }
+
+        /// One below the limit, at it, one above it, and several times as large.
+        #[test]
+        fn a_divided_node_gives_what_the_whole_gives(
+            (k, around, times) in (1usize..40, -1i64..2, 1usize..4),
+            way in 0usize..6,
+        ) {
+            let limit = 1024u64;
+            let n = (256 * times / k).saturating_add_signed(around as isize).max(2);
+            let op = Definition::new;
+            let (definition, x, constants, first) = match way {
+                0 => (op("MatMul"), filled(&[3, k]), vec![filled(&[k, n])], 0),
+                1 => (op("MatMul"), filled(&[k, 3]), vec![filled(&[n, k])], 1),
+                2 => (op("Gemm"), filled(&[3, k]), vec![filled(&[k, n]), filled(&[n])], 0),
+                3 => (op("Gemm").attribute("transB", 1i64), filled(&[3, k]), vec![filled(&[n, k]), filled(&[3, 1])], 0),
+                4 => (op("Conv"), filled(&[1, k, 2, 2]), vec![filled(&[n, k, 1, 1]), filled(&[n])], 0),
+                _ => {
+                    let last = n as i64 - 1;
+                    let at = Tensor::vector(vec![0i64, last, -1, last / 2, -last, last / 3]);
+                    (op("Gather"), at, vec![filled(&[n, k])], 1)
+                }
+            };
+            let (divided, [expected, found]) = both(&definition, &x, &constants, first, limit);
+            prop_assert_eq!(expected, found);
+            prop_assert!(fits(&divided, limit), "{}", divided);
+            if (n * k * 4) as u64 > limit {
+                prop_assert!(divided.nodes.len() > 1, "{}", divided);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_small_or_has_no_way_stays_as_it_is() {
+        let (x, w) = (filled(&[1, 8, 2, 2]), filled(&[64, 4, 1, 1]));
+        let groups = Definition::new("Conv").attribute("group", 2i64);
+        let (whole, _) = both(&groups, &x, &[w], 0, 256);
+        assert_eq!(whole.nodes.len(), 1, "{whole}");
+        let (whole, _) = both(&Definition::new("Mul"), &filled(&[1]), &[filled(&[500])], 0, 256);
+        assert_eq!(whole.nodes.len(), 1, "{whole}");
+        // Several nodes share parts that are alike, and what they were parts of is let go.
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [2usize, 4]);
+        let w = graph.constant("w", filled(&[4, 256]));
+        for name in ["y", "z"] {
+            let y = graph.node(&Definition::new("MatMul"), &[x, w]).unwrap();
+            graph.output(name, y);
+        }
+        let divided = divide(graph.build().unwrap(), &small(2048), false).unwrap();
+        let constants = divided.values.iter().filter(|v| v.fact.as_ref().is_some_and(|f| f.constant.is_some()));
+        assert_eq!(constants.count(), 2, "{divided}");
+        assert!(divided.constant(w).is_none());
     }
 }

@@ -382,10 +382,8 @@ impl Operator for IntegerProduct {
         let (Some((problem, b)), Ok(y)) = (problem, self.shape(inputs)) else { return vec![] };
         // Scales, zero points and biases that are one for each column.
         let roles = [Some(self.roles.b_zero), self.roles.b_scale, self.roles.c].into_iter().flatten();
-        let along = roles.filter_map(|index| {
-            let shape = shape(index)?;
-            (shape.last() == Some(&problem.product.n)).then(|| (index, shape.len() - 1))
-        });
+        let columns = |index| shape(index).filter(|shape| shape.last() == Some(&problem.product.n));
+        let along = roles.filter_map(|index| Some((index, columns(index)?.len() - 1)));
         let axis = if self.transpose.is_some_and(|(_, transposed)| transposed) { 0 } else { b.len() - 1 };
         vec![Division { constant: (self.roles.b, axis), output: y.len() - 1, along: along.collect() }]
     }
