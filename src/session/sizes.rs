@@ -124,6 +124,8 @@ fn opens(graph: &Graph, options: &Options, asked: &Request) -> Vec<Open> {
         for (place, (dim, &size)) in dims.iter().zip(shape).enumerate() {
             let Some(symbol) = symbol(dim, place, size) else { continue };
             let kind = match place {
+                // Few have pictures in batches that change: the first is what kernels are to be best for.
+                0 if rank >= 4 => continue,
                 0 if rank > 1 => Kind::Batch,
                 _ if picture && place + 2 >= rank => Kind::Side,
                 _ => Kind::Length,

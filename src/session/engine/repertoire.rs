@@ -11,7 +11,7 @@ use crate::optimize::outermost::Grown;
 use crate::plan::{PlanOptions, Repertoire, repertoire};
 
 impl Engine {
-    /// The kernels for all sizes that may come, if others may: those of the first request are settled on.
+    /// The kernels for all sizes that may come, if others may for which kernels differ: those of the first request are settled on.
     pub(super) fn repertoire(
         &self,
         request: &Request,
@@ -27,6 +27,9 @@ impl Engine {
         }
         let asked = |request: &Request| self.optimized(request).ok();
         let all = representatives(self.0.model.graph(), &self.0.options, request);
+        if all.len() == 1 {
+            return None;
+        }
         let graphs = all.iter().filter_map(|ways| match ways.contains(request) {
             true => Some((graph.clone(), options.states.clone())),
             false => ways.iter().find_map(asked).map(|(graph, turned)| {
