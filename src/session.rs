@@ -1,6 +1,8 @@
 //! The face: a model, a device and options brought together.
 
 mod binding;
+#[cfg(not(target_arch = "wasm32"))]
+mod bodies;
 mod carry;
 mod device;
 mod engine;

@@ -11,7 +11,7 @@ use super::kernel::{self, Job, Kernel};
 use super::memory::Memory;
 use super::{Scratch, Threads};
 use crate::error::RunError;
-use crate::graph::{Context, Graph, Inputs, Node, NodeError, NodeId, Value, ValueId};
+use crate::graph::{Graph, Host, Inputs, Node, NodeError, NodeId, Value, ValueId};
 use crate::tensor::{ElementType, Tensor};
 
 /// Multiplications of a run for which no other thread is woken: a fifth of a millisecond.
@@ -138,6 +138,7 @@ impl CpuPlan {
             outputs: vec![],
             memory: Memory::default(),
             scratch: Scratch::default(),
+            host: Host::default(),
         }
     }
 }
@@ -181,6 +182,8 @@ pub struct CpuSession {
     outputs: Vec<Value>,
     memory: Memory,
     scratch: Scratch,
+    /// What nodes without a kernel may use.
+    pub(crate) host: Host,
 }
 
 impl CpuSession {
@@ -311,7 +314,7 @@ impl CpuSession {
             }
             return Ok(());
         }
-        let results = node.operator.compute(&mut Context::default(), Inputs(&inputs));
+        let results = self.host.evaluate(|context| node.operator.compute(context, Inputs(&inputs)));
         let results = results.map_err(|e| NodeError::new(node, e))?;
         if node.outputs.iter().skip(results.len()).any(Option::is_some) {
             return Err(NodeError::new(node, format!("it gave {} outputs of {}", results.len(), node.outputs.len())));

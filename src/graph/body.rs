@@ -111,6 +111,20 @@ impl Body {
         context: &mut Context,
         inputs: impl IntoIterator<Item = Option<Value>>,
     ) -> Result<Vec<Value>, EvaluateError> {
+        let inputs: Vec<_> = inputs.into_iter().collect();
+        if let Some(mut running) = context.bodies.as_ref().and_then(|bodies| bodies.begin(self, &inputs, &[])) {
+            running.run(&mut context.body_work)?;
+            return (0..self.graph.outputs.len()).map(|i| running.output(i)).collect();
+        }
+        self.by_references(context, inputs)
+    }
+
+    /// [`Body::evaluate`] by the references of its operators.
+    pub(super) fn by_references(
+        &self,
+        context: &mut Context,
+        inputs: impl IntoIterator<Item = Option<Value>>,
+    ) -> Result<Vec<Value>, EvaluateError> {
         // Also a body without nodes costs something.
         spend(context, None)?;
         Ok(self.graph.evaluate(context, inputs, |context, id, value| {
@@ -125,10 +139,14 @@ impl Body {
     }
 }
 
-fn spend<'a>(context: &mut Context, value: impl Into<Option<&'a Value>>) -> Result<(), EvaluateError> {
+/// What evaluating a node of a body takes of [`Context::body_work`] that gives so many bytes in so many tensors.
+pub(crate) const fn cost(bytes: usize, tensors: usize) -> u64 {
     // A tensor takes some memory also where it is empty.
-    let bytes = value.into().map_or(0, |value| value.bytes().saturating_add(256 * value.tensors()));
-    let cost = 1 + (bytes / BYTES_A_NODE) as u64;
+    1 + (bytes.saturating_add(256 * tensors) / BYTES_A_NODE) as u64
+}
+
+fn spend<'a>(context: &mut Context, value: impl Into<Option<&'a Value>>) -> Result<(), EvaluateError> {
+    let cost = value.into().map_or(1, |value| cost(value.bytes(), value.tensors()));
     let left = context.body_work.checked_sub(cost);
     context.body_work = left.ok_or(EvaluateError::Endless)?;
     Ok(())

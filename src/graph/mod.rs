@@ -2,6 +2,7 @@
 
 mod activation;
 mod attributes;
+mod bodies;
 mod body;
 mod dim;
 mod division;
@@ -23,7 +24,11 @@ use std::sync::Arc;
 
 pub use activation::Activation;
 pub use attributes::{Attribute, Definition, DefinitionError};
+pub(crate) use bodies::Host;
+pub use bodies::{Bodies, Repeated, RunningBody};
 pub use body::Body;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use body::cost;
 pub use dim::{Bindings, Dim, Expression};
 pub use division::Division;
 pub use fact::{Fact, ShapeError};

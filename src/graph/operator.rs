@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Body, Fact, NodeError, Request, Sequence, ShapeError, Value};
+use super::{Bodies, Body, Fact, NodeError, Request, Sequence, ShapeError, Value};
 use crate::kernel::Candidates;
 use crate::tensor::{ElementType, Tensor, TensorError};
 
@@ -23,6 +23,9 @@ pub enum EvaluateError {
     /// A node of a body (of If, Loop, Scan) could not be computed.
     #[error("in its body: {0}")]
     Body(Box<NodeError>),
+    /// A body could not be run by the session's backend.
+    #[error("its body: {0}")]
+    Run(String),
     /// The bodies of If, Loop and Scan took more work than [`Context::body_work`] allows.
     #[error("it takes more steps than are allowed, perhaps without end")]
     Endless,
@@ -45,11 +48,13 @@ pub struct Context {
     /// evaluated in one takes 1, and 1 more for every 4 KiB that it gives. 2²⁴ by default. Sessions allow it
     /// to each node of their graph.
     pub body_work: u64,
+    /// Whoever runs bodies better than the references do.
+    pub bodies: Option<Arc<dyn Bodies>>,
 }
 
 impl Default for Context {
     fn default() -> Self {
-        Self { seed: 0, draws: 0, body_work: 1 << 24 }
+        Self { seed: 0, draws: 0, body_work: 1 << 24, bodies: None }
     }
 }
 

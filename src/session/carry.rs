@@ -64,6 +64,11 @@ impl Session {
     /// input never takes the output; [`RunError::State`] if another output is handed on to it.
     pub fn carry(&mut self, output: &str, input: &str) -> Result<(), RunError> {
         let (output, input) = (self.output(output)?, self.input(input)?);
+        self.hand(output, input)
+    }
+
+    /// [`Session::carry`] of an output and an input of the model.
+    pub(super) fn hand(&mut self, output: OutputId, input: InputId) -> Result<(), RunError> {
         let model = self.engine.model().clone();
         let graph = model.graph();
         let (from, to) = (graph.value(graph.outputs[output.0]), graph.value(graph.inputs[input.0]));
@@ -124,7 +129,12 @@ impl Session {
     /// tensor or is not [carried](Session::carry); what the device says.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn state(&self, output: &str) -> Result<Tensor, RunError> {
-        let output = self.output(output)?;
+        self.state_of(self.output(output)?)
+    }
+
+    /// [`Session::state`] of an output of the model.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) fn state_of(&self, output: OutputId) -> Result<Tensor, RunError> {
         #[cfg(feature = "gpu")]
         if let Some((tensor, Runner::Gpu(gpu))) = self.state_on_device(output).zip(self.runners.last().map(|r| &r.1)) {
             return self.in_order(output, gpu.read(tensor)?);
@@ -218,6 +228,9 @@ impl Session {
             let (planned, runner) = self.runners.last().ok_or_else(|| RunError::State("nothing was run".to_owned()))?;
             let next = runner.value(planned, output)?;
             self.check_length(&self.carried[i], next.as_tensor().map(Tensor::shape))?;
+            // The plan before may have left it on the device.
+            #[cfg(feature = "gpu")]
+            self.on_device[input.0].take();
             // A steady run copies into the memory that it has.
             match (&mut self.inputs[input.0], next) {
                 (Some(Value::Tensor(held)), Value::Tensor(next))

@@ -218,6 +218,19 @@ impl Device {
         false
     }
 
+    /// The CPU with the same threads.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(crate) fn on_cpu(&self) -> Self {
+        Self(Arc::new(Inner {
+            #[cfg(feature = "gpu")]
+            gpu: None,
+            cpu: self.0.cpu.clone(),
+            choice: "CPU: for what is not worth a submission".to_owned(),
+            #[cfg(feature = "gpu")]
+            lenient: false,
+        }))
+    }
+
     pub(crate) fn threads(&self) -> &crate::cpu::Threads {
         &self.0.cpu
     }

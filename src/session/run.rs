@@ -44,6 +44,9 @@ pub struct Session {
     pub(super) carried: Vec<super::carry::Carry>,
     /// Whether the current runner does not know yet of all of them.
     pub(super) carries_anew: bool,
+    /// The work that is left to the bodies in it, where it runs a body itself.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub(super) body_work: Option<u64>,
 }
 
 pub(super) enum Runner {
@@ -85,6 +88,8 @@ impl Session {
             has_run: false,
             carried: vec![],
             carries_anew: false,
+            #[cfg(not(target_arch = "wasm32"))]
+            body_work: None,
         }
     }
 
@@ -132,12 +137,14 @@ impl Session {
             pollster::block_on(self.select())?;
         }
         self.give()?;
+        self.allow_work();
         match self.runners.last_mut() {
             Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs)?,
             #[cfg(feature = "gpu")]
             Some((_, Runner::Gpu(gpu))) => gpu.run()?,
             None => {}
         }
+        self.account_work();
         self.has_run = true;
         self.hand_on()
     }
@@ -288,6 +295,8 @@ impl Session {
                         Runner::Gpu(Box::new(GpuSession::with_states(&engine, &rooms).await?))
                     }
                 };
+                #[cfg(not(target_arch = "wasm32"))]
+                let runner = runner.with_bodies(&self.engine, &planned.graph);
                 (planned, runner)
             }
         };

@@ -17,7 +17,7 @@ use super::program::Phase;
 use super::wait::{Staging, Wait};
 use super::{GpuEngine, GpuTensor};
 use crate::error::RunError;
-use crate::graph::ValueId;
+use crate::graph::{Host, ValueId};
 use crate::kernel::Storage;
 use crate::plan::SlotId;
 use crate::tensor::ElementType;
@@ -49,6 +49,8 @@ pub struct GpuSession {
     sources: HashMap<ValueId, Source>,
     /// Outputs that stay on the device, and where.
     pub(super) kept: HashMap<ValueId, GpuTensor>,
+    /// What nodes on the host may use.
+    pub(crate) host: Host,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) timeout: Option<Duration>,
 }
@@ -97,6 +99,7 @@ impl GpuSession {
             spare: Spare::default(),
             sources,
             kept: HashMap::new(),
+            host: Host::default(),
             #[cfg(not(target_arch = "wasm32"))]
             timeout: None,
         };

@@ -3,7 +3,7 @@
 use super::GpuSession;
 use crate::error::RunError;
 use crate::gpu::wait::Wait;
-use crate::graph::{Context, Inputs, NodeError, NodeId, Value, ValueId};
+use crate::graph::{Inputs, NodeError, NodeId, Value, ValueId};
 use crate::tensor::Tensor;
 
 impl GpuSession {
@@ -14,14 +14,16 @@ impl GpuSession {
 
     /// Runs a node on the host.
     pub(in crate::gpu) fn host(&mut self, id: NodeId) -> Result<(), RunError> {
-        let schedule = self.engine.schedule();
+        let schedule = self.engine.schedule().clone();
         let node = schedule.graph.node(id);
         let inputs: Vec<Option<&Value>> =
             node.inputs.iter().map(|input| input.and_then(|value| self.frame.values[value.0].as_ref())).collect();
-        let outputs = node
-            .operator
-            .evaluate(&mut Context::default(), Inputs(&inputs))
-            .map_err(|error| NodeError::new(node, error))?;
+        let outputs = self.host.evaluate(|context| node.operator.evaluate(context, Inputs(&inputs)));
+        if outputs.is_err() {
+            // A body may have failed with the device, which says more.
+            self.engine.device().check()?;
+        }
+        let outputs = outputs.map_err(|error| NodeError::new(node, error))?;
         for (value, output) in node.outputs.iter().zip(outputs) {
             if let Some(value) = value {
                 self.frame.values[value.0] = Some(output);

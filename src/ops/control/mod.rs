@@ -1,5 +1,6 @@
-//! Control flow: If, Loop and Scan. They run on the host, their graphs by the references of their operators; where it is
-//! known before the run what they do, rewrites put the nodes of their graphs in their place.
+//! Control flow: If, Loop and Scan. The host decides what runs, and how often; a session runs their graphs by its backend
+//! where that is worth it ([`Bodies`](crate::graph::Bodies)), else the references of their operators do. Where it is known
+//! before the run what they do, rewrites put the nodes of their graphs in their place.
 
 pub(crate) mod branch;
 pub(crate) mod repeat;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::{collect, known_truth, known_whole, merge, truth, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Reads, ShapeError,
-    Value, ValueId,
+    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Reads, Repeated,
+    ShapeError, Value, ValueId,
 };
 use crate::ops::composite::Recipe;
 use crate::ops::sequence::pieces;
@@ -183,25 +183,28 @@ impl Operator for Loop {
             None => true,
             Some(_) => truth(inputs.tensor(1)?)?,
         };
-        let mut carried: Vec<Option<Value>> = (2..2 + self.carried).map(|i| inputs.value(i).cloned()).collect();
-        let captured = || (2 + self.carried..inputs.len()).map(|i| inputs.value(i).cloned());
+        let first = [Some(self.counter(0).into()), Some(Tensor::scalar(Truth::from(true)).into())];
+        let first = first.into_iter().chain((2..inputs.len()).map(|i| inputs.value(i).cloned())).collect();
+        let handed_on = (0..self.carried).map(|i| (1 + i, 2 + i));
+        let mut body = Repeated::begin(context, &self.body, first, handed_on);
         let mut collected: Vec<Vec<Tensor>> = vec![vec![]; self.body.graph().outputs.len() - 1 - self.carried];
         let mut time = 0usize;
         while going && (time as u64) < limit {
-            let head = [Some(self.counter(time).into()), Some(Tensor::scalar(Truth::from(true)).into())];
-            let mut results =
-                self.body.evaluate(context, head.into_iter().chain(carried).chain(captured()))?.into_iter();
-            let condition = results.next().and_then(Value::into_tensor);
+            body.run(context, [(0, self.counter(time).into())])?;
+            let condition = body.output(0)?.into_tensor();
             going = truth(&condition.ok_or_else(|| ShapeError::new("the condition is no tensor"))?)?;
-            carried = results.by_ref().take(self.carried).map(Some).collect();
-            for (all, value) in collected.iter_mut().zip(results) {
-                collect(all, value)?;
+            for (i, all) in collected.iter_mut().enumerate() {
+                collect(all, body.output(1 + self.carried + i)?)?;
             }
             time += 1;
         }
         let mut outputs: Vec<Value> = vec![];
-        for (i, value) in carried.into_iter().enumerate() {
-            outputs.push(value.ok_or_else(|| ShapeError::new(format!("input {} is missing", i + 2)))?);
+        for i in 0..self.carried {
+            let missing = || ShapeError::new(format!("input {} is missing", i + 2));
+            outputs.push(match time {
+                0 => inputs.value(2 + i).cloned().ok_or_else(missing)?,
+                _ => body.output(1 + i)?,
+            });
         }
         for (i, tensors) in collected.iter().enumerate() {
             outputs.push(match tensors.is_empty() {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::{collect, known_whole, unroll};
 use crate::graph::{
-    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, ShapeError, Value,
+    Body, Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Repeated,
+    ShapeError, Value,
 };
 use crate::ops::composite::Recipe;
 use crate::ops::sequence::pieces;
@@ -106,23 +107,29 @@ impl Scan {
         let before: Vec<Vec<usize>> =
             states.iter().filter_map(|value| value.as_tensor().map(|tensor| tensor.shape().to_vec())).collect();
         let mut collected = vec![vec![]; self.collected.len()];
-        for step in 0..steps {
-            let mut inputs: Vec<Option<Value>> = states.into_iter().map(Some).collect();
-            for ((tensor, along), &axis) in tensors.iter().zip(&self.scanned).zip(&axes) {
+        let elements = |step: usize| {
+            let all = tensors.iter().zip(&self.scanned).zip(&axes).enumerate();
+            let element = |(i, ((tensor, along), &axis)): (usize, ((&Tensor, &Along), &usize))| {
                 let place = if along.backwards { steps - 1 - step } else { step };
-                inputs.push(Some(pieces::place(tensor, axis, place)?.into()));
+                Ok((self.states + i, Value::from(pieces::place(tensor, axis, place)?)))
+            };
+            all.map(element).collect::<Result<Vec<_>, EvaluateError>>()
+        };
+        if steps > 0 {
+            let first = states.into_iter().chain(elements(0)?.into_iter().map(|(_, value)| value)).map(Some);
+            let first = first.chain(captured.iter().cloned()).collect();
+            let mut body = Repeated::begin(context, &self.body, first, (0..self.states).map(|i| (i, i)));
+            for step in 0..steps {
+                body.run(context, elements(step)?)?;
+                let shape = |i: usize| body.look(i).and_then(Value::as_tensor).map(Tensor::shape);
+                if !body.is_elsewhere() && before.iter().enumerate().any(|(i, before)| shape(i) != Some(before)) {
+                    return Err(ShapeError::new("the shape of a state changes").into());
+                }
+                for (i, all) in collected.iter_mut().enumerate() {
+                    collect(all, body.output(self.states + i)?)?;
+                }
             }
-            let mut results =
-                self.body.evaluate(context, inputs.into_iter().chain(captured.iter().cloned()))?.into_iter();
-            let next: Vec<Value> = results.by_ref().take(self.states).collect();
-            let shape = |value: &Value| value.as_tensor().map(|tensor| tensor.shape().to_vec());
-            if before.iter().zip(&next).any(|(before, next)| shape(next).as_ref() != Some(before)) {
-                return Err(ShapeError::new("the shape of a state changes").into());
-            }
-            states = next;
-            for (all, value) in collected.iter_mut().zip(results) {
-                collect(all, value)?;
-            }
+            states = (0..self.states).map(|i| body.output(i)).collect::<Result<_, _>>()?;
         }
         for (all, along) in collected.iter_mut().zip(&self.collected) {
             if along.backwards {
