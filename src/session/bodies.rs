@@ -118,13 +118,15 @@ impl PlannedBodies {
         let until = if carried.is_empty() { inputs.len() } else { formal };
         let takes = (0..until).filter(|&i| !constant(i) && carried.iter().all(|c| c.1 != i)).map(|i| graph.inputs[i]);
         let crossing: usize = gives.chain(takes).map(|id| elements(graph.fact(id))).sum();
-        let (device, options) = match place(work(&graph), crossing) {
+        let (device, mut options) = match place(work(&graph), crossing) {
             Place::References => return None,
             Place::Device if self.device.is_gpu() && self.options.memory_limit.is_none() => {
                 (self.device.clone(), self.options.clone())
             }
             _ => (self.device.on_cpu(), Options::default()),
         };
+        // The number of the time, states and elements.
+        options.varying = formal;
         made.cost = 1 + graph.nodes.iter().map(|node| node_cost(&graph, node.outputs.iter().flatten())).sum::<u64>();
         let open: Vec<usize> = (0..inputs.len()).filter(|&i| !constant(i)).collect();
         graph.inputs = open.iter().map(|&i| graph.inputs[i]).collect();

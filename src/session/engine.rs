@@ -98,7 +98,7 @@ impl Engine {
             options: options.clone(),
             rewrites,
             tuning,
-            parameters: Request::parameters(model.graph()),
+            parameters: Request::parameters(model.graph()).into_iter().filter(|&i| i >= options.varying).collect(),
             settled: OnceLock::new(),
             open,
             repertoires: Mutex::default(),

@@ -26,6 +26,8 @@ pub struct Options {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) keep_weights: bool,
     pub(crate) submission: Option<Duration>,
+    /// The first inputs, this many: what they hold changes from run to run, so that no plan is made for it.
+    pub(crate) varying: usize,
     /// A fault to plant, for the tests which show that it is found.
     #[cfg(test)]
     pub(crate) fault: Option<super::faults::Fault>,

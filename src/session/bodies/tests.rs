@@ -199,3 +199,78 @@ fn a_body_runs_where_its_work_is_done_soonest() {
     // A sum of large tensors which all cross.
     assert_eq!(place(1e7, 30_000_000), Place::Cpu);
 }
+
+#[test]
+fn scans_give_what_the_references_give() {
+    let (n, steps) = (128, 600);
+    let inner = body(1, |g| {
+        let state = g.input("state", ElementType::F32, [n, 8]);
+        let x = g.input("x", ElementType::F32, [8usize]);
+        let w = g.input("w", ElementType::F32, [n, n]);
+        let product = apply(g, "MatMul", &[w, state]);
+        let next = apply(g, "Add", &[product, x]);
+        let most = g.node(&Definition::new("ReduceMax").attribute("keepdims", 0), &[next]).unwrap();
+        g.output("next", next);
+        g.output("most", most);
+    });
+    let mut graph = Graph::builder();
+    let state = graph.input("state", ElementType::F32, [n, 8]);
+    let x = graph.input("x", ElementType::F32, [8, steps]);
+    let w = graph.constant("w", square(n, |i| if i % (n + 1) == 0 { 0.5 } else { 0.0 }));
+    let definition = Definition { inputs: 2, outputs: 2, ..Definition::new("Scan") }
+        .attribute("body", inner)
+        .attribute("num_scan_inputs", 1)
+        .attribute("scan_input_axes", [1i64])
+        .attribute("scan_input_directions", [1i64]);
+    let outputs = graph.operator(operator(definition), &[Some(state), Some(x), Some(w)], 2);
+    graph.output("last", outputs[0]);
+    graph.output("most", outputs[1]);
+    let model = Model::from_graph(graph.build().unwrap());
+    let state = Tensor::new([n, 8], (0..n * 8).map(|i| i as f32).collect::<Vec<_>>()).unwrap();
+    let x = Tensor::new([8, steps], (0..8 * steps).map(|i| (i % 17) as f32).collect::<Vec<_>>()).unwrap();
+    let expected = crate::cpu::reference::evaluate(model.graph(), &[state.clone(), x.clone()], |_, v| v).unwrap();
+    for device in devices() {
+        let mut session = model.session(&device).unwrap();
+        for _ in 0..2 {
+            let got = session.run_with([("state", state.view()), ("x", x.view())]).unwrap();
+            for ((name, got), expected) in got.iter().zip(&expected) {
+                let compared = Tolerance::of(Precision::F32).compare(name, got, expected.as_tensor().unwrap());
+                assert!(compared.passed, "{device:?}: {compared:?}");
+            }
+        }
+        assert_eq!(places(&mut session), [Some(false)]);
+    }
+}
+
+/// A state that lay on the device, and then goes by the host: four plans know the condition, later ones do not.
+#[test]
+fn a_state_follows_when_the_host_takes_over() {
+    let n = 4;
+    let mut graph = Graph::builder();
+    let i = graph.input("i", ElementType::I64, [0usize; 0]);
+    let v = graph.input("v", ElementType::F32, [n, n]);
+    let w = graph.constant("w", square(n, |i| if i % (n + 1) == 0 { 1.5 } else { 0.0 }));
+    let two = graph.constant("two", Tensor::scalar(2i64));
+    let one = graph.constant("one", Tensor::scalar(1i64));
+    let odd = apply(&mut graph, "Mod", &[i, two]);
+    let odd = apply(&mut graph, "Equal", &[odd, one]);
+    // Read by the device, so that the state may lie there.
+    let positive = apply(&mut graph, "Relu", &[v]);
+    let next = choosing(&mut graph, n, odd, positive, w);
+    graph.output("next", next);
+    let model = Model::from_graph(graph.build().unwrap());
+    for device in devices() {
+        let mut expected = square(n, |i| i as f32);
+        let mut session = model.session(&device).unwrap();
+        session.carry("next", "v").unwrap();
+        session.set(session.input("v").unwrap(), expected.view()).unwrap();
+        for i in 0..8i64 {
+            let i = Tensor::scalar(i);
+            let next = crate::cpu::reference::evaluate(model.graph(), &[i.clone(), expected], |_, v| v).unwrap();
+            expected = next[0].as_tensor().unwrap().clone();
+            session.run_with([("i", i.view())]).unwrap();
+            let compared = Tolerance::of(Precision::F32).compare("next", &session.state("next").unwrap(), &expected);
+            assert!(compared.passed, "{device:?}: {compared:?}");
+        }
+    }
+}
