@@ -10,7 +10,7 @@ use crate::ops::transpose::Transpose;
 use crate::tensor::Tensor;
 use crate::tensor::shape::strides;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let mut at = index;
@@ -18,7 +18,7 @@ pub(super) fn apply(graph: &mut Graph) {
             at = advance(&mut edit, at, found);
         }
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// A move whose result an addition reads, and the constants that take the place of the addition's.

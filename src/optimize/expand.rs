@@ -7,12 +7,14 @@ use crate::graph::{Graph, Node, ValueId};
 /// Composites may hold composites, though not deeply.
 const DEPTH: usize = 8;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     for _ in 0..DEPTH {
         if !once(graph) {
-            return;
+            break;
         }
     }
+    // What could not be expanded is refused then.
+    true
 }
 
 /// Graphs become no larger than this: loops in loops could ask for any number of nodes.

@@ -17,7 +17,7 @@ use crate::ops::conv_transpose::ConvTranspose;
 use crate::ops::matmul::Gemm;
 use crate::tensor::{ElementType, Tensor};
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     // Weights have a number for each channel at least: a tensor of more channels has none that could change.
     let constants = graph.values.iter().filter_map(|value| value.fact.as_ref()?.constant.as_ref());
     let most = constants.map(Tensor::len).max().unwrap_or(0);
@@ -42,7 +42,7 @@ pub(super) fn apply(graph: &mut Graph) {
         inputs[2] = Some(edit.constant(&bias, folded.bias));
         edit.fuse(first, index, folded.operator, inputs);
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// A factor and a summand for each channel.

@@ -21,7 +21,7 @@ struct Budget {
     work: f64,
 }
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let constants = graph.values.iter().filter_map(|v| v.fact.as_ref()?.constant.as_ref());
     let given = constants.fold(0usize, |sum, tensor| sum.saturating_add(tensor.bytes().len()));
     let mut budget = Budget { bytes: given.saturating_mul(4).saturating_add(SMALL_TOGETHER), work: WORK };
@@ -42,7 +42,7 @@ pub(super) fn apply(graph: &mut Graph) {
         }
         edit.remove(index);
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// What the node computes, if it can be computed now.

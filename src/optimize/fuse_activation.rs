@@ -10,7 +10,7 @@ use crate::ops::transpose::Transpose;
 use crate::ops::unary::clip::Clip;
 use crate::tensor::ElementType;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -34,7 +34,7 @@ pub(super) fn apply(graph: &mut Graph) {
             advance(&mut edit, (first, operator), &movers, index);
         }
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// The nodes that move what becomes a value, which nobody else reads, the last first; and what they move.

@@ -22,16 +22,18 @@ use crate::tensor::{ElementType, Truth};
 /// A summand at or below this hides a key: no score outweighs it.
 const HIDDEN: f32 = -1e30;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(found) = edit.node(index).and_then(|node| find(&edit, node)) else { continue };
         edit.replace(found.last, Arc::new(found.fused), found.inputs);
     }
-    if edit.finish() {
+    let changed = edit.finish();
+    if changed {
         // What it took the place of must not count as a reader for the rewrites to come.
         graph.drop_dead();
     }
+    changed
 }
 
 struct Found {

@@ -8,7 +8,7 @@ use crate::graph::{Fact, Graph, Node, ValueId};
 use crate::ops::chain::{Chain, Link, Source};
 use crate::tensor::ElementType;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -25,7 +25,7 @@ pub(super) fn apply(graph: &mut Graph) {
             edit.fuse(first, index, Arc::new(chain), inputs.into_iter().map(Some).collect());
         }
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// A chain and what it reads.

@@ -13,7 +13,7 @@ use crate::ops::window::{AutoPad, Window};
 /// No axis is padded by more.
 const LIMIT: usize = 1 << 20;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -26,7 +26,7 @@ pub(super) fn apply(graph: &mut Graph) {
         edit.replace(index, operator, inputs);
         edit.remove(pad);
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// What a Pad puts before and after each spatial axis, and of which number; `None` if it does anything else.

@@ -9,7 +9,7 @@ use crate::ops::matmul::{Gemm, MatMul, RESIDUAL};
 use crate::ops::reshape::Reshape;
 use crate::tensor::{ElementType, Tensor};
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -28,7 +28,7 @@ pub(super) fn apply(graph: &mut Graph) {
         }
         edit.fuse(first, index, Arc::new(gemm), inputs);
     }
-    edit.finish();
+    edit.finish()
 }
 
 struct Found {

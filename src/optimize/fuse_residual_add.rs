@@ -13,18 +13,19 @@ use crate::ops::resize::{self, Resize};
 /// An operator that adds one more input to its result, and the place of that among its inputs.
 type Fused = (Arc<dyn Operator>, usize);
 
-pub(super) fn apply(graph: &mut Graph) {
-    fuse(graph, |_, node| convolution(node, Conv::with_residual));
-    fuse(graph, |graph, node| {
+pub(super) fn apply(graph: &mut Graph) -> bool {
+    let convolutions = fuse(graph, |_, node| convolution(node, Conv::with_residual));
+    let resizes = fuse(graph, |graph, node| {
         let facts: Vec<_> = node.inputs.iter().map(|input| graph.fact((*input)?)).collect();
         let resize = node.operator.downcast::<Resize>()?.with_residual(&facts)?;
         Some((Arc::new(resize), resize::RESIDUAL))
     });
+    convolutions || resizes
 }
 
 /// The same behind an activation that a convolution computes.
-pub(super) fn apply_last(graph: &mut Graph) {
-    fuse(graph, |_, node| convolution(node, Conv::with_residual_last));
+pub(super) fn apply_last(graph: &mut Graph) -> bool {
+    fuse(graph, |_, node| convolution(node, Conv::with_residual_last))
 }
 
 fn convolution(node: &Node, with_residual: fn(&Conv) -> Option<Conv>) -> Option<Fused> {
@@ -32,7 +33,7 @@ fn convolution(node: &Node, with_residual: fn(&Conv) -> Option<Conv>) -> Option<
     Some((Arc::new(conv), conv::RESIDUAL))
 }
 
-fn fuse(graph: &mut Graph, with_residual: fn(&Graph, &Node) -> Option<Fused>) {
+fn fuse(graph: &mut Graph, with_residual: fn(&Graph, &Node) -> Option<Fused>) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index).filter(|node| is_sum(node)) else { continue };
@@ -54,7 +55,7 @@ fn fuse(graph: &mut Graph, with_residual: fn(&Graph, &Node) -> Option<Fused>) {
             edit.fuse(first, index, operator, inputs);
         }
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// Whether a node adds two values.

@@ -11,7 +11,7 @@ use crate::graph::{Activation, Definition, Graph, Node, Operator, ValueId};
 /// 1/6 as files round it.
 const SIXTH: f32 = 1.0 / 6.0;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -24,7 +24,7 @@ pub(super) fn apply(graph: &mut Graph) {
             edit.remove(inner);
         }
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// An activation that was written out.

@@ -19,7 +19,7 @@ const TANH: Polynomial = [0.0, 0.797_884_6, 0.0, 0.035_677_408];
 /// Nodes that an argument may be made of.
 const MOST: usize = 8;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(node) = edit.node(index) else { continue };
@@ -33,7 +33,7 @@ pub(super) fn apply(graph: &mut Graph) {
             edit.remove(inner);
         }
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// The operator that ends in this node, its x, and the nodes before that compute it.

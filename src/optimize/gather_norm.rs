@@ -11,13 +11,13 @@ use crate::tensor::{ElementType, Tensor};
 /// Elements of a lane for which a scale of ones is made.
 const LONGEST: usize = 1 << 16;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(found) = edit.node(index).and_then(|node| find(&edit, index, node)) else { continue };
         replace(&mut edit, found);
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// A normalization that was written out.

@@ -13,16 +13,18 @@ use crate::ops::split::Split;
 use crate::ops::transpose::Transpose;
 use crate::tensor::shape::strides;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(found) = edit.node(index).and_then(|node| find(&edit, node)) else { continue };
         replace(&mut edit, index, &found);
     }
-    if edit.finish() {
+    let changed = edit.finish();
+    if changed {
         // What it took the place of must not count as a reader for the rewrites to come.
         graph.drop_dead();
     }
+    changed
 }
 
 /// A rotary embedding that was written out.

@@ -38,7 +38,8 @@ pub struct Rewrite {
     pub name: &'static str,
     /// What it does, for help texts.
     pub about: &'static str,
-    apply: fn(&mut Graph),
+    /// Whether it changed anything that facts must be inferred of again.
+    apply: fn(&mut Graph) -> bool,
 }
 
 /// Every rewrite, in the order in which they are applied.
@@ -133,8 +134,14 @@ pub const REWRITES: &[Rewrite] = &[
         about: "joins dimensions after a Transpose instead of before it",
         apply: reshape_last::apply,
     },
-    Rewrite { name: "drop_dead", about: "drops nodes and constants that no output needs", apply: Graph::drop_dead },
+    Rewrite { name: "drop_dead", about: "drops nodes and constants that no output needs", apply: drop_dead },
 ];
+
+/// What is left has the facts that it had.
+fn drop_dead(graph: &mut Graph) -> bool {
+    graph.drop_dead();
+    false
+}
 
 /// Which rewrites are applied; all of them by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -185,9 +192,10 @@ pub(crate) fn optimize_watched(
     mut after: impl FnMut(&'static str, &mut Graph),
 ) -> Result<Graph, NodeError> {
     for rewrite in REWRITES.iter().filter(|rewrite| rewrites.applies(rewrite.name)) {
-        (rewrite.apply)(&mut graph);
-        // Later rewrites read the facts of what earlier ones made.
-        graph.infer()?;
+        if (rewrite.apply)(&mut graph) {
+            // Later rewrites read the facts of what earlier ones made.
+            graph.infer()?;
+        }
         after(rewrite.name, &mut graph);
     }
     Ok(graph)

@@ -9,7 +9,7 @@ use crate::ops::attention::fused::{Fused, Rows};
 use crate::ops::matmul::{Gemm, MatMul};
 use crate::tensor::Tensor;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(found) = find(&edit, index) else { continue };
@@ -27,7 +27,7 @@ pub(super) fn apply(graph: &mut Graph) {
         edit.replace(index, Arc::new(found.fused), inputs);
         others.iter().for_each(|other| edit.remove(other.node));
     }
-    edit.finish();
+    edit.finish()
 }
 
 struct Projection {

@@ -7,7 +7,7 @@
 use super::edit::Edit;
 use crate::graph::{Graph, Node, ValueId};
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut renamed: Vec<Option<ValueId>> = vec![None; graph.values.len()];
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
@@ -32,7 +32,7 @@ pub(super) fn apply(graph: &mut Graph) {
     // In one walk, each name followed to its end.
     let ends: Vec<_> = (0..renamed.len()).map(|i| renamed[i].map(|to| last(&renamed, to))).collect();
     edit.rename(&ends);
-    edit.finish();
+    edit.finish()
 }
 
 /// Whether a node gives what it is given because of what that is.

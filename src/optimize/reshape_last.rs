@@ -11,7 +11,7 @@ use crate::ops::transpose::Transpose;
 /// Dimensions that strided moves take at most.
 const RANK: usize = 5;
 
-pub(super) fn apply(graph: &mut Graph) {
+pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
         let Some(found) = find(&edit, index) else { continue };
@@ -28,7 +28,7 @@ pub(super) fn apply(graph: &mut Graph) {
         edit.replace(found.reshape, found.order, vec![Some(found.x)]);
         edit.redirect(found.reshape, joined, moved);
     }
-    edit.finish();
+    edit.finish()
 }
 
 /// A Reshape before a Transpose, and what the two become.
