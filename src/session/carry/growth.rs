@@ -27,6 +27,7 @@ pub(super) struct Growth {
 }
 
 /// A state that lies in a plan's order.
+#[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "states are turned for GPUs alone"))]
 #[derive(Debug)]
 struct Turned {
     /// Its shape as the model has it.
@@ -53,6 +54,7 @@ impl Growth {
 }
 
 /// The dimensions of a tensor in another order.
+#[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "states are turned for GPUs alone"))]
 fn reordered(tensor: Tensor, order: &[usize]) -> Result<Tensor, RunError> {
     if order.is_sorted() {
         return Ok(tensor);
@@ -138,6 +140,7 @@ impl Session {
     }
 
     /// The shape of a state as the model has it, where it lies in another order.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "states are turned for GPUs alone"))]
     pub(in crate::session) fn turned(&self, input: usize) -> Option<&[usize]> {
         let carry = self.carried.iter().find(|carry| carry.input.0 == input)?;
         carry.growth.as_ref()?.turned.as_ref().map(|turned| turned.shape.as_slice())
