@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::graph::{Fact, Graph, Node, Operator, ValueId};
+use crate::graph::{Fact, Graph, Names, Node, Operator, ValueId};
 use crate::tensor::Tensor;
 
 /// A graph that is being rewritten. Nodes keep their indices until [`Edit::finish`].
@@ -17,7 +17,7 @@ pub(super) struct Edit<'a> {
     outputs: HashSet<ValueId>,
     removed: Vec<bool>,
     /// All names, once one is needed that is none of them.
-    names: Option<HashSet<String>>,
+    names: Option<Names>,
     changed: bool,
 }
 
@@ -80,12 +80,7 @@ impl<'a> Edit<'a> {
 
     /// A new value that no node computes yet, its name like this one.
     pub fn value(&mut self, name: &str) -> ValueId {
-        let mut name = name.to_owned();
-        let values = &self.graph.values;
-        let names = self.names.get_or_insert_with(|| values.iter().map(|v| v.name.clone()).collect());
-        while !names.insert(name.clone()) {
-            name.push('\'');
-        }
+        let name = self.names.get_or_insert_with(|| Names::of(self.graph)).fresh(name);
         self.producers.push(None);
         self.reads.push(0);
         self.graph.add_value(name, None)

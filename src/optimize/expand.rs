@@ -1,8 +1,6 @@
 //! Operators that are made of others are replaced by those.
 
-use std::collections::HashSet;
-
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Graph, Names, Node, ValueId};
 
 /// Composites may hold composites, though not deeply.
 const DEPTH: usize = 8;
@@ -22,7 +20,7 @@ const MOST: usize = 1 << 16;
 
 /// Whether a node was replaced.
 fn once(graph: &mut Graph) -> bool {
-    let mut names: HashSet<String> = graph.values.iter().map(|v| v.name.clone()).collect();
+    let mut names = Names::of(graph);
     let mut nodes = vec![];
     let mut changed = false;
     for node in std::mem::take(&mut graph.nodes) {
@@ -42,7 +40,7 @@ fn once(graph: &mut Graph) -> bool {
 }
 
 /// Adds the nodes of an expansion, between the inputs and outputs of the node that they replace.
-fn insert(graph: &mut Graph, node: &Node, expansion: &Graph, names: &mut HashSet<String>, nodes: &mut Vec<Node>) {
+fn insert(graph: &mut Graph, node: &Node, expansion: &Graph, names: &mut Names, nodes: &mut Vec<Node>) {
     let mut renamed: Vec<Option<ValueId>> = vec![None; expansion.values.len()];
     for (own, outer) in expansion.inputs.iter().zip(node.inputs.iter().flatten()) {
         renamed[own.0] = Some(*outer);
@@ -52,10 +50,7 @@ fn insert(graph: &mut Graph, node: &Node, expansion: &Graph, names: &mut HashSet
     }
     for (i, value) in expansion.values.iter().enumerate() {
         if renamed[i].is_none() {
-            let mut name = format!("{}/{}", node.name, value.name);
-            while !names.insert(name.clone()) {
-                name.push('\'');
-            }
+            let name = names.fresh(&format!("{}/{}", node.name, value.name));
             renamed[i] = Some(graph.add_value(name, value.fact.clone()));
         }
     }

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::{Rewrites, expand};
-use crate::graph::{Fact, Graph, Node, NodeError, Operator, ValueId};
+use crate::graph::{Fact, Graph, Names, Node, NodeError, Operator, ValueId};
 use crate::ops::attention::{Attention, PAST_KEY, PAST_VALUE, VALID};
 use crate::ops::concat::Concat;
 use crate::ops::tensor_scatter::TensorScatter;
@@ -67,10 +67,7 @@ fn order(perm: &[usize]) -> Arc<dyn Operator> {
 }
 
 fn fresh(graph: &mut Graph, name: &str) -> ValueId {
-    let mut name = name.to_owned();
-    while graph.find(&name).is_some() {
-        name.push('\'');
-    }
+    let name = Names::of(graph).fresh(name);
     graph.add_value(name, None)
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::precision::Precision;
 use crate::error::PlanError;
-use crate::graph::{Definition, Division, Fact, Graph, Node, NodeError, Operator, ValueId};
+use crate::graph::{Definition, Division, Fact, Graph, Names, Node, NodeError, Operator, ValueId};
 use crate::kernel::DeviceFacts;
 use crate::ops::concat::Concat;
 use crate::ops::gather::Gather;
@@ -38,7 +38,7 @@ pub fn divide(mut graph: Graph, device: &DeviceFacts, half: bool) -> Result<Grap
         if found.is_empty() {
             break;
         }
-        let names = graph.values.iter().map(|value| value.name.clone()).collect();
+        let names = Names::of(&graph);
         let mut divider = Divider { graph, names, parts: HashMap::new(), nodes: vec![] };
         for (i, node) in std::mem::take(&mut divider.graph.nodes).into_iter().enumerate() {
             match found.get(&i) {
@@ -135,22 +135,18 @@ fn parts(size: usize, most: u64, multiples: &[usize]) -> Option<Vec<(usize, usiz
 /// A graph whose nodes are being divided.
 struct Divider {
     graph: Graph,
-    names: HashSet<String>,
+    names: Names,
     /// Parts of constants that there are: of which, along which axis, from where, how long.
     parts: HashMap<(ValueId, usize, usize, usize), ValueId>,
     nodes: Vec<Node>,
 }
 
 impl Divider {
-    fn value(&mut self, name: String, fact: Option<Fact>) -> ValueId {
-        let mut name = name;
-        while !self.names.insert(name.clone()) {
-            name.push('\'');
-        }
-        self.graph.add_value(name, fact)
+    fn value(&mut self, name: &str, fact: Option<Fact>) -> ValueId {
+        self.graph.add_value(self.names.fresh(name), fact)
     }
 
-    fn constant(&mut self, name: String, tensor: Tensor) -> ValueId {
+    fn constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
         self.value(name, Some(Fact::constant(tensor)))
     }
 
@@ -163,14 +159,14 @@ impl Divider {
         let part = match self.graph.constant(id) {
             Some(whole) => {
                 let part = whole.part(axis, begin, length).ok_or("a constant has no such part")?;
-                self.constant(name, part)
+                self.constant(&name, part)
             }
             None => {
                 let bounds = [begin, begin + length, axis];
                 let bounds = bounds.map(|bound| Tensor::vector(vec![i64::try_from(bound).unwrap_or(i64::MAX)]));
-                let [from, to, along] = bounds.map(|bound| Some(self.constant(format!("{name}/bound"), bound)));
+                let [from, to, along] = bounds.map(|bound| Some(self.constant(&format!("{name}/bound"), bound)));
                 let slice = crate::ops::operator(&Definition::new("Slice")).map_err(|e| e.to_string())?;
-                let part = self.value(name.clone(), None);
+                let part = self.value(&name, None);
                 self.push(&name, slice, vec![Some(id), from, to, along], part);
                 part
             }
@@ -212,7 +208,7 @@ impl Divider {
             };
             let result = match &found.way {
                 Way::Gather(..) if last => y,
-                _ => self.value(format!("{name}/{}", range.0), None),
+                _ => self.value(&format!("{name}/{}", range.0), None),
             };
             self.push(&label, operator, inputs, result);
             results.push(Some(result));

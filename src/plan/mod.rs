@@ -19,7 +19,7 @@ mod states;
 mod text;
 mod tuning;
 
-pub use choose::Repertoire;
+pub use choose::{Repertoire, repertoire};
 pub use divide::divide;
 pub use schedule::{
     Bound, Held, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, State, Step, Summary,
@@ -107,11 +107,6 @@ pub fn plan(graph: Graph, device: &DeviceFacts, options: &PlanOptions) -> Result
         needed if needed > limit => Err(PlanError::Memory { needed, limit, constants: least.summary.constant_bytes }),
         _ => Ok(least),
     }
-}
-
-/// The kernels for plans of one model at all sizes, chosen for these together: those that can be planned, the largest first.
-pub fn repertoire(graphs: &[(Graph, Vec<State>)], device: &DeviceFacts, options: &PlanOptions) -> Repertoire {
-    choose::repertoire(graphs, device, options)
 }
 
 /// The kinds of nodes that have more than one candidate on a device, for [`search`].

@@ -17,6 +17,7 @@ use crate::graph::{
     Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value,
 };
 use crate::kernel::Candidates;
+use crate::ops::binary;
 
 /// How sizes that would distort the picture are taken (`keep_aspect_ratio_policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -317,7 +318,7 @@ impl Operator for Resize {
         Ok(vec![x.with_shape(shape)])
     }
 
-    fn evaluate(&self, _: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
+    fn evaluate(&self, context: &mut Context, inputs: Inputs<'_>) -> Result<Vec<Value>, EvaluateError> {
         let x = inputs.tensor(0)?;
         let facts: Vec<Option<Fact>> =
             (0..inputs.len()).map(|i| inputs.optional(i).cloned().map(Fact::constant)).collect();
@@ -329,12 +330,12 @@ impl Operator for Resize {
             return Ok(vec![crate::Tensor::zeros(x.element_type(), shape)?.into()]);
         }
         let taps = self.taps(&axes)?;
-        let mut y = reference::resize(x, shape, &taps, self.fill)?;
-        if self.residual {
-            let sum = y.to_f64().into_iter().zip(inputs.tensor(RESIDUAL)?.to_f64()).map(|(a, b)| a + b).collect();
-            y = crate::Tensor::from_f64(y.element_type(), y.shape().to_vec(), sum)?;
-        }
-        Ok(vec![y.into()])
+        let y = reference::resize(x, shape, &taps, self.fill)?.into();
+        let residual = inputs.0.get(RESIDUAL).copied().flatten().filter(|_| self.residual);
+        Ok(vec![match residual {
+            Some(residual) => binary::apply("Add", context, &y, residual)?,
+            None => y,
+        }])
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {

@@ -69,7 +69,8 @@ struct Size<'a> {
     taken: Vec<(NodeId, Lie)>,
 }
 
-/// The kernels for a graph at several sizes, with the states that grow in place, the largest first. Sizes that cannot be planned are passed over.
+/// The kernels for plans of one model at all sizes, chosen for these graphs of it together, the largest first, each with the
+/// states that grow in place. Sizes that cannot be planned are passed over.
 pub fn repertoire(graphs: &[(Graph, Vec<State>)], device: &DeviceFacts, options: &PlanOptions) -> Repertoire {
     let mut economy = Economy::default();
     let mut sizes = vec![];
