@@ -72,7 +72,7 @@ pub use plan::Placement;
 pub use session::validate;
 pub use session::{
     Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Outputs, Pending, Plan, Precision,
-    Profile, Session, StepTime, Tolerance, Validation, validate_async,
+    Profile, Session, SessionMemory, StepTime, Tolerance, Validation, validate_async,
 };
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use session::{Tuned, TunedKind};

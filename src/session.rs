@@ -9,6 +9,7 @@ mod engine;
 #[cfg(test)]
 mod faults;
 mod inputs;
+mod memory;
 #[cfg(feature = "gpu")]
 mod on_device;
 #[cfg(all(test, not(target_arch = "wasm32")))]
@@ -29,6 +30,7 @@ mod weights;
 
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::Engine;
+pub use memory::SessionMemory;
 pub use options::Options;
 pub use pending::{Outputs, Pending};
 pub use plan::Plan;

@@ -76,7 +76,13 @@ fn sentences_mean_what_they_mean_to_others() {
 fn lengths_and_batches_change_from_run_to_run() {
     let (Some(gpu), Some(mut reference)) = (gpu(), session(&Device::cpu())) else { return };
     let Some(mut session) = session(&gpu) else { return };
-    let first: Vec<Vec<f64>> = SHAPES.iter().map(|&shape| embed(&mut session, &sentences(shape))).collect();
+    let mut made = None;
+    let mut first = vec![];
+    for shape in SHAPES {
+        first.push(embed(&mut session, &sentences(shape)));
+        let pipelines = gpu.as_gpu().unwrap().pipelines();
+        assert_eq!(*made.get_or_insert(pipelines), pipelines, "{shape:?}");
+    }
     for (shape, first) in SHAPES.into_iter().zip(first) {
         let inputs = sentences(shape);
         let again = embed(&mut session, &inputs);
@@ -84,6 +90,18 @@ fn lengths_and_batches_change_from_run_to_run() {
         let expected = embed(&mut reference, &inputs);
         let least = cosines(&again, &expected, shape[0]).into_iter().fold(1.0, f64::min);
         assert!(least > 0.99999, "{shape:?}: {least}");
+    }
+    // What the large ones needed is given back once no run needs it any more.
+    for (device, session) in [(&gpu, &mut session), (&Device::cpu(), &mut reference)] {
+        let small = sentences([1, 1]);
+        (0..32).for_each(|_| drop(embed(session, &small)));
+        let mut fresh = self::session(device).unwrap();
+        (0..8).for_each(|_| drop(embed(&mut fresh, &small)));
+        assert_eq!(session.memory(), fresh.memory(), "{device:?}");
+        if let Some(schedule) = session.schedule() {
+            let (figure, held) = (schedule.summary.activation_bytes, session.memory().values);
+            assert!(held >= figure && held < figure + 1024, "{held} bytes, {figure} in the plan");
+        }
     }
 }
 

@@ -240,6 +240,7 @@ impl CpuSession {
 
     /// Takes the last run's memory back and holds the next one's inputs.
     fn set<V: Clone + Into<Value>>(&mut self, inputs: &[Option<V>]) {
+        self.memory.age();
         let left = self.values.iter_mut().filter_map(Option::take);
         for tensor in self.outputs.drain(..).chain(left).filter_map(Value::into_tensor) {
             self.memory.reclaim(tensor);
@@ -335,6 +336,18 @@ impl CpuSession {
     /// An output of the last run.
     pub fn value(&self, index: usize) -> Option<&Value> {
         self.outputs.get(index)
+    }
+
+    /// Lets go of the memory that is kept for the next run, but not of the outputs.
+    pub fn trim(&mut self) {
+        (self.memory, self.scratch) = Default::default();
+    }
+
+    /// Lets go of all that is no part of the plan, the outputs too.
+    pub(crate) fn rest(&mut self) {
+        self.trim();
+        self.outputs.clear();
+        self.values.fill(None);
     }
 
     /// Bytes of memory that are kept for the next run.

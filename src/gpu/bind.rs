@@ -1,4 +1,4 @@
-//! A session's memory: the buffers, and a bind group for each dispatch, all made once.
+//! What a plan's run is encoded with: its buffers, and a bind group for each dispatch, all made once.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(super) struct Prepared {
     pub workgroups: [u32; 3],
 }
 
-/// The memory of a session.
+/// The memory of a plan's runs.
 #[derive(Debug)]
 pub(super) struct Memory {
     /// In the order of the schedule's buffers.
@@ -42,20 +42,13 @@ fn window(region: Region, unit: u64, alignment: u64) -> Window {
 }
 
 impl Memory {
-    /// Makes the buffers and the bind groups. What stays where it is lies in these buffers, by their indices.
-    pub async fn new(engine: &Engine, held: &[(usize, wgpu::Buffer)]) -> Result<Self, DeviceError> {
+    /// Makes bind groups for these buffers, which are in the order of the schedule's.
+    pub async fn new(engine: &Engine, buffers: Vec<wgpu::Buffer>) -> Result<Self, DeviceError> {
         let device = &engine.device;
         let steps: Vec<_> = dispatches(engine).collect();
-        let buffers = engine.buffers(&steps)?;
         let (params, offsets) = engine.params(&steps);
         device
             .guarded("memory for a session", || {
-                let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
-                let of = |(i, &size): (usize, &u64)| match held.iter().find(|(index, _)| *index == i) {
-                    Some((_, buffer)) => buffer.clone(),
-                    None => device.create_buffer("values", size, usage, false),
-                };
-                let buffers: Vec<_> = buffers.iter().enumerate().map(of).collect();
                 let uniform = device.create_buffer("params", params.len() as u64, wgpu::BufferUsages::UNIFORM, true);
                 if let Ok(mut view) = uniform.get_mapped_range_mut(..params.len() as u64) {
                     view.copy_from_slice(&params);
@@ -112,10 +105,10 @@ impl Engine {
     }
 
     /// The sizes of the buffers: what the schedule says, and enough for every window.
-    fn buffers(&self, steps: &[(usize, &ScheduledDispatch)]) -> Result<Vec<u64>, DeviceError> {
+    pub(super) fn buffer_sizes(&self) -> Result<Vec<u64>, DeviceError> {
         let mut sizes = self.schedule.buffers.clone();
         let limit = self.device.facts().max_binding_size;
-        for (_, dispatch) in steps {
+        for (_, dispatch) in dispatches(self) {
             for (_, target, window) in self.windows(dispatch) {
                 if window.size > limit {
                     return Err(DeviceError::Refused {

@@ -54,8 +54,8 @@ impl GpuEngine {
         Self::load(device, schedule, None, true, None).await
     }
 
-    /// [`GpuEngine::new_async`], which compiles kernels of plans to come as well, and whose schedule need not keep the weights in the host's memory; a submission takes
-    /// about so long at most, or as long as suits the device.
+    /// [`GpuEngine::new_async`], which compiles kernels of plans to come as well, and whose schedule need not keep the weights
+    /// in the host's memory; a submission takes about so long at most, or as long as suits the device.
     pub(crate) async fn load(
         device: &GpuDevice,
         schedule: Arc<Schedule>,

@@ -27,6 +27,7 @@ mod tensor;
 mod tests;
 mod threads;
 mod tuning;
+mod values;
 mod wait;
 #[cfg(not(target_arch = "wasm32"))]
 mod warm;
@@ -41,6 +42,7 @@ pub use engine::GpuEngine;
 pub use profile::{Profile, Timing};
 pub use session::{GpuPending, GpuSession};
 pub use tensor::GpuTensor;
+pub(crate) use values::ValueBuffers;
 
 /// The crate of the application's own devices, buffers and textures.
 pub use wgpu;

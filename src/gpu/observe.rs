@@ -60,9 +60,10 @@ impl GpuSession {
                         let mut encoder = self.encode_alone(index, op);
                         let stagings: Vec<_> = slots
                             .iter()
-                            .map(|slot| {
+                            .zip(self.memory.iter().cycle())
+                            .map(|(slot, memory)| {
                                 let staging = Staging::download(device, slot.region.size);
-                                let from = &self.memory.buffers[slot.region.buffer];
+                                let from = &memory.buffers[slot.region.buffer];
                                 let size = slot.region.size.next_multiple_of(4);
                                 encoder.copy_buffer_to_buffer(from, slot.region.offset, &staging.buffer, 0, size);
                                 staging

@@ -103,14 +103,14 @@ impl GpuSession {
         let mut slots = inner.schedule.slots.iter().filter(|slot| slot.value == value);
         // Of nothing so far, nothing lies there.
         let slot = slots.clone().find(|slot| slot.region.buffer == buffer).or_else(|| slots.next())?;
-        let buffer = self.memory.buffers[buffer].clone();
+        let buffer = self.needs.held.iter().find(|(index, _)| *index == buffer)?.1.clone();
         let element_type = inner.element_type(value);
         Some(GpuTensor::in_buffer(&inner.device, buffer, element_type, slot.storage, slot.shape.clone()))
     }
 
     /// Whether a tensor is a state that stays where it is, so that every run changes it.
     fn holds(&self, tensor: &GpuTensor) -> bool {
-        self.memory.buffers.contains(tensor.buffer())
+        self.needs.held.iter().any(|(_, buffer)| buffer == tensor.buffer())
     }
 
     /// The transfer by which an output would be read back.
@@ -135,6 +135,7 @@ impl GpuSession {
     /// If there are host nodes, an input does not lie on the device, or an output does not stay there.
     pub fn encode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), RunError> {
         self.engine().device().check()?;
+        self.check_bound()?;
         let inner = self.engine().inner();
         if !inner.program.is_one_submission() {
             return Err(RunError::State(

@@ -51,7 +51,7 @@ impl Session {
     /// As [`Session::run`]; [`RunError::State`] if eight runs of the session are under way, or their outputs held.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn submit(&mut self) -> Result<Pending, RunError> {
-        if !self.is_ready()? {
+        if self.must_select()? {
             pollster::block_on(self.select())?;
         }
         self.give()?;

@@ -23,7 +23,7 @@ pub struct InputId(pub(super) usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct OutputId(pub(super) usize);
 
-/// Runs whose shapes or parameters differ from the last one's keep their memory for this many others.
+/// Plans for shapes or parameters that may come again which are kept ready, the current one among them.
 const KEPT_RUNNERS: usize = 4;
 
 /// The memory of one run at a time. It is `Send`; several sessions of one [`Engine`] share weights and pipelines.
@@ -39,6 +39,9 @@ pub struct Session {
     pub(super) kept: Vec<(super::binding::Shapes, OutputId)>,
     /// The runners for the shapes met last, the current one at the end.
     pub(super) runners: Vec<(Arc<Planned>, Runner)>,
+    /// What the values of the runners on a GPU lie in.
+    #[cfg(feature = "gpu")]
+    pub(super) values: crate::gpu::ValueBuffers,
     pub(super) has_run: bool,
     /// Outputs that are inputs of the next run.
     pub(super) carried: Vec<super::carry::Carry>,
@@ -56,6 +59,15 @@ pub(super) enum Runner {
 }
 
 impl Runner {
+    /// Whether it has the memory to run.
+    const fn is_bound(&self) -> bool {
+        match self {
+            Self::Cpu(_) => true,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => gpu.is_bound(),
+        }
+    }
+
     /// An output of the last run.
     pub(super) fn value(&self, planned: &Planned, output: OutputId) -> Result<&Value, RunError> {
         #[cfg(not(feature = "gpu"))]
@@ -85,6 +97,8 @@ impl Session {
             #[cfg(feature = "gpu")]
             kept: vec![],
             runners: vec![],
+            #[cfg(feature = "gpu")]
+            values: Default::default(),
             has_run: false,
             carried: vec![],
             carries_anew: false,
@@ -133,7 +147,7 @@ impl Session {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&mut self) -> Result<(), RunError> {
         // A steady run finds its memory ready, and need not wait for it.
-        if !self.is_ready()? {
+        if self.must_select()? {
             pollster::block_on(self.select())?;
         }
         self.give()?;
@@ -169,6 +183,8 @@ impl Session {
     /// Hands the inputs to the device.
     pub(super) fn give(&mut self) -> Result<(), RunError> {
         self.check_lengths()?;
+        #[cfg(feature = "gpu")]
+        self.note_run();
         #[cfg(feature = "gpu")]
         let reordered = self.reordered();
         let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
@@ -282,7 +298,7 @@ impl Session {
     /// Makes the memory for these input shapes and parameters ready, so that the first run need not.
     pub(super) async fn prepare(&mut self, request: Request) -> Result<(), RunError> {
         let ready = self.runners.iter().position(|(planned, _)| planned.request.covers(&request));
-        let runner = match ready {
+        let (planned, mut runner) = match ready {
             Some(at) => self.runners.remove(at),
             None => {
                 let planned = self.engine.planned(request)?;
@@ -303,7 +319,8 @@ impl Session {
         if self.runners.len() == KEPT_RUNNERS {
             self.runners.remove(0);
         }
-        self.runners.push(runner);
+        self.make_room(&mut runner).await?;
+        self.runners.push((planned, runner));
         #[cfg(feature = "gpu")]
         {
             self.keep_again().await?;
@@ -346,14 +363,20 @@ impl Session {
         if let Some(i) = (0..self.inputs.len()).find(|&i| self.shape(i).is_none()) {
             return Err(RunError::MissingInput(graph.value(graph.inputs[i]).name.clone()));
         }
-        let serves =
-            |(planned, _): &(Arc<Planned>, Runner)| planned.request.serves(|i| self.shape(i), |i| self.content(i));
+        let serves = |(planned, runner): &(Arc<Planned>, Runner)| {
+            runner.is_bound() && planned.request.serves(|i| self.shape(i), |i| self.content(i))
+        };
         Ok(!self.carries_anew && self.engine.precision().is_some() && self.runners.last().is_some_and(serves))
+    }
+
+    /// Whether a run must begin with [`Session::select`].
+    pub(super) fn must_select(&self) -> Result<bool, RunError> {
+        Ok(!self.is_ready()? || self.has_spare_memory())
     }
 
     /// Makes the runner for the inputs' shapes and parameters the current one.
     pub(super) async fn select(&mut self) -> Result<(), RunError> {
-        if self.is_ready()? {
+        if !self.must_select()? {
             return Ok(());
         }
         Box::pin(self.settle_precision()).await?;

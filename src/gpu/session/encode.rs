@@ -43,8 +43,8 @@ impl GpuSession {
     }
 
     pub(in crate::gpu) fn encode_dispatch(&self, op: Op, pass: &mut wgpu::ComputePass<'_>) {
-        if let Op::Dispatch(step) = op
-            && let Some(prepared) = &self.memory.dispatches[step]
+        if let (Op::Dispatch(step), Some(memory)) = (op, &self.memory)
+            && let Some(prepared) = &memory.dispatches[step]
         {
             let [x, y, z] = prepared.workgroups;
             pass.set_pipeline(&prepared.pipeline.pipeline);
@@ -54,6 +54,7 @@ impl GpuSession {
     }
 
     pub(in crate::gpu) fn encode_copy(&self, index: usize, op: Op, encoder: &mut wgpu::CommandEncoder) {
+        let Some(memory) = &self.memory else { return };
         let inner = self.engine.inner();
         let (segment, crossing): (&Segment, _) = (&inner.program.segments[index], &self.frame.crossings[index]);
         match op {
@@ -61,7 +62,7 @@ impl GpuSession {
             Op::Upload(i) => {
                 let transfer = &segment.uploads[i];
                 let region = inner.schedule.slots[transfer.slot.0].region;
-                let to = &self.memory.buffers[region.buffer];
+                let to = &memory.buffers[region.buffer];
                 match (self.sources.get(&transfer.value), &crossing.upload) {
                     _ if transfer.size == 0 => {}
                     // A state that lies there already.
@@ -80,7 +81,7 @@ impl GpuSession {
             Op::Download(i) => {
                 let transfer = &segment.downloads[i];
                 let region = inner.schedule.slots[transfer.slot.0].region;
-                let from = &self.memory.buffers[region.buffer];
+                let from = &memory.buffers[region.buffer];
                 match (self.kept.get(&transfer.value), &crossing.download) {
                     _ if transfer.size == 0 => {}
                     (Some(kept), _) if kept.buffer() == from => {}

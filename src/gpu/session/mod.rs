@@ -3,6 +3,7 @@
 mod encode;
 mod frame;
 mod inputs;
+mod memory;
 mod pending;
 mod results;
 
@@ -14,6 +15,7 @@ use std::time::Duration;
 use super::bind::Memory;
 use super::engine::Engine;
 use super::program::Phase;
+use super::values::ValueBuffers;
 use super::wait::{Staging, Wait};
 use super::{GpuEngine, GpuTensor};
 use crate::error::RunError;
@@ -22,6 +24,7 @@ use crate::kernel::Storage;
 use crate::plan::SlotId;
 use crate::tensor::ElementType;
 use frame::Frame;
+use memory::Needs;
 pub use pending::GpuPending;
 use pending::Spare;
 
@@ -37,10 +40,12 @@ enum Source {
     Device(GpuTensor),
 }
 
-/// One use of an engine, with memory of its own. A run allocates nothing.
+/// One use of an engine. A run allocates nothing.
 pub struct GpuSession {
     engine: GpuEngine,
-    pub(super) memory: Memory,
+    pub(super) needs: Needs,
+    /// There unless the memory was let go of.
+    pub(super) memory: Option<Memory>,
     /// The run to come, or the last one.
     pub(super) frame: Frame,
     /// Frames of earlier runs, which others may take.
@@ -70,17 +75,19 @@ impl GpuSession {
     /// # Errors
     /// As [`GpuSession::new`].
     pub async fn new_async(engine: &GpuEngine) -> Result<Self, RunError> {
-        Self::with_states(engine, &[]).await
+        let mut session = Self::with_states(engine, &[]).await?;
+        session.bind(&mut ValueBuffers::default()).await?;
+        Ok(session)
     }
 
-    /// [`GpuSession::new_async`] whose states lie in these tensors, in the order of [`Schedule::held`](crate::plan::Schedule),
-    /// where they are given.
+    /// [`GpuSession::new_async`] without memory for values, and whose states lie in these tensors, in the order of
+    /// [`Schedule::held`](crate::plan::Schedule), where they are given.
     pub(crate) async fn with_states(engine: &GpuEngine, states: &[GpuTensor]) -> Result<Self, RunError> {
         let inner = engine.inner();
         let device = &inner.device;
         let graph = &inner.schedule.graph;
         let held = inner.schedule.held.iter().zip(states).map(|(held, state)| (held.buffer, state.buffer().clone()));
-        let memory = Memory::new(inner, &held.collect::<Vec<_>>()).await?;
+        let needs = Needs::new(inner, held.collect()).await?;
         let frame = Frame::new(inner).await?;
         let mut sources = HashMap::new();
         for transfer in inner.program.segments.iter().flat_map(|s| &s.uploads) {
@@ -94,7 +101,8 @@ impl GpuSession {
         sources.extend(open.map(|&input| (input, Source::Missing)));
         let mut session = Self {
             engine: engine.clone(),
-            memory,
+            needs,
+            memory: None,
             frame,
             spare: Spare::default(),
             sources,
@@ -191,6 +199,7 @@ impl GpuSession {
     /// What precedes every run: the one before is over, and all inputs are there.
     pub(super) async fn prepare(&mut self, wait: Wait) -> Result<(), RunError> {
         self.engine.device().check()?;
+        self.check_bound()?;
         self.frame.reclaim(self.engine.inner(), wait).await?;
         self.frame.begin(self.kept.keys().copied());
         let graph = &self.engine.schedule().graph;

@@ -20,7 +20,7 @@ const RUNS: usize = 8;
 /// Frames between their runs.
 #[derive(Debug, Default)]
 pub(super) struct Frames {
-    free: Vec<Frame>,
+    pub free: Vec<Frame>,
     /// Frames that somebody holds.
     held: usize,
 }
