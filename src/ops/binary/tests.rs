@@ -221,7 +221,7 @@ fn what_does_not_fit_is_an_error() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn members_agree_on_random_shapes(
