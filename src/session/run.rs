@@ -10,7 +10,7 @@ use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
-use crate::graph::{Value, ValueId};
+use crate::graph::Value;
 use crate::tensor::Tensor;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::TensorView;
@@ -232,7 +232,7 @@ impl Session {
         }
         self.run()?;
         let graph = self.engine.model().graph();
-        let output = |(i, &id): (usize, &ValueId)| {
+        let output = |(i, &id): (usize, &crate::graph::ValueId)| {
             let name = &graph.value(id).name;
             // What is handed on may have stayed on the device.
             let carried = self.carries(OutputId(i));
