@@ -3,8 +3,9 @@
 // Layout  a head's row of q, k, v or y is dense and begins at a whole unit; the first unit and the steps between rows, heads
 //         and batches are parameters, so that [batch, head, row, d] and [batch, row, head · d] are both served. BOUND 0: q, k
 //         and v are buffers of their own; 1: all three lie in x, as one projection leaves them; 2: k and v lie in x. Groups
-//         of `group` heads of q share one of k and v. MASK 1: numbers that are added; 2: truth values; linear, steps of 0
-//         where it is repeated; it hides the keys behind those that it covers. VALID: how many keys of each batch are valid.
+//         of `group` heads of q share one of k and v. SOFTCAP: scores are kept within it. MASK 1: numbers that are added; 2:
+//         truth values; linear, steps of 0 where it is repeated; it hides the keys behind those that it covers. VALID: how many
+//         keys of each batch are valid.
 
 #import attention/running
 
@@ -14,7 +15,9 @@
 #param v4: u32
 #param group: u32
 #param scale: f32
+#if SOFTCAP
 #param softcap: f32
+#endif
 #param causal: u32
 #param before: i32      // keys before the first query's own place
 #param q_first: u32
@@ -114,9 +117,9 @@ fn seen(batch: u32, row: u32) -> u32 {
 fn masked(score: f32, batch: u32, head: u32, row: u32, key: u32, end: u32) -> f32 {
     var allowed = key < end;
     var value = score;
-    if params.softcap > 0.0 {
-        value = params.softcap * tanh(clamp(score / params.softcap, -10.0, 10.0));
-    }
+#if SOFTCAP
+    value = params.softcap * tanh(clamp(score / params.softcap, -10.0, 10.0));
+#endif
 #if MASK
     let place = row * params.mask_row + min(key, params.covered - 1u) * params.mask_column;
     let bias = get_mask(batch * params.mask_batch + head * params.mask_head + place);

@@ -10,7 +10,7 @@ fn rescaled(before: f32, largest: f32) -> f32 {
 
 // What a score is worth beside the largest.
 fn weight_of(score: f32, largest: f32) -> f32 {
-    return select(exp(max(score - largest, -80.0)), 0.0, score == LOWEST || score - largest < -80.0);
+    return select(exp(max(score - largest, -87.0)), 0.0, score == LOWEST);
 }
 
 // One over the sum of the weights; of a query that sees no key 0.

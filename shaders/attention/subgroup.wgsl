@@ -1,11 +1,12 @@
 // y = softmax(cap(scale * q × kᵀ) + mask) × v, for each head, with cap(s) = softcap * tanh(s / softcap); a query whose keys
 // are all masked gives 0. For software adapters, where loads are dear and lanes of a subgroup are those of a vector register.
 //
-// Layout  see attention/operands. Rows of v have V4 units.
-// Work    a workgroup is one subgroup of LANES lanes. A lane owns QUERIES queries of one head, LANES apart, and their
-//         results. The subgroup walks along the keys, LANES at a time: each lane reads the units of one key, and then of one
-//         value, and subgroupBroadcast at constant lanes hands them round. A query keeps its largest score and its sum so
-//         far; what was summed is rescaled when the largest grows.
+// Layout  see attention/operands. Rows of v have at most UNITS * LANES units.
+// Work    a workgroup is one subgroup of LANES lanes and owns QUERIES * LANES queries of one head. It walks along the keys,
+//         LANES at a time. For the scores a lane owns QUERIES queries, LANES apart: each lane reads the units of one key, and
+//         subgroupBroadcast at constant lanes hands them round. For the result it owns UNITS units, LANES apart, of all
+//         queries: each lane reads those of a value, and what is handed round are the weights, a number for each query and
+//         key. A query keeps its largest score and its sum so far; what was summed is rescaled when the largest grows.
 
 #import attention/operands
 
@@ -26,9 +27,14 @@ fn main(
     let seen{i} = seen(batch, row{i});
     var largest{i} = LOWEST;
     var total{i} = 0.0;
-#for t in V4
-    var sum{i}_{t} = vec4<f32>();
+#for r in LANES
+#for t in UNITS
+    var sum{i}_{r}_{t} = vec4<f32>();
 #endfor
+#endfor
+#endfor
+#for t in UNITS
+    let unit{t} = min(lane + {t}u * LANES, params.v4 - 1u);
 #endfor
     let end = seen(batch, min(first + QUERIES * LANES, params.queries) - 1u);
     for (var tile = 0u; tile < end; tile += LANES) {
@@ -64,28 +70,41 @@ fn main(
         total{i} += weight{i}_{l};
 #endfor
 #endfor
-#for t in V4
-        {
-            let x = unit_v(v_at + key * params.v_row + {t}u);
+#for l in LANES
+        let begins{l} = v_at + min(tile + {l}u, end - 1u) * params.v_row;
+#for t in UNITS
+        let x{l}_{t} = unit_v(begins{l} + unit{t});
+#endfor
+#endfor
+        // Row by row, so that what is summed up is moved once for all keys.
 #for i in QUERIES
-            sum{i}_{t} *= correction{i};
+#for r in LANES
+        let by{i}_{r} = subgroupBroadcast(correction{i}, {r}u);
+#for t in UNITS
+        sum{i}_{r}_{t} *= by{i}_{r};
 #endfor
 #for l in LANES
-            let x{l} = subgroupBroadcast(x, {l}u);
+        let w{i}_{r}_{l} = subgroupBroadcast(weight{i}_{l}, {r}u);
+#for t in UNITS
+        sum{i}_{r}_{t} += w{i}_{r}_{l} * x{l}_{t};
+#endfor
+#endfor
+#endfor
+#endfor
+    }
 #for i in QUERIES
-            sum{i}_{t} += weight{i}_{l} * x{l};
-#endfor
-#endfor
+    let factor{i} = inverse(total{i});
+#for r in LANES
+    let all{i}_{r} = subgroupBroadcast(factor{i}, {r}u);
+    if first + {i}u * LANES + {r}u < params.queries {
+        let row = first + {i}u * LANES + {r}u;
+        let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row * params.y_row;
+#for t in UNITS
+        if lane + {t}u * LANES < params.v4 {
+            store_y(y_at + lane + {t}u * LANES, sum{i}_{r}_{t} * all{i}_{r});
         }
 #endfor
     }
-#for i in QUERIES
-    if first + {i}u * LANES + lane < params.queries {
-        let factor = inverse(total{i});
-        let y_at = params.y_first + batch * params.y_batch + head * params.y_head + row{i} * params.y_row;
-#for t in V4
-        store_y(y_at + {t}u, sum{i}_{t} * factor);
 #endfor
-    }
 #endfor
 }

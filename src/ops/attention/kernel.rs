@@ -169,7 +169,7 @@ impl Fused<'_, '_> {
                 let kernel = Kernel::of("attention/subgroup.wgsl")
                     .define("LANES", lanes as i64)
                     .define("QUERIES", owned as i64)
-                    .define("V4", v4 as i64);
+                    .define("UNITS", v4.div_ceil(lanes) as i64);
                 let padded = (s.heads * s.queries.next_multiple_of(owned * lanes)) as f64;
                 // Two queries of a lane share each key.
                 let slow = if owned < best { 1.2 } else { 1.0 };
@@ -254,6 +254,7 @@ impl Fused<'_, '_> {
         let kernel = kernel
             .define("MASK", kind)
             .define("BOUND", self.operands.bound as i64)
+            .define("SOFTCAP", problem.softcap > 0.0)
             .define("VALID", self.valid.is_some());
         let mut dispatch = Dispatch::of(kernel);
         for (binding, storage) in &self.operands.places {
@@ -271,8 +272,11 @@ impl Fused<'_, '_> {
             .param("d", s.d)
             .param("v4", s.v.div_ceil(4))
             .param("group", s.group)
-            .param("scale", problem.scale)
-            .param("softcap", problem.softcap)
+            .param("scale", problem.scale);
+        if problem.softcap > 0.0 {
+            dispatch = dispatch.param("softcap", problem.softcap);
+        }
+        dispatch = dispatch
             .param("causal", u32::from(problem.causal))
             .param("before", i32::try_from(problem.before).unwrap_or(i32::MAX));
         let result = Rows { base: 0, steps: self.result };
