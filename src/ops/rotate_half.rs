@@ -25,7 +25,7 @@ impl RotateHalf {
     pub fn of(x: &[usize], table: &[usize], order: &[usize]) -> Option<Self> {
         let (rank, size) = (x.len(), *x.last()?);
         let fits = (1..=RANK).contains(&rank) && table.len() <= rank && table.last() == Some(&size);
-        if !fits || !size.is_multiple_of(8) || order.len() != rank || order.last() != Some(&(rank - 1)) {
+        if !fits || !size.is_multiple_of(2) || order.len() != rank || order.last() != Some(&(rank - 1)) {
             return None;
         }
         let mut step = elements(table)?;
@@ -50,7 +50,7 @@ impl RotateHalf {
         let (mut sizes, mut steps) = ([1; RANK], [0; RANK]);
         sizes[missing..].copy_from_slice(shape);
         steps[missing..].copy_from_slice(&self.steps);
-        if sizes[RANK - 1].is_multiple_of(8) { Ok([sizes, steps]) } else { Err(wrong()) }
+        if sizes[RANK - 1].is_multiple_of(2) { Ok([sizes, steps]) } else { Err(wrong()) }
     }
 }
 
@@ -94,9 +94,13 @@ impl Operator for RotateHalf {
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let shape = request.shape(0)?;
         let [[outer, middle, inner, size], steps] = self.padded(&shape).map_err(|e| e.to_string())?;
-        let units = elements(&shape).filter(|&n| u32::try_from(n).is_ok()).map(|n| n / 4);
-        let units = units.ok_or("it has more elements than a shader can count")?;
-        let candidate = Candidate::new("units", vec![Want::In(Layout::Linear); 3], vec![Layout::Linear]);
+        let count = elements(&shape).filter(|&n| u32::try_from(n).is_ok());
+        let count = count.ok_or("it has more elements than a shader can count")?;
+        // Halves that are no whole units are turned element by element.
+        let whole = size.is_multiple_of(8);
+        let (name, unit, work) = if whole { ("units", 4, 16.0) } else { ("elements", 1, 64.0) };
+        let units = count.div_ceil(4);
+        let candidate = Candidate::new(name, vec![Want::In(Layout::Linear); 3], vec![Layout::Linear]);
         if units == 0 {
             return Ok(vec![candidate]);
         }
@@ -105,19 +109,20 @@ impl Operator for RotateHalf {
         if (1..3).any(|i| request.shape(i).ok().and_then(|s| elements(&s)).is_none_or(|n| n < last + size)) {
             return Err("there are fewer angles than rows".to_owned());
         }
-        let kernel = Kernel::of("shape/rotate_half.wgsl").define("WORKGROUP", WORKGROUP);
+        let kernel = Kernel::of("shape/rotate_half.wgsl").define("WORKGROUP", WORKGROUP).define("ELEMENTS", !whole);
         let dispatch = (0..3)
             .try_fold(Dispatch::of(kernel), |d, i| Ok::<_, String>(d.bind(Binding::Input(i), request.storage(i)?)))?
             .bind(Binding::Output(0), request.output_storage(0)?)
             .param("units", units)
-            .param("half_units", size / 8)
+            .param("count", count / unit)
+            .param("half", size / 2 / unit)
             .param("middle", middle)
             .param("inner", inner)
-            .param("outer_step", steps[0] / 4)
-            .param("middle_step", steps[1] / 4)
-            .param("inner_step", steps[2] / 4)
+            .param("outer_step", steps[0] / unit)
+            .param("middle_step", steps[1] / unit)
+            .param("inner_step", steps[2] / unit)
             .linear(units as u64, WORKGROUP, request.device);
-        Ok(vec![candidate.dispatch(dispatch).cost(16.0 * units as f64, 64.0 * units as f64)])
+        Ok(vec![candidate.dispatch(dispatch).cost(work * units as f64, 64.0 * units as f64)])
     }
 }
 
@@ -135,7 +140,7 @@ mod tests {
         assert_eq!(of(&[2, 3, 5, 8], &[5, 8]).unwrap().steps, [0, 0, 8, 1]);
         assert_eq!(RotateHalf::of(&[2, 5, 3, 8], &[2, 1, 5, 8], &[0, 2, 1, 3]).unwrap().steps, [40, 8, 0, 1]);
         for (x, table) in
-            [(&[3, 8][..], &[2, 8][..]), (&[3, 8], &[3, 1]), (&[3, 6], &[3, 6]), (&[3, 8], &[1, 3, 8]), (&[], &[])]
+            [(&[3, 8][..], &[2, 8][..]), (&[3, 8], &[3, 1]), (&[3, 7], &[3, 7]), (&[3, 8], &[1, 3, 8]), (&[], &[])]
         {
             assert_eq!(of(x, table), None, "{x:?} {table:?}");
         }
@@ -153,11 +158,11 @@ mod tests {
         fn gpu_and_reference_agree(
             sizes in prop::collection::vec(0usize..5, 0..4),
             repeated in prop::collection::vec(any::<bool>(), 3),
-            eighths in 1usize..6,
+            halves in prop_oneof![(1usize..6).prop_map(|n| 4 * n), 1usize..14],
             turned: bool,
         ) {
             let mut x = sizes.clone();
-            x.push(8 * eighths);
+            x.push(2 * halves);
             let mut order: Vec<usize> = (0..x.len()).collect();
             if turned && x.len() > 2 {
                 order.swap(0, 1);

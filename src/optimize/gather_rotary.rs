@@ -144,8 +144,13 @@ mod tests {
     use crate::optimize::testing::*;
 
     /// `x · cos + rotated x · sin`.
-    fn rotary(graph: &mut TestGraph, x: ValueId, [cosine, sine]: [ValueId; 2], form: usize) -> ValueId {
-        let [zero, half, end, last] = [0, 8, 16, 3].map(|n| graph.integers("bound", &[n]));
+    fn rotary(graph: &mut TestGraph, x: ValueId, tables: [ValueId; 2], form: usize) -> ValueId {
+        rotary_of(graph, x, tables, form, 8)
+    }
+
+    /// The same of rows of two halves of this size.
+    fn rotary_of(graph: &mut TestGraph, x: ValueId, [cosine, sine]: [ValueId; 2], form: usize, half: i64) -> ValueId {
+        let [zero, half, end, last] = [0, half, 2 * half, 3].map(|n| graph.integers("bound", &[n]));
         let (low, high) = if form.is_multiple_of(2) {
             (graph.node("Slice", &[x, zero, half, last]), graph.node("Slice", &[x, half, end, last]))
         } else {
@@ -177,6 +182,23 @@ mod tests {
                  y: f32[2, 3, 5, 16] = RotaryEmbedding(x, cos, sin)\noutput y: f32[2, 3, 5, 16]\n",
             );
         }
+    }
+
+    /// As GPT-NeoX does: the first quarter of a head of 80.
+    #[test]
+    fn parts_of_heads_that_are_no_whole_units() {
+        let mut graph = TestGraph::new();
+        let x = graph.input("x", &[1, 3, 5, 80]);
+        let tables = ["cos", "sin"].map(|name| graph.input(name, &[1, 1, 5, 20]));
+        let [zero, quarter, end, last] = [0, 20, 80, 3].map(|n| graph.integers("part", &[n]));
+        let (part, rest) =
+            (graph.node("Slice", &[x, zero, quarter, last]), graph.node("Slice", &[x, quarter, end, last]));
+        let turned = rotary_of(&mut graph, part, tables, 0, 10);
+        let y = graph.define(&Definition::new("Concat").attribute("axis", -1i64), &[turned, rest]);
+        graph.output("y", y);
+        let text = graph.rewritten(&APPLIED).to_string();
+        assert!(text.contains("RotaryEmbedding(") && !text.contains("Neg("), "{text}");
+        graph.check(&APPLIED, &text);
     }
 
     #[test]
