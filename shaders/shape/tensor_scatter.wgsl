@@ -1,7 +1,9 @@
 // y = x with part of it along one axis replaced: y[o, s, i] = update[o, s - start, i] where that exists, x[o, s, i] elsewhere.
-// start is that of the batch (the first dimension), 0 where there are none (STARTS); CIRCULAR: places are taken modulo `size`.
+// start is that of the batch, 0 where there are none (STARTS), counted from `begin` on, where x is a part of something longer;
+// CIRCULAR: places are taken modulo `size`.
 //
-// Layout  all dense; x and y are [outer, size, inner], update [outer, length, inner]; `batch` elements of y are one batch.
+// Layout  all dense; x and y are [outer, size, inner], update [outer, length, inner]; `batch` elements of y are one batch, and
+//         `batches` of them come again and again.
 //         ROWS: y holds x already, and `inner` and `batch` count units, of which every row consists.
 // Work    one invocation takes one unit of y, with ROWS one of update.
 
@@ -12,6 +14,8 @@
 #param length: u32
 #param inner: u32
 #param batch: u32
+#param batches: u32
+#param begin: i32
 #if ROWS
 #read update
 #else
@@ -27,7 +31,7 @@
 fn begin_of(e: u32) -> i32 {
     let size = i32(params.size);
 #if STARTS
-    let begin = get_start(e / params.batch);
+    let begin = get_start(e / params.batch % params.batches);
 #else
     let begin = 0;
 #endif
@@ -35,7 +39,7 @@ fn begin_of(e: u32) -> i32 {
     return (begin % size + size) % size;
 #else
     // Kept within reach, so that nothing overflows.
-    return clamp(begin, -size, size);
+    return clamp(begin, params.begin - i32(params.length), params.begin + size) - params.begin;
 #endif
 }
 
@@ -69,7 +73,7 @@ fn main(
 #if ROWS
     let outer = u / (params.inner * params.length);
     let first = outer * params.size * params.inner;
-    var place = begin_of(first) + i32(u / params.inner % params.length);
+    var place = begin_of(first + u % params.inner) + i32(u / params.inner % params.length);
 #if CIRCULAR
     place = place % i32(params.size);
 #endif

@@ -8,8 +8,8 @@ use super::simd::dispatch;
 use super::softmax::row;
 use super::tasks;
 use crate::graph::{Activation, EvaluateError, Fact};
-use crate::ops::attention::MASK;
 use crate::ops::attention::fused::Fused;
+use crate::ops::attention::{MASK, VALID};
 use crate::tensor::shape::broadcast_strides;
 use crate::tensor::{ElementType, Tensor};
 
@@ -79,6 +79,7 @@ impl Kernel for Heads {
             (Some(_), Some(mask)) => Mask::Added(Tensor::as_slice::<f32>(mask)?),
             _ => Mask::None,
         };
+        let valid = job.inputs.integers(VALID)?;
         // The rows of the result, of every head its own.
         let mut rows: Vec<Vec<&mut [f32]>> = (0..batch * heads).map(|_| Vec::with_capacity(queries)).collect();
         for (i, row) in job.y.as_mut_slice::<f32>()?.chunks_exact_mut(v).enumerate() {
@@ -98,11 +99,12 @@ impl Kernel for Heads {
         let tile = self.tile;
         let sizes = [tile.packed_b(d, keys), tile.packed_b(keys, v), tile.packed_a(step, d.max(keys)), step * keys];
         tasks::each(job.threads, parts, |part| {
+            let valid = valid.as_ref().and_then(|ends| ends.get(part.batch).copied());
             job.scratch.with(sizes.iter().sum(), |memory| {
                 let (k, memory) = memory.split_at_mut(sizes[0]);
                 let (v, memory) = memory.split_at_mut(sizes[1]);
                 let (packed, scores) = memory.split_at_mut(sizes[2]);
-                dispatch(Work { heads: self, operands, mask, part, memory: [k, v, packed, scores] });
+                dispatch(Work { heads: self, operands, mask, valid, part, memory: [k, v, packed, scores] });
             });
         });
         Ok(())
@@ -118,6 +120,8 @@ struct Work<'a, 'b, 'c> {
     heads: &'a Heads,
     operands: [&'a [f32]; 3],
     mask: Mask<'a>,
+    /// How many keys of the batch are valid, where that is said.
+    valid: Option<i64>,
     part: Part<'b, 'c>,
     /// Keys, values and one operand at a time as the product takes them, and the scores.
     memory: [&'a mut [f32]; 4],
@@ -128,9 +132,9 @@ impl WithSimd for Work<'_, '_, '_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { heads: Heads { fused, tile, mask: steps }, operands, mask, part, memory: [k, v, packed, scores] } =
-            self;
-        let [.., keys, d, size] = fused.sizes;
+        let Self { heads: Heads { fused, tile, mask: steps }, operands, mask, valid, part, memory } = self;
+        let [k, v, packed, scores] = memory;
+        let [_, _, queries, keys, d, size] = fused.sizes;
         let places = fused.operands;
         let at = |i: usize, row: usize| {
             let [batch, head, step] = places[i].steps;
@@ -138,8 +142,19 @@ impl WithSimd for Work<'_, '_, '_> {
             places[i].base + part.batch * batch + own * head + row * step
         };
         let count = part.rows.len();
+        // What a query of these sees ends behind its own place, which is counted from the end of the valid keys.
+        let keys = valid.map_or(keys, |valid| usize::try_from(valid).unwrap_or(0).min(keys));
+        let ends = |i: usize| match valid {
+            _ if !fused.causal => keys,
+            Some(_) => keys.min((keys + part.first + i + 1).saturating_sub(queries)),
+            None => keys.min(fused.before + part.first + i + 1),
+        };
         // What no query of these sees need not be looked at.
-        let seen = if fused.causal { keys.min(fused.before + part.first + count) } else { keys };
+        let seen = ends(count - 1);
+        if seen == 0 {
+            part.rows.iter_mut().for_each(|row| row.fill(0.0));
+            return;
+        }
         tile.pack_columns_of(d, seen, k, |j| &operands[1][at(1, j)..]);
         tile.pack_rows_of_a(count, d, packed, |i| &operands[0][at(0, part.first + i)..]);
         let scores = &mut scores[..count * seen];
@@ -159,9 +174,7 @@ impl WithSimd for Work<'_, '_, '_> {
                     }
                 }
             }
-            if fused.causal {
-                row_of_scores[(fused.before + part.first + i + 1).min(seen)..].fill(f32::NEG_INFINITY);
-            }
+            row_of_scores[ends(i)..].fill(f32::NEG_INFINITY);
             if row_of_scores.iter().all(|&score| score == f32::NEG_INFINITY) {
                 // A query that sees no key gives 0.
                 row_of_scores.fill(0.0);

@@ -19,6 +19,10 @@ pub struct TensorScatter {
     axis: i64,
     /// Places beyond the end go on at the beginning.
     circular: bool,
+    /// The dimension of batches.
+    batch: usize,
+    /// Where the first input is a part of a cache, the place in the cache where it begins: what belongs elsewhere is left out.
+    part: Option<usize>,
 }
 
 pub(super) fn make(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
@@ -29,13 +33,34 @@ pub(super) fn make(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError>
             return Err(DefinitionError::Value("mode", format!("is '{other}'; there are linear and circular")));
         }
     };
-    Ok(Arc::new(TensorScatter { axis: d.int("axis")?.unwrap_or(-2), circular }))
+    Ok(Arc::new(TensorScatter { axis: d.int("axis")?.unwrap_or(-2), circular, batch: 0, part: None }))
 }
 
 impl TensorScatter {
     fn axis(&self, rank: usize) -> Result<usize, ShapeError> {
-        let at = axis(self.axis, rank).filter(|&at| at > 0);
+        let at = axis(self.axis, rank).filter(|&at| at != self.batch && self.batch < rank);
         at.ok_or_else(|| ShapeError::new(format!("axis {} is none of the {rank} behind the batch", self.axis)))
+    }
+
+    /// Where a row of an update that begins at a place goes, if it goes anywhere.
+    fn place(&self, start: i64, row: usize, [size, length]: [usize; 2]) -> Result<Option<usize>, ShapeError> {
+        let [all, own, begin] = [size, row, self.part.unwrap_or(0)].map(|n| i64::try_from(n).unwrap_or(i64::MAX));
+        if self.circular {
+            return Ok(usize::try_from(start.rem_euclid(all.max(1)).saturating_add(own) % all.max(1)).ok());
+        }
+        let place = usize::try_from(start.saturating_add(own).saturating_sub(begin)).ok().filter(|&place| place < size);
+        let last = size.checked_sub(length).and_then(|last| i64::try_from(last).ok());
+        if self.part.is_none() && (start < 0 || last.is_none_or(|last| start > last)) {
+            return Err(ShapeError::new("an update reaches beyond the cache"));
+        }
+        Ok(place)
+    }
+
+    /// The same for a part of a cache that begins at a place, the axis being outermost. `None` where it is another axis than
+    /// this, or none that can be divided.
+    pub fn outermost(&self, rank: usize, along: usize, begin: usize) -> Option<Self> {
+        let whole = !self.circular && self.batch == 0 && self.part.is_none() && self.axis(rank).ok()? == along;
+        whole.then_some(Self { axis: 0, circular: false, batch: 1, part: Some(begin) })
     }
 }
 
@@ -48,7 +73,9 @@ impl Operator for TensorScatter {
         let (x, update) = (Fact::at(inputs, 0)?, Fact::at(inputs, 1)?);
         let at = self.axis(x.rank())?;
         let fits = |(i, (own, new)): (usize, (&crate::graph::Dim, &crate::graph::Dim))| {
-            own.known().zip(new.known()).is_none_or(|(own, new)| if i == at { new <= own } else { own == new })
+            own.known()
+                .zip(new.known())
+                .is_none_or(|(own, new)| if i == at { new <= own || self.part.is_some() } else { own == new })
         };
         if update.element_type != x.element_type
             || update.rank() != x.rank()
@@ -57,8 +84,7 @@ impl Operator for TensorScatter {
             return Err(ShapeError::new(format!("{update} does not fit into {x} along axis {at}")));
         }
         if let Some(starts) = Fact::optional(inputs, 2) {
-            let fits =
-                matches!(starts.shape.as_slice(), [n] if n.known().zip(x.shape[0].known()).is_none_or(|(a, b)| a == b));
+            let fits = matches!(starts.shape.as_slice(), [n] if n.known().zip(x.shape[self.batch].known()).is_none_or(|(a, b)| a == b));
             if !fits || !matches!(starts.element_type, ElementType::I64 | ElementType::I32) {
                 return Err(ShapeError::new(format!("the places {starts} are not one for each batch of {x}")));
             }
@@ -74,29 +100,24 @@ impl Operator for TensorScatter {
         }
         let (size, length) = (x.shape()[at], update.shape().get(at).copied().unwrap_or(0));
         let bytes = x.element_type().size();
-        let inner: usize = x.shape()[at + 1..].iter().product::<usize>() * bytes;
-        let before: usize = x.shape()[1..at].iter().product();
-        let batches = x.shape()[0];
+        let behind = |dim: usize| x.shape()[dim + 1..].iter().product::<usize>() * bytes;
+        // What lies side by side at one place, and what of it is one batch.
+        let (inner, batch) = (behind(at), behind(self.batch));
+        let outer: usize = x.shape()[..at].iter().product();
+        let batches = x.shape()[self.batch];
         let starts = inputs.integers(2)?.unwrap_or_else(|| vec![0; batches]);
-        if starts.len() != batches || length > size || update.bytes().len() != batches * before * length * inner {
+        let fits = length <= size || self.part.is_some();
+        if starts.len() != batches || !fits || update.bytes().len() != outer * length * inner {
             return Err(ShapeError::new("cache, update and places do not belong together").into());
         }
         let mut all = x.bytes().to_vec();
-        for (batch, &start) in starts.iter().enumerate() {
-            let start = if self.circular && size > 0 {
-                start.rem_euclid(i64::try_from(size).unwrap_or(i64::MAX))
-            } else {
-                start
-            };
-            let last = if self.circular { size } else { size - length };
-            let start = usize::try_from(start).ok().filter(|&start| start <= last);
-            let start = start.ok_or_else(|| ShapeError::new("an update reaches beyond the cache"))?;
-            for row in batch * before..(batch + 1) * before {
-                for s in 0..length {
-                    let to = (row * size + (start + s) % size.max(1)) * inner;
-                    let from = (row * length + s) * inner;
-                    all[to..to + inner].copy_from_slice(&update.bytes()[from..from + inner]);
-                }
+        let chunk = inner.min(batch);
+        for (o, at) in (0..outer).flat_map(|o| (0..inner).step_by(chunk.max(1)).map(move |at| (o, at))) {
+            let start = starts[(o * size * inner + at) / batch % batches];
+            for s in 0..length {
+                let Some(place) = self.place(start, s, [size, length])? else { continue };
+                let (to, from) = ((o * size + place) * inner + at, (o * length + s) * inner + at);
+                all[to..to + chunk].copy_from_slice(&update.bytes()[from..from + chunk]);
             }
         }
         Ok(vec![Tensor::from_bytes(x.element_type(), x.shape().to_vec(), all.into())?.into()])
@@ -116,7 +137,8 @@ impl Operator for TensorScatter {
         let all = self.dispatch(request, [count, inner, shape[at], update[at]], false)?;
         let mut candidate = candidate.dispatch(all).in_place(0).cost(10.0 * count as f64, 8.0 * count as f64);
         let added = elements(&update).ok_or("its update is too large")?;
-        if inner.is_multiple_of(4) && added > 0 {
+        let batch: usize = shape[self.batch + 1..].iter().product();
+        if inner.is_multiple_of(4) && batch.is_multiple_of(4) && added > 0 {
             let rows = self.dispatch(request, [count, inner, shape[at], update[at]], true)?;
             candidate.instead.push((0, rows));
         }
@@ -145,7 +167,9 @@ impl TensorScatter {
         if starts {
             dispatch = dispatch.bind(Binding::Input(2), request.index_storage(2)?);
         }
-        let batches = request.shape(0)?[0].max(1);
+        let shape = request.shape(0)?;
+        let (batches, batch) = (shape[self.batch], shape[self.batch + 1..].iter().product::<usize>());
+        let begin = i32::try_from(self.part.unwrap_or(0)).map_err(|_| "it begins too far behind")?;
         let unit = if rows { 4 } else { 1 };
         let units = if rows { count / size.max(1) * length / 4 } else { count.div_ceil(4) };
         Ok(dispatch
@@ -155,7 +179,9 @@ impl TensorScatter {
             .param("size", size)
             .param("length", length)
             .param("inner", inner / unit)
-            .param("batch", count / batches / unit)
+            .param("batch", batch / unit)
+            .param("batches", batches)
+            .param("begin", begin)
             .linear(units as u64, WORKGROUP, request.device))
     }
 }
@@ -183,7 +209,10 @@ mod tests {
         assert!(run("linear", 2).is_err() && run("linear", -1).is_err());
         assert!(make(&Definition::new("").attribute("mode", "square")).is_err());
         let fact = Fact::new(ElementType::F32, [2usize, 3]);
-        assert!(TensorScatter { axis: 0, circular: false }.infer(&[Some(&fact), Some(&fact)]).is_err());
+        let first = TensorScatter { axis: 0, circular: false, batch: 0, part: None };
+        assert!(first.infer(&[Some(&fact), Some(&fact)]).is_err());
+        let last = TensorScatter { axis: 0, circular: false, batch: 2, part: Some(0) };
+        assert!(last.infer(&[Some(&fact), Some(&fact)]).is_err());
     }
 
     proptest! {
@@ -206,8 +235,35 @@ mod tests {
                 let own = |b: i32| if circular { start - 4 * b } else { (start + b) % (free as i32 + 1) };
                 inputs.push(Input::Run(Tensor::vector((0..shape[0] as i32).map(own).collect())));
             }
-            let operator = TensorScatter { axis: at as i64, circular };
+            let operator = TensorScatter { axis: at as i64, circular, batch: 0, part: None };
             try_check(&operator, &inputs, Tolerance::EXACT).map_err(TestCaseError::fail)?;
+        }
+
+        #[test]
+        fn parts_take_what_is_theirs(
+            before in 0usize..6, added in 0usize..4, length in 0usize..6, inner in 1usize..10, starts in prop::collection::vec(-2i32..8, 1..4),
+        ) {
+            let batches = starts.len();
+            let numbers = |shape: &[usize], from: f32| {
+                Tensor::new(shape, (0..shape.iter().product()).map(|i| from + i as f32).collect()).unwrap()
+            };
+            let whole = TensorScatter { axis: -2, circular: false, batch: 0, part: None };
+            prop_assert!(whole.outermost(3, 0, 0).is_none());
+            for (begin, size) in [(0, before), (before, added)] {
+                let operator = whole.outermost(3, 1, begin).unwrap();
+                let shapes = [size, length].map(|n| [n, batches, inner]);
+                let inputs = [numbers(&shapes[0], 0.0), numbers(&shapes[1], 1000.0), Tensor::vector(starts.clone())];
+                try_check(&operator, &inputs.clone().map(Input::Run), Tolerance::EXACT).map_err(TestCaseError::fail)?;
+                let [x, update, places] = inputs.map(Value::from);
+                let y = operator.evaluate(&mut Context::default(), Inputs(&[Some(&x), Some(&update), Some(&places)]));
+                let y = y.unwrap().remove(0).into_tensor().unwrap().to_f64();
+                for (i, y) in y.into_iter().enumerate() {
+                    let row = (begin + i / (batches * inner)) as i32 - starts[i / inner % batches];
+                    let written = usize::try_from(row).ok().filter(|&row| row < length);
+                    let at = |row: usize| 1000 + row * batches * inner + i % (batches * inner);
+                    prop_assert_eq!(y, written.map_or(i, at) as f64);
+                }
+            }
         }
     }
 }

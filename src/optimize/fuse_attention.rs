@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use super::edit::Edit;
 use super::strides::{Dim, View, factor, view};
-use crate::graph::{Graph, Node, ValueId};
-use crate::ops::attention::Attention;
+use crate::graph::{Fact, Graph, Node, ValueId};
 use crate::ops::attention::fused::{Fused, Rows, takes_mask};
+use crate::ops::attention::{Attention, MASK, PAST_VALUE, VALID};
 use crate::ops::matmul::MatMul;
 use crate::ops::norm::softmax::Softmax;
 use crate::ops::reshape::Reshape;
@@ -58,7 +58,11 @@ struct Operands {
     views: [View; 3],
     scale: f64,
     causal: bool,
+    /// Keys before the first query's own place.
+    before: usize,
     mask: Option<ValueId>,
+    /// How many keys of each batch are valid, where that is not all.
+    valid: Option<ValueId>,
     /// Whether rows of the result hold all heads side by side.
     side_by_side: bool,
 }
@@ -66,8 +70,8 @@ struct Operands {
 /// The attention whose second product a node is, or whose operator.
 fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
     let graph = edit.graph();
-    let Operands { views: [q, k, v], scale, causal: behind, mask, side_by_side } =
-        written_out(edit, node).or_else(|| operator(edit, node))?;
+    let found = written_out(edit, node).or_else(|| operator(edit, node))?;
+    let Operands { views: [q, k, v], scale, causal: behind, before: own, mask, valid, side_by_side } = found;
     let element_type = graph.fact(q.root)?.element_type;
     if !matches!(element_type, ElementType::F32 | ElementType::F16) {
         return None;
@@ -93,13 +97,13 @@ fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
     };
     let operands = [place(&q, [qb, qh, queries]), place(&k, [kb, kh, keys]), place(&v, [vb, vh, rows])];
     let mask = mask.filter(|mask| added(graph, *mask).is_none_or(|numbers| numbers.iter().any(|n| *n != 0.0)));
-    let before = mask.filter(|_| !behind).and_then(|mask| causal(graph, mask, [queries.0, keys.0]));
+    let before = mask.filter(|_| !behind && valid.is_none()).and_then(|mask| causal(graph, mask, [queries.0, keys.0]));
     let mask = mask.filter(|_| before.is_none());
     let scores = [qb.0, qh.0, queries.0, keys.0];
     if mask.is_some_and(|mask| graph.fact(mask).is_none_or(|fact| !takes_mask(fact, element_type, scores))) {
         return None;
     }
-    let (causal, before) = (behind || before.is_some(), before.unwrap_or(0));
+    let (causal, before) = (behind || before.is_some(), before.unwrap_or(own));
     let (last, side_by_side) = end(edit, node, [qb.0, qh.0, queries.0, size.0], side_by_side)?;
     let shape = graph.fact(edit.node(last)?.outputs.first().copied().flatten()?)?.concrete()?;
     let packed = q.root == k.root && q.root == v.root;
@@ -110,6 +114,10 @@ fn find(edit: &Edit<'_>, node: &Node) -> Option<Found> {
     match mask {
         Some(mask) => inputs.push(Some(mask)),
         None => inputs.truncate(if packed { 1 } else { 3 }),
+    }
+    if valid.is_some() {
+        inputs.resize(VALID, None);
+        inputs.push(valid);
     }
     fused.suits().then_some(Found { fused, inputs, last })
 }
@@ -159,16 +167,17 @@ fn written_out(edit: &Edit<'_>, node: &Node) -> Option<Operands> {
     let keys = k.dims.get(rank - 2)?.size();
     let views = [q, k, v];
     let once = rows(&views[0])?.checked_mul(keys) == Some(count);
-    once.then_some(Operands { views, scale, causal: false, mask, side_by_side: false })
+    once.then_some(Operands { views, scale, causal: false, before: 0, mask, valid: None, side_by_side: false })
 }
 
 /// Attention of an operator that does no more than kernels that read operands where they lie.
 fn operator(edit: &Edit<'_>, node: &Node) -> Option<Operands> {
     let graph = edit.graph();
     let attention = node.operator.downcast::<Attention>()?;
-    let (&[Some(q), Some(k), Some(v)], rest) = node.inputs.split_first_chunk::<3>()? else { return None };
+    let (&[Some(q), Some(k), Some(v)], _) = node.inputs.split_first_chunk::<3>()? else { return None };
+    let input = |i: usize| node.inputs.get(i).copied().flatten();
     let plain = attention.outputs == 1 && attention.softcap == 0.0;
-    if !plain || rest.iter().skip(1).any(Option::is_some) {
+    if !plain || (MASK + 1..=PAST_VALUE).any(|i| input(i).is_some()) {
         return None;
     }
     let (own, shared) = attention.heads.unzip();
@@ -184,14 +193,22 @@ fn operator(edit: &Edit<'_>, node: &Node) -> Option<Operands> {
     let views = [operand(q, own)?, operand(k, shared)?, operand(v, shared)?];
     let scale = attention.scale(views[0].dims[3].size());
     // Keys that a shorter mask does not cover are hidden: that is more than kernels do.
-    let mask = rest.first().copied().flatten();
-    let keys = views[1].dims[2].size();
+    let mask = input(MASK);
+    let [queries, keys] = [0, 1].map(|i| views[i].dims[2].size());
     let covers = |mask| graph.fact(mask).and_then(|fact| fact.shape.last()?.size()).is_some_and(|n| n == keys);
     if mask.is_some_and(|mask| !covers(mask)) || graph.fact(q)?.element_type != graph.fact(k)?.element_type {
         return None;
     }
     let side_by_side = graph.fact(q)?.rank() == 3;
-    Some(Operands { views, scale, causal: attention.causal, mask, side_by_side })
+    let (mut before, mut valid) = (0, input(VALID));
+    let all = |&n: &i64| usize::try_from(n) == Ok(keys);
+    if let Some(first) = keys.checked_sub(queries)
+        && valid
+            .is_some_and(|valid| graph.fact(valid).and_then(Fact::integers).is_some_and(|ends| ends.iter().all(all)))
+    {
+        (before, valid) = (if attention.causal { first } else { 0 }, None);
+    }
+    Some(Operands { views, scale, causal: attention.causal, before, mask, valid, side_by_side })
 }
 
 /// What a constant mask adds, 0 and minus infinity for truth values.

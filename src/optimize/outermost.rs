@@ -3,7 +3,8 @@
 //!
 //! An output that is the concatenation of an input and something new becomes one along the outermost axis; whoever reads it
 //! does so through a Transpose, which attention reads by strides. The input and the output have other shapes from then on.
-//! A cache into which a TensorScatter writes stays as it is.
+//! A cache into which a TensorScatter writes stays as it is; one that is padded before grows, and is divided into what was
+//! there and what is new, which both take what is theirs of the rows that are written.
 
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use super::{Rewrites, expand};
 use crate::graph::{Fact, Graph, Names, Node, NodeError, Operator, ValueId};
 use crate::ops::attention::{Attention, PAST_KEY, PAST_VALUE, VALID};
 use crate::ops::concat::Concat;
+use crate::ops::pad::{Mode, Pad};
+use crate::ops::reshape::Reshape;
 use crate::ops::tensor_scatter::TensorScatter;
 use crate::ops::transpose::Transpose;
 use crate::tensor::Tensor;
@@ -57,6 +60,8 @@ pub(crate) fn apply(graph: &mut Graph, grown: &[Grown], rewrites: &Rewrites) -> 
     let turned: Vec<Grown> = grown.iter().filter(once).filter_map(|g| turn(graph, g)).collect();
     if !turned.is_empty() {
         graph.sort()?;
+        // Padding of a cache that is concatenated instead.
+        graph.drop_dead();
         graph.infer()?;
     }
     Ok(turned)
@@ -90,44 +95,113 @@ fn reread(graph: &mut Graph, old: ValueId, new: ValueId, but: usize) -> bool {
 fn turn(graph: &mut Graph, grown: &Grown) -> Option<Grown> {
     let (past, present) = (*graph.inputs.get(grown.input)?, *graph.outputs.get(grown.output)?);
     let at = graph.nodes.iter().position(|node| node.outputs.contains(&Some(present)))?;
-    if graph.nodes[at].operator.downcast::<TensorScatter>().is_some()
-        && graph.nodes[at].inputs.first() == Some(&Some(past))
-    {
-        // A cache of which a run writes some rows does not grow, and may lie in any order.
-        let length = *graph.fact(present)?.concrete()?.first()?;
-        return Some(Grown { axis: 0, length, ..*grown });
+    if graph.nodes[at].operator.downcast::<TensorScatter>().is_some() {
+        if graph.nodes[at].inputs.first() == Some(&Some(past)) {
+            // A cache of which a run writes some rows does not grow, and may lie in any order.
+            let length = *graph.fact(present)?.concrete()?.first()?;
+            return Some(Grown { axis: 0, length, ..*grown });
+        }
+        return lengthen(graph, grown, at);
     }
     let concat = graph.nodes[at].operator.downcast::<Concat>()?;
     let &[Some(first), Some(new)] = graph.nodes[at].inputs.as_slice() else { return None };
-    let (before, after) = (graph.fact(past)?.clone(), graph.fact(present)?.clone());
-    let shape = after.concrete()?;
-    let rank = shape.len();
-    let fits = concat.axis(rank).ok()? == grown.axis && first == past && new != past && before.constant.is_none();
-    let alone = graph.outputs.iter().filter(|&&id| id == present).count() == 1 && !graph.outputs.contains(&past);
-    // What is added begins at a whole unit.
-    let row: usize = shape.iter().enumerate().filter(|(i, _)| *i != grown.axis).map(|(_, n)| n).product();
-    if !fits || !alone || row == 0 || !row.is_multiple_of(4) || grown.axis >= rank {
+    let rank = graph.fact(present)?.rank();
+    let fits = concat.axis(rank).ok()? == grown.axis && first == past && new != past;
+    if !fits || !whole_rows(graph, grown) {
         return None;
     }
     if grown.axis == 0 {
         return Some(*grown);
     }
-    let (there, back) = (grown.order(rank), grown.back(rank));
-    let turned =
-        |fact: &Fact| Fact::new(fact.element_type, there.iter().map(|&i| fact.shape[i].clone()).collect::<Vec<_>>());
-    let names = [past, present, new].map(|id| graph.value(id).name.clone());
-    let added = fresh(graph, &format!("{}/outermost", names[2]));
-    for (value, name, fact) in [(past, &names[0], before), (present, &names[1], after)] {
-        let as_it_was = fresh(graph, &format!("{name}/in order"));
-        if reread(graph, value, as_it_was, at) {
-            node(graph, order(&back), vec![Some(value)], as_it_was);
-        }
-        graph.values[value.0].fact = Some(turned(&fact));
-    }
-    node(graph, order(&there), vec![Some(new)], added);
+    turn_ends(graph, grown, at);
+    let added = fresh(graph, &format!("{}/outermost", graph.value(new).name));
+    node(graph, order(&grown.order(rank)), vec![Some(new)], added);
     graph.nodes[at].operator = Arc::new(Concat { axis: 0 });
     graph.nodes[at].inputs = vec![Some(past), Some(added)];
     Some(*grown)
+}
+
+/// Whether the state is one that only this input and this output hold, and what is added begins at a whole unit.
+fn whole_rows(graph: &Graph, grown: &Grown) -> bool {
+    let (Some(&past), Some(&present)) = (graph.inputs.get(grown.input), graph.outputs.get(grown.output)) else {
+        return false;
+    };
+    let Some(shape) = graph.fact(present).and_then(Fact::concrete) else { return false };
+    let alone = graph.outputs.iter().filter(|&&id| id == present).count() == 1 && !graph.outputs.contains(&past);
+    let given = graph.fact(past).is_some_and(|fact| fact.constant.is_none() && fact.rank() == shape.len());
+    let row: usize = shape.iter().enumerate().filter(|(i, _)| *i != grown.axis).map(|(_, n)| n).product();
+    alone && given && row > 0 && row.is_multiple_of(4) && grown.axis < shape.len()
+}
+
+/// Turns the input and the output of a state, which the node at a place computes, and lets others read them turned back.
+fn turn_ends(graph: &mut Graph, grown: &Grown, at: usize) {
+    for value in [graph.inputs[grown.input], graph.outputs[grown.output]] {
+        let Some(fact) = graph.fact(value).map(Fact::without_content) else { continue };
+        let rank = fact.rank();
+        let as_it_was = fresh(graph, &format!("{}/in order", graph.value(value).name));
+        if reread(graph, value, as_it_was, at) {
+            node(graph, order(&grown.back(rank)), vec![Some(value)], as_it_was);
+        }
+        let shape: Vec<_> = grown.order(rank).into_iter().map(|i| fact.shape[i].clone()).collect();
+        graph.values[value.0].fact = Some(Fact::new(fact.element_type, shape));
+    }
+}
+
+/// A cache that is padded, and then takes some rows by the node at a place, becomes the concatenation of what it was and what
+/// is new, along the outermost axis: each with the rows that are its own.
+fn lengthen(graph: &mut Graph, grown: &Grown, at: usize) -> Option<Grown> {
+    let (past, present) = (*graph.inputs.get(grown.input)?, *graph.outputs.get(grown.output)?);
+    let &[Some(buffer), Some(rows), starts] = graph.nodes[at].inputs.as_slice() else { return None };
+    let shape = graph.fact(present)?.concrete()?;
+    let (before, rank) = (graph.fact(past)?.concrete()?, shape.len());
+    let had = *before.get(grown.axis)?;
+    let added = shape.get(grown.axis)?.checked_sub(had)?;
+    let scatter = graph.nodes[at].operator.downcast::<TensorScatter>()?;
+    let parts = [0, had].map(|begin| scatter.outermost(rank, grown.axis, begin));
+    let [Some(old), Some(new)] = parts else { return None };
+    if !whole_rows(graph, grown) || grown.axis == 0 || added == 0 || buffer == past {
+        return None;
+    }
+    // What is new has zeros where nothing is written, or where there was nothing, what stands there.
+    let there = grown.order(rank);
+    let name = graph.value(present).name.clone();
+    let filler = if had == 0 {
+        let turned = fresh(graph, &format!("{name}/begun"));
+        node(graph, order(&there), vec![Some(buffer)], turned);
+        turned
+    } else {
+        pads_end(graph, buffer, past, grown.axis, added)?;
+        let mut dims: Vec<usize> = there.iter().map(|&i| shape[i]).collect();
+        dims[0] = added;
+        let zeros = Tensor::zeros(graph.fact(past)?.element_type, dims).ok()?;
+        let value = fresh(graph, &format!("{name}/zeros"));
+        graph.values[value.0].fact = Some(Fact::constant(zeros));
+        value
+    };
+    let turned = fresh(graph, &format!("{}/outermost", graph.value(rows).name));
+    node(graph, order(&there), vec![Some(rows)], turned);
+    let [kept, more] = ["kept", "added"].map(|part| fresh(graph, &format!("{name}/{part}")));
+    turn_ends(graph, grown, at);
+    // Behind what turns them: these read what is turned.
+    for (operator, from, to) in [(old, past, kept), (new, filler, more)] {
+        node(graph, Arc::new(operator), vec![Some(from), Some(turned), starts], to);
+    }
+    graph.nodes[at].operator = Arc::new(Concat { axis: 0 });
+    graph.nodes[at].inputs = vec![Some(kept), Some(more)];
+    Some(*grown)
+}
+
+/// Whether a value is another with so many zeros behind it along an axis.
+fn pads_end(graph: &Graph, value: ValueId, past: ValueId, axis: usize, added: usize) -> Option<()> {
+    let pad = graph.nodes.iter().find(|node| node.outputs.contains(&Some(value)))?;
+    let operator = pad.operator.downcast::<Pad>().filter(|pad| pad.mode == Mode::Constant)?;
+    let facts = graph.input_facts(pad)?;
+    let amounts = operator.amounts(&facts).ok()??;
+    let wanted = |(i, amount): (usize, &(i64, i64))| {
+        amount.0 == 0 && usize::try_from(amount.1) == Ok(if i == axis { added } else { 0 })
+    };
+    let zeros = operator.fill(&facts) == Some(0.0) && pad.inputs.first() == Some(&Some(past));
+    (zeros && amounts.iter().enumerate().all(wanted)).then_some(())
 }
 
 /// Attention whose keys and values so far are such inputs: these are joined with the new ones before it.
@@ -148,8 +222,27 @@ fn divide(graph: &mut Graph, grown: &[Grown], at: usize) -> Option<()> {
     let attention = own.operator.downcast::<Attention>()?.clone();
     let input = |i: usize| own.inputs.get(i).copied().flatten();
     let output = |i: usize| own.outputs.get(i).copied().flatten();
-    let four = |id: ValueId| graph.fact(id)?.concrete().filter(|shape| shape.len() == 4);
-    let (q, past) = (four(input(0)?)?, four(input(PAST_KEY)?)?);
+    let shape = |id: ValueId| graph.fact(id)?.concrete();
+    let (q, past) = (shape(input(0)?)?, shape(input(PAST_KEY)?).filter(|shape| shape.len() == 4)?);
+    let queries = *match q.as_slice() {
+        [_, _, queries, _] | [_, queries, _] => queries,
+        _ => return None,
+    };
+    let end = i64::try_from(past[2].checked_add(queries)?).ok()?;
+    // Where heads lie side by side, what q, k and v are with heads of their own, and the shape of the result.
+    let side_by_side = match q.len() {
+        3 => {
+            let (own, shared) = attention.heads?;
+            let split = |(i, heads): (usize, usize)| {
+                let &[batch, rows, width] = shape(input(i)?)?.as_slice() else { return None };
+                Some([batch, rows, heads, width.checked_div(heads)?].map(|n| i64::try_from(n).unwrap_or(i64::MAX)))
+            };
+            let all: Option<Vec<_>> = [own, shared, shared].into_iter().enumerate().map(split).collect();
+            let y: Option<Vec<_>> = shape(output(0)?)?.into_iter().map(|n| i64::try_from(n).ok()).collect();
+            Some((all?, y?))
+        }
+        _ => None,
+    };
     let pairs = [(PAST_KEY, 1), (PAST_VALUE, 2)];
     let carried = |(past, present): (usize, usize)| {
         let (past, present) = (input(past)?, output(present)?);
@@ -162,22 +255,48 @@ fn divide(graph: &mut Graph, grown: &[Grown], at: usize) -> Option<()> {
         return None;
     }
     let mut inputs = own.inputs.clone();
+    if let Some((shapes, _)) = &side_by_side {
+        for (input, &shape) in inputs.iter_mut().zip(shapes) {
+            *input = input.map(|value| apart(graph, value, shape));
+        }
+    }
     for (past, present) in pairs {
-        let joined = vec![input(past), input(present)];
+        let joined = vec![input(past), inputs[present]];
         node(graph, Arc::new(Concat { axis: 2 }), joined, output(present)?);
         inputs[present] = output(present);
     }
     inputs.truncate(PAST_KEY);
     if attention.causal {
         // The place of a query is counted from the end of the valid keys.
-        let end = i64::try_from(past[2].checked_add(q[2])?).ok()?;
         let valid = fresh(graph, &format!("{}/end", own.name));
         graph.values[valid.0].fact = Some(Fact::constant(Tensor::vector(vec![end; q[0]])));
         inputs.resize(VALID, None);
         inputs.push(Some(valid));
     }
-    let y = output(0);
-    graph.nodes[at] =
-        Node { operator: Arc::new(Attention { outputs: 1, ..attention }), inputs, outputs: vec![y], ..own };
+    let mut y = output(0);
+    if let (Some(all), Some((_, shape))) = (y, side_by_side) {
+        let [heads, rows] = ["heads", "rows"].map(|form| fresh(graph, &format!("{}/{form}", own.name)));
+        node(graph, order(&[0, 2, 1, 3]), vec![Some(heads)], rows);
+        reshaped(graph, rows, &shape, all);
+        y = Some(heads);
+    }
+    let attention = Attention { outputs: 1, heads: None, ..attention };
+    graph.nodes[at] = Node { operator: Arc::new(attention), inputs, outputs: vec![y], ..own };
     Some(())
+}
+
+/// Rows that hold all heads side by side, `[batch, rows, heads, size]`, as heads of rows.
+fn apart(graph: &mut Graph, value: ValueId, shape: [i64; 4]) -> ValueId {
+    let name = graph.value(value).name.clone();
+    let [split, turned] = ["split", "heads"].map(|form| fresh(graph, &format!("{name}/{form}")));
+    reshaped(graph, value, &shape, split);
+    node(graph, order(&[0, 2, 1, 3]), vec![Some(split)], turned);
+    turned
+}
+
+/// A Reshape to a shape.
+fn reshaped(graph: &mut Graph, value: ValueId, shape: &[i64], output: ValueId) {
+    // None of its sizes is taken over from the input.
+    let reshape = Reshape::To { shape: Some(shape.to_vec()), allow_zero: true };
+    node(graph, Arc::new(reshape), vec![Some(value)], output);
 }

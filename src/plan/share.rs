@@ -177,7 +177,8 @@ impl Sharing {
             }
             let bytes = form.units * draft.forms[output].storage.unit_bytes();
             let group = self.group[part];
-            let stays = states.contains(&Some((part, output)));
+            // Or what was written over it.
+            let stays = states.iter().flatten().any(|&(from, to)| to == output && self.group[from] == group);
             let uploaded = draft.stages.iter().any(|s| matches!(s, Stage::Upload(f) if self.group[*f] == group));
             if form.units > 0
                 && self.inside[group].is_none()

@@ -1,6 +1,7 @@
 //! Attention over operands where projections leave them.
 
 use super::*;
+use crate::ops::attention::VALID;
 use crate::ops::attention::fused::{Fused, Rows};
 use crate::tensor::Truth;
 
@@ -15,6 +16,7 @@ proptest! {
     fn attention_agrees(
         batch in 1usize..3, kv in 1usize..4, group in 1usize..4, queries in 1usize..120, d in 1usize..4, v in 1usize..10,
         packed: bool, side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
+        valid in prop::option::of(0i64..80),
     ) {
         let (d, v, heads) = (4 * d, 4 * v, kv * group);
         let keys = if packed { queries } else { queries / 2 + 1 };
@@ -50,6 +52,10 @@ proptest! {
                 2 => Tensor::new(to, kept.map(Truth::from).collect()).unwrap(),
                 _ => Tensor::new(to, kept.map(|kept| if kept { 0.25 } else { f32::NEG_INFINITY }).collect()).unwrap(),
             }));
+        }
+        if let Some(valid) = valid {
+            inputs.resize_with(VALID, || Input::Missing);
+            inputs.push(Input::Run(Tensor::vector((0..batch as i64).map(|b| (valid + 7 * b) % (keys as i64 + 1)).collect())));
         }
         check(Arc::new(fused), &inputs, MEANS)?;
     }

@@ -31,15 +31,16 @@ impl Rows {
     }
 }
 
-/// Attention whose operands are read where they lie. Inputs: one that q, k and v all lie in, or one for each; the mask at
-/// the place that it has in Attention.
+/// Attention whose operands are read where they lie. Inputs: one that q, k and v all lie in, or one for each; the mask and the
+/// numbers of valid keys at the places that they have in Attention.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Fused {
     /// Multiplies the products of queries and keys.
     pub scale: f32,
     /// Whether a query sees no key after its own place.
     pub causal: bool,
-    /// Where `causal`, the keys before the first query's own place.
+    /// Where `causal`, the keys before the first query's own place; it is counted from the end of the valid keys where these
+    /// are given.
     pub before: usize,
     /// Batches, heads, queries, keys, elements of a query, elements of a value.
     pub sizes: [usize; 6],
@@ -125,13 +126,16 @@ impl Operator for Fused {
         // What is valid is counted from the place of the last query.
         let [batch, _, queries, ..] = self.sizes;
         let end = i64::try_from(self.before + queries).map_err(|_| ShapeError::new("it has too many keys"))?;
-        let valid = Value::from(Tensor::vector(vec![end; batch]));
-        if mask.is_some() || self.before > 0 {
+        let valid = match inputs.optional(VALID) {
+            Some(given) => Some(Value::from(given.clone())),
+            None => (self.before > 0).then(|| Value::from(Tensor::vector(vec![end; batch]))),
+        };
+        if mask.is_some() || valid.is_some() {
             all.push(mask.as_ref());
         }
-        if self.before > 0 {
+        if valid.is_some() {
             all.resize(VALID, None);
-            all.push(Some(&valid));
+            all.push(valid.as_ref());
         }
         let attention = Attention {
             scale: Some(self.scale),
@@ -163,8 +167,10 @@ impl Operator for Fused {
             Ok::<_, String>(Operand { place: (Binding::Input(input), request.storage(input)?), rows: self.operands[i] })
         };
         let operands = [operand(0, &mut wants)?, operand(1, &mut wants)?, operand(2, &mut wants)?];
-        if let Some(want) = wants.get_mut(MASK).filter(|_| request.optional(MASK).is_some()) {
-            *want = Want::In(Layout::Linear);
+        for i in [MASK, VALID].into_iter().filter(|&i| request.optional(i).is_some()) {
+            if let Some(want) = wants.get_mut(i) {
+                *want = Want::In(Layout::Linear);
+            }
         }
         let problem = Problem {
             sizes: self.sizes(),

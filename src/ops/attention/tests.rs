@@ -154,6 +154,7 @@ proptest! {
     fn fused_attention_agrees(
         batch in 1usize..3, kv in 1usize..4, group in 1usize..4, queries in 1usize..40, keys in 1usize..40, d in size(),
         v in size(), packed: bool, side_by_side: bool, causal: bool, scale in 0.1f32..2.0, mask in 0usize..4, repeated in 0usize..5,
+        valid in prop_oneof![3 => Just(None), 1 => (0i64..40).prop_map(Some)],
     ) {
         let keys = if packed { queries } else { keys };
         let heads = kv * group;
@@ -190,6 +191,11 @@ proptest! {
                 2 => Tensor::new(to, kept.map(Truth::from).collect()).unwrap(),
                 _ => Tensor::new(to, kept.map(|kept| if kept { 0.25 } else { f32::NEG_INFINITY }).collect()).unwrap(),
             }));
+        }
+        if let Some(valid) = valid {
+            inputs.resize_with(VALID, || Input::Missing);
+            let ends = (0..batch as i64).map(|b| (valid + 7 * b) % (keys as i64 + 1));
+            inputs.push(Input::Run(Tensor::vector(ends.collect())));
         }
         try_check(&fused, &inputs, MEANS).map_err(TestCaseError::fail)?;
     }
