@@ -36,7 +36,12 @@ fn finished(sum: vec4<i32>, a: vec4<u32>, b: vec4<u32>, c: vec4<u32>) -> y_unit 
 #if RESULT == 2
     let y_scale = bitcast<vec4<f32>>(vec4<i32>(get_t(params.y_scale)));
     let y_zero = vec4<f32>(f32(get_t(params.y_zero)));
+#if FLOAT_BIAS
+    let rest = quotient4(bitcast<vec4<f32>>(bias), y_scale);
+    return quantized4(nearest4(sum) * factor4(a_scale, b_scale, y_scale) + rest, y_zero, params.low, params.high);
+#else
     return quantized4(nearest4(sum + bias) * factor4(a_scale, b_scale, y_scale), y_zero, params.low, params.high);
+#endif
 #else
 #if FLOAT_BIAS
     return nearest4(sum) * (a_scale * b_scale) + bitcast<vec4<f32>>(bias);

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, attention, chain, conv, conv_transpose, dense, functions, gather, moves, normalize,
-    quantize, recurrent, reduce, residual, resize, softmax, split, stencil,
+    Scratch, Threads, arithmetic, attention, chain, conv, conv_transpose, dense, functions, gather, integers, moves,
+    normalize, quantize, recurrent, reduce, residual, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::attention::fused::Fused;
@@ -74,6 +74,9 @@ pub(super) fn kernel(
     }
     let single = more.iter().all(Option::is_none);
     if single && let Some(kernel) = quantize::kernel(operator, inputs, output) {
+        return Some(kernel);
+    }
+    if single && let Some(kernel) = integers::kernel(operator, inputs, output) {
         return Some(kernel);
     }
     if output.element_type != ElementType::F32 {

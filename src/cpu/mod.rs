@@ -12,6 +12,7 @@ mod depthwise;
 mod executor;
 mod functions;
 mod gather;
+mod integers;
 mod kernel;
 mod memory;
 mod moves;

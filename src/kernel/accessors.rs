@@ -227,6 +227,11 @@ pub(super) fn accessors(
     }
 }
 
+/// What reads four bytes as the word that they lie in.
+pub(super) fn word_accessor(out: &mut String, name: &str) {
+    let _ = writeln!(out, "fn word_{name}(u: u32) -> u32 {{ return {name}_data[params.{name}_base + u]; }}");
+}
+
 /// What reads a list of 32-bit floats at the end of a constant.
 pub(super) fn exact_accessors(out: &mut String, name: &str, storage: Storage, elements: bool) {
     let (d, b) = (format!("{name}_data"), format!("params.{name}_base"));

@@ -26,6 +26,8 @@
 //! from `4 u` on in the list that begins at unit `start`. In f16 each takes the place of two elements; `start` is then a
 //! multiple of four.
 //!
+//! Of bytes, `word_x(unit)` is the word in which the four of a unit lie.
+//!
 //! `#update x atomic`, for 32-bit integers that several invocations write at a time, comes with `store_largest_x(e, v)` alone:
 //! element e becomes the larger of what it is and v.
 
@@ -33,7 +35,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use super::accessors::{accessors, atomic_accessors, cell, exact_accessors, movers};
+use super::accessors::{accessors, atomic_accessors, cell, exact_accessors, movers, word_accessor};
 use super::{Kernel, ShaderError, Shaders, Storage};
 
 /// The access of a storage buffer.
@@ -346,6 +348,9 @@ impl Assembly<'_> {
                     accessors(&mut declarations, (name, source), storage, *access, elements, self.words64);
                     movers(&mut declarations, &self.body, name, storage);
                 }
+            }
+            if matches!(storage, Storage::I8 | Storage::U8) && self.body.contains(&format!("word_{name}(")) {
+                word_accessor(&mut declarations, source);
             }
             if *exact {
                 exact_accessors(&mut declarations, name, storage, elements);

@@ -9,6 +9,7 @@ mod edit;
 mod expand;
 mod fold_batch_norm;
 mod fold_constants;
+mod fold_quantization;
 mod fuse_activation;
 mod fuse_attention;
 mod fuse_chain;
@@ -53,6 +54,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "remove_identity",
         about: "removes nodes that hand their input on (Identity, Dropout, a Cast to the same type)",
         apply: remove_identity::apply,
+    },
+    Rewrite {
+        name: "fold_quantization",
+        about: "computes what stands between DequantizeLinear and QuantizeLinear on the integers themselves",
+        apply: fold_quantization::apply,
     },
     Rewrite {
         name: "fold_constants",

@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
-use super::finish::{Scales, finish, requantized, scales, zeros};
-use super::linear::{matches_type, range};
+use super::channels::{Channels, Places};
+use super::finish::{Scales, biases, finish, requantized, scales, within, zeros};
+use super::linear::matches_type;
+use super::packed::{self, Geometry};
 use super::table::Table;
 use crate::graph::{
     Context, Definition, DefinitionError, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
@@ -39,7 +41,23 @@ pub(crate) struct IntegerConv {
     /// The window and the groups: those of a convolution of floats.
     conv: Conv,
     roles: Roles,
+    /// Between which integers an activation leaves the results.
+    bounds: Option<[i32; 2]>,
+    /// Whether a rewrite made it: then the bias may be of floats, and so may the result.
+    folded: bool,
 }
+
+/// The inputs of a QLinearConv.
+const QUANTIZED: Roles = Roles {
+    x_scale: Some(1),
+    x_zero: 2,
+    w: 3,
+    w_scale: Some(4),
+    w_zero: 5,
+    y_scale: Some(6),
+    y_zero: Some(7),
+    bias: Some(8),
+};
 
 /// Makes a ConvInteger or a QLinearConv.
 pub(in crate::ops) fn make(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
@@ -50,18 +68,9 @@ pub(in crate::ops) fn make(d: &Definition) -> Result<Arc<dyn Operator>, Definiti
     let roles = if d.op_type == "ConvInteger" {
         Roles { w: 1, x_zero: 2, w_zero: 3, x_scale: None, w_scale: None, y_scale: None, y_zero: None, bias: None }
     } else {
-        Roles {
-            x_scale: Some(1),
-            x_zero: 2,
-            w: 3,
-            w_scale: Some(4),
-            w_zero: 5,
-            y_scale: Some(6),
-            y_zero: Some(7),
-            bias: Some(8),
-        }
+        QUANTIZED
     };
-    Ok(Arc::new(IntegerConv { conv, roles }))
+    Ok(Arc::new(IntegerConv { conv, roles, bounds: None, folded: false }))
 }
 
 /// Whether the numbers of this fact are one for each of `channels`, and not one for all.
@@ -77,6 +86,73 @@ fn each(fact: Option<&Fact>, channels: usize, what: &str) -> Result<bool, ShapeE
 }
 
 impl IntegerConv {
+    /// The convolution of integers in the place of one of floats that were integers before: with the inputs of a QLinearConv,
+    /// the last scale and zero point left out where the result is floats.
+    pub fn folded(conv: Conv, floats: bool, bounds: Option<[i32; 2]>) -> Self {
+        let quantized = |role: Option<usize>| role.filter(|_| !floats);
+        let (y_scale, y_zero) = (quantized(QUANTIZED.y_scale), quantized(QUANTIZED.y_zero));
+        Self { conv, roles: Roles { y_scale, y_zero, ..QUANTIZED }, bounds, folded: true }
+    }
+
+    /// The shape of it.
+    pub fn conv(&self) -> &Conv {
+        &self.conv
+    }
+
+    /// Where the inputs stand, if the sums are not the result.
+    fn places(&self) -> Option<Places> {
+        let roles = self.roles;
+        Some(Places {
+            x_scale: roles.x_scale?,
+            x_zero: roles.x_zero,
+            w: roles.w,
+            w_scale: roles.w_scale?,
+            w_zero: roles.w_zero,
+            y_scale: roles.y_scale,
+            y_zero: roles.y_zero,
+            bias: roles.bias,
+        })
+    }
+
+    /// The weights, and what becomes of the sums of each output channel, if all of that is known.
+    pub fn known<'a>(&self, inputs: &[Option<&'a Fact>], output: &Fact) -> Option<(&'a Tensor, Channels)> {
+        let known = |index: usize| match Fact::optional(inputs, index) {
+            None => Some(None),
+            Some(fact) => fact.constant.as_ref().map(Some),
+        };
+        let weights = known(self.roles.w)??;
+        let outputs = (*weights.shape().first()?, output.element_type);
+        Some((weights, Channels::of(known, self.places()?, outputs, 1.0, self.bounds)?))
+    }
+
+    /// The kernels over packed words, where the weights are known.
+    fn packed(&self, request: &Request<'_>, (x, w): (&[usize], &[usize]), axes: [Axis; 3]) -> Vec<Candidate> {
+        let [Axis::ONE, h, v] = axes else { return vec![] };
+        let Some(places) = self.places() else { return vec![] };
+        // The plane of a pointwise convolution is one long row.
+        let axes = match h.is_pointwise() && v.is_pointwise() {
+            true => [Axis::ONE, Axis { input: h.input * v.input, output: h.output * v.output, ..Axis::ONE }],
+            false => [h, v],
+        };
+        let plane = |size: fn(&Axis) -> usize| axes.iter().map(size).product::<usize>();
+        let (inputs, outputs) = (plane(|axis| axis.input), plane(|axis| axis.output));
+        let taps: usize = w[2..].iter().product();
+        let geometry = Geometry {
+            samples: x[0],
+            group_inputs: w[1],
+            outputs: w[0],
+            groups: self.conv.groups(),
+            axes,
+            x_steps: [1, inputs, inputs * x[1].div_ceil(4)],
+            y_steps: [1, outputs, outputs * w[0].div_ceil(4)],
+            x_layout: Layout::Channels4.canonical(x),
+            y_layout: Layout::Channels4.canonical(x),
+            w_steps: [w[1] * taps, taps, 1],
+        };
+        let problem = packed::Problem::of(request, geometry, places, 1.0, self.bounds);
+        problem.map_or(vec![], |problem| packed::candidates(&problem))
+    }
+
     /// Checks the types and gives that of the result.
     fn result(&self, inputs: &[Option<&Fact>]) -> Result<ElementType, ShapeError> {
         let eight = |t: ElementType| matches!(t, ElementType::I8 | ElementType::U8);
@@ -87,11 +163,17 @@ impl IntegerConv {
             }
             matches_type(Fact::optional(inputs, zero), operand)?;
         }
-        let Some(y_zero) = self.roles.y_zero else { return Ok(ElementType::I32) };
+        if self.roles.x_scale.is_none() {
+            return Ok(ElementType::I32);
+        }
         for scale in [self.roles.x_scale, self.roles.w_scale, self.roles.y_scale].into_iter().flatten() {
             matches_type(Some(Fact::at(inputs, scale)?), ElementType::F32)?;
         }
-        matches_type(self.roles.bias.and_then(|bias| Fact::optional(inputs, bias)), ElementType::I32)?;
+        let bias = self.roles.bias.and_then(|bias| Fact::optional(inputs, bias));
+        if !(self.folded && bias.is_some_and(|bias| bias.element_type == ElementType::F32)) {
+            matches_type(bias, ElementType::I32)?;
+        }
+        let Some(y_zero) = self.roles.y_zero else { return Ok(ElementType::F32) };
         match Fact::at(inputs, y_zero)?.element_type {
             to if eight(to) => Ok(to),
             to => Err(ShapeError::new(format!("sums quantized to {to} are not supported"))),
@@ -153,7 +235,8 @@ impl Operator for IntegerConv {
         let (x_zero, w_zeros) = (zeros(input(Some(self.roles.x_zero)))[0], zeros(input(Some(self.roles.w_zero))));
         let (x_scale, w_scales) = (scales(input(self.roles.x_scale))[0], scales(input(self.roles.w_scale)));
         let (y_scale, y_zero) = (scales(input(self.roles.y_scale))[0], zeros(input(self.roles.y_zero))[0]);
-        let biases = zeros(input(self.roles.bias));
+        let (biases, rests) = biases(input(self.roles.bias));
+        let (low, high) = within(fact.element_type, self.bounds).unwrap_or((f32::MIN, f32::MAX));
         let at = |all: bool, channel: usize| if all { channel } else { 0 };
         let (channels, group_inputs) = (x.shape()[1], w.shape()[1]);
         let group_outputs = (w.shape()[0] / self.conv.groups()).max(1);
@@ -182,9 +265,12 @@ impl Operator for IntegerConv {
                         }
                     }
                 }
+                let sum = sum.wrapping_add(biases[at(bias_each && biases.len() > 1, o)]);
+                let rest = rests[at(bias_each && rests.len() > 1, o)];
                 y.push(match fact.element_type {
                     ElementType::I32 => sum.into(),
-                    _ => requantized(sum.wrapping_add(biases[at(bias_each, o)]), factor, y_zero.into()),
+                    ElementType::F32 => f64::from(sum as f32 * factor + rest),
+                    _ => requantized(sum, factor, rest / y_scale, y_zero.into()).clamp(low.into(), high.into()),
                 });
             }
         }
@@ -212,11 +298,19 @@ impl Operator for IntegerConv {
             return Err("its input is empty".to_owned());
         }
         let output = request.outputs.first().ok_or("an output is missing")?.element_type;
-        let result = i64::from(range(output).is_some()) * 2;
+        let packed = self.packed(request, (&x, &w), axes);
+        let result = match output {
+            ElementType::I32 => 0,
+            ElementType::F32 => 1,
+            _ => 2,
+        };
+        let bias = self.roles.bias.and_then(|bias| request.optional(bias));
+        let float_bias = bias.is_some_and(|bias| bias.fact.element_type.is_float());
         let kernel = Kernel::of("conv/direct.wgsl")
             .define("WORKGROUP", WORKGROUP)
             .define("QUANTIZED", 1)
-            .define("RESULT", result);
+            .define("RESULT", result)
+            .define("FLOAT_BIAS", float_bias);
         let mut dispatch = Dispatch::of(kernel)
             .bind(Binding::Input(0), request.storage(0)?)
             .bind(Binding::Input(self.roles.w), request.storage(self.roles.w)?);
@@ -230,7 +324,8 @@ impl Operator for IntegerConv {
                 b_scale: table.add(self.roles.w_scale, count(scale_each), one),
                 bias: table.add(self.roles.bias, count(bias_each), 0),
             };
-            dispatch = finish(dispatch, &mut table, scales, (self.roles.y_scale, self.roles.y_zero), output);
+            let y = (self.roles.y_scale, self.roles.y_zero);
+            dispatch = finish(dispatch, &mut table, scales, y, (output, self.bounds));
         }
         let groups = self.conv.groups();
         dispatch = dispatch
@@ -253,7 +348,8 @@ impl Operator for IntegerConv {
             request.device,
         );
         let work = 2.0 * w[1..].iter().map(|&d| d as f64).product::<f64>() * results as f64;
-        Ok(vec![candidate.dispatch(dispatch).cost(work * 20.0, results as f64)])
+        let direct = candidate.dispatch(dispatch).cost(work * 20.0, results as f64);
+        Ok(packed.into_iter().chain([direct]).collect())
     }
 
     fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {

@@ -13,20 +13,20 @@ pub(super) struct Scales {
     pub bias: usize,
 }
 
-/// Sets the parameters of `quantize/finish` for results of this type.
+/// Sets the parameters of `quantize/finish` for results of this type, integers between these bounds if there are any.
 pub(super) fn finish(
     dispatch: Dispatch,
     table: &mut Table<'_>,
     scales: Scales,
     (y_scale, y_zero): (Option<usize>, Option<usize>),
-    output: ElementType,
+    (output, bounds): (ElementType, Option<[i32; 2]>),
 ) -> Dispatch {
     let dispatch = dispatch
         .param("alpha", scales.alpha)
         .param("a_scale", scales.a_scale)
         .param("b_scale", scales.b_scale)
         .param("bias", scales.bias);
-    let Some((low, high)) = range(output).filter(|_| output != ElementType::I32) else { return dispatch };
+    let Some((low, high)) = within(output, bounds).filter(|_| output != ElementType::I32) else { return dispatch };
     dispatch
         .param("y_scale", table.add(y_scale, 1, 1f32.to_bits()))
         .param("y_zero", table.add(y_zero, 1, 0))
@@ -34,9 +34,23 @@ pub(super) fn finish(
         .param("high", high)
 }
 
+/// The integers that a result may be: those of its type, and none beyond an activation's bounds.
+pub(super) fn within(output: ElementType, bounds: Option<[i32; 2]>) -> Option<(f32, f32)> {
+    let (low, high) = range(output)?;
+    Some(bounds.map_or((low, high), |[least, most]| ((least as f32).clamp(low, high), (most as f32).clamp(low, high))))
+}
+
 /// A sum as a quantized number.
-pub(super) fn requantized(sum: i32, factor: f32, zero: f64) -> f64 {
-    f64::from((sum as f32 * factor).round_ties_even()) + zero
+pub(super) fn requantized(sum: i32, factor: f32, rest: f32, zero: f64) -> f64 {
+    f64::from((sum as f32 * factor + rest).round_ties_even()) + zero
+}
+
+/// The biases of sums of integers: those that belong to the sums, and those that are floats and are added to the results.
+pub(super) fn biases(tensor: Option<&Tensor>) -> (Vec<i32>, Vec<f32>) {
+    match tensor {
+        Some(floats) if floats.element_type().is_float() => (vec![0], scales(tensor)),
+        _ => (zeros(tensor), vec![0.0]),
+    }
 }
 
 /// The integers of an input, or a zero.

@@ -143,6 +143,16 @@ impl Quantize {
         self.block == 0 && self.precision.is_none_or(|p| p == ElementType::F32)
     }
 
+    /// Whether it makes floats of integers.
+    pub(crate) const fn is_back(&self) -> bool {
+        self.back
+    }
+
+    /// Along which axis of so many dimensions scales that are not one for all lie.
+    pub(crate) fn axis(&self, rank: usize) -> Option<usize> {
+        axis(self.axis, rank)
+    }
+
     /// For each element, the place of its scale, walked in order.
     fn places(&self, x: &[usize], scale: &[usize]) -> Result<Places, ShapeError> {
         if elements(scale) == Some(1) && self.block == 0 {

@@ -9,25 +9,34 @@
 //! | [`blocks`] | MatMulNBits |
 //! | [`gather`] | GatherBlockQuantized |
 //! | [`around`] | DynamicQuantizeMatMul, and QLinear… of operators on floats |
-//! | [`table`], [`finish`] | none: how kernels get scales, zero points and biases, and what they make of sums |
+//! | [`between`] | none: sums, products, means and functions of quantized numbers, as a rewrite makes them |
+//! | [`packed`] | none: kernels of convolutions and products over words of four integers |
+//! | [`channels`], [`table`], [`finish`] | none: how kernels get scales, zero points and biases, and what they make of sums |
 
 mod around;
+mod between;
 mod blocks;
+mod channels;
 mod convolution;
 mod dynamic;
 mod finish;
 mod gather;
 mod linear;
+mod packed;
 mod product;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub(super) use around::{dynamic_product, make as around};
+pub(crate) use between::{Between, Kind, Numbers};
 pub(super) use blocks::make as blocks;
+pub(crate) use channels::Channels;
+pub(crate) use convolution::IntegerConv;
 pub(super) use convolution::make as convolution;
 pub(super) use dynamic::make as dynamic;
 pub(super) use gather::make as gather;
 pub(crate) use linear::Quantize;
 pub(super) use linear::make as linear;
+pub(crate) use product::IntegerProduct;
 pub(super) use product::make as product;

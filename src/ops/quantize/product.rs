@@ -7,8 +7,10 @@
 
 use std::sync::Arc;
 
-use super::finish::{Scales, finish, requantized, scales, zeros};
+use super::channels::{Channels, Places};
+use super::finish::{Scales, biases, finish, requantized, scales, within, zeros};
 use super::linear::matches_type;
+use super::packed::{self, Geometry};
 use super::table::Table;
 use crate::graph::{
     Context, Definition, DefinitionError, Dim, Division, EvaluateError, Fact, Inputs, Operator, Request, ShapeError,
@@ -16,6 +18,7 @@ use crate::graph::{
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
 use crate::ops::matmul::{MatMul, Product};
+use crate::ops::window::Axis;
 use crate::tensor::shape::{broadcast_strides, elements};
 use crate::tensor::{ElementType, Tensor};
 
@@ -40,7 +43,23 @@ pub(crate) struct IntegerProduct {
     alpha: f32,
     /// Only for QGemm, whose operands are matrices.
     transpose: Option<(bool, bool)>,
+    /// Between which integers an activation leaves the results.
+    bounds: Option<[i32; 2]>,
+    /// Whether a rewrite made it: then the bias may be of floats or integers, and results of i8 are bounded.
+    folded: bool,
 }
+
+/// The inputs of a QGemm.
+const QUANTIZED: Roles = Roles {
+    a_scale: Some(1),
+    a_zero: 2,
+    b: 3,
+    b_scale: Some(4),
+    b_zero: 5,
+    c: Some(6),
+    y_scale: Some(7),
+    y_zero: Some(8),
+};
 
 /// Makes a MatMulInteger, QLinearMatMul, QGemm or MatMulIntegerToFloat.
 pub(in crate::ops) fn make(d: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
@@ -63,22 +82,11 @@ pub(in crate::ops) fn make(d: &Definition) -> Result<Arc<dyn Operator>, Definiti
             "MatMulIntegerToFloat",
             Roles { b: 1, a_scale: Some(2), b_scale: Some(3), a_zero: 4, b_zero: 5, c: Some(6), ..Roles::default() },
         ),
-        _ => (
-            "QGemm",
-            Roles {
-                a_scale: Some(1),
-                a_zero: 2,
-                b: 3,
-                b_scale: Some(4),
-                b_zero: 5,
-                c: Some(6),
-                y_scale: Some(7),
-                y_zero: Some(8),
-            },
-        ),
+        _ => ("QGemm", QUANTIZED),
     };
     let transpose = if name == "QGemm" { Some((d.flag("transA", false)?, d.flag("transB", false)?)) } else { None };
-    Ok(Arc::new(IntegerProduct { name, roles, alpha: d.float("alpha")?.unwrap_or(1.0), transpose }))
+    let alpha = d.float("alpha")?.unwrap_or(1.0);
+    Ok(Arc::new(IntegerProduct { name, roles, alpha, transpose, bounds: None, folded: false }))
 }
 
 /// Whether scales or zero points of this shape are one for each of `lines`, the rows of A or the columns of B, and not one
@@ -108,6 +116,71 @@ struct Problem {
 }
 
 impl IntegerProduct {
+    /// The product of integers in the place of one of floats that were integers before: with the inputs of a QGemm, the last
+    /// scale and zero point left out where the result is floats. `transpose` is that of a Gemm; `None` stands for a MatMul.
+    pub fn folded(transpose: Option<(bool, bool)>, alpha: f32, bounds: Option<[i32; 2]>) -> Self {
+        let name = if transpose.is_some() { "QGemm" } else { "QLinearMatMul" };
+        Self { name, roles: QUANTIZED, alpha, transpose, bounds, folded: true }
+    }
+
+    /// Where the inputs stand, if the sums are not the result.
+    fn places(&self) -> Option<Places> {
+        let roles = self.roles;
+        Some(Places {
+            x_scale: roles.a_scale?,
+            x_zero: roles.a_zero,
+            w: roles.b,
+            w_scale: roles.b_scale?,
+            w_zero: roles.b_zero,
+            y_scale: roles.y_scale,
+            y_zero: roles.y_zero,
+            bias: roles.c,
+        })
+    }
+
+    /// Whether rows of A have scales, zero points or biases of their own, or it is no product of one matrix by another.
+    fn is_uneven(problem: &Problem) -> bool {
+        let each = problem.a_scale_each || problem.a_zero_each || problem.c_strides[0] != 0;
+        each || !problem.product.batch.is_empty() || problem.product.transpose_a || problem.product.k == 0
+    }
+
+    /// The product in numbers, the matrix B, and what becomes of the sums of each column, if all of that is known.
+    pub fn known<'a>(&self, inputs: &[Option<&'a Fact>], output: &Fact) -> Option<(Product, &'a Tensor, Channels)> {
+        let problem = self.problem(&|index| Fact::optional(inputs, index).and_then(Fact::concrete)).ok()?;
+        let known = |index: usize| match Fact::optional(inputs, index) {
+            None => Some(None),
+            Some(fact) => fact.constant.as_ref().map(Some),
+        };
+        let weights = known(self.roles.b)??;
+        let outputs = (problem.product.n, output.element_type);
+        let channels = Channels::of(known, self.places()?, outputs, self.alpha, self.bounds)?;
+        (!Self::is_uneven(&problem)).then_some((problem.product, weights, channels))
+    }
+
+    /// The kernels over packed words, where B is known and its lines are whole words.
+    fn packed(&self, request: &Request<'_>, problem: &Problem) -> Vec<Candidate> {
+        let p = &problem.product;
+        let whole = p.m == 1 || (p.k.is_multiple_of(4) && p.n.is_multiple_of(4));
+        if !whole || Self::is_uneven(problem) {
+            return vec![];
+        }
+        let geometry = Geometry {
+            samples: 1,
+            group_inputs: p.k,
+            outputs: p.n,
+            groups: 1,
+            axes: [Axis::ONE, Axis { input: p.m, output: p.m, ..Axis::ONE }],
+            x_steps: [p.k.div_ceil(4), 1, 0],
+            y_steps: [p.n.div_ceil(4), 1, 0],
+            x_layout: Layout::Linear,
+            y_layout: Layout::Linear,
+            w_steps: if p.transpose_b { [p.k, 1, 1] } else { [1, p.n, 1] },
+        };
+        let Some(places) = self.places() else { return vec![] };
+        let problem = packed::Problem::of(request, geometry, places, self.alpha, self.bounds);
+        problem.map_or(vec![], |problem| packed::candidates(&problem))
+    }
+
     /// The type of the result.
     fn result(&self, inputs: &[Option<&Fact>]) -> Result<ElementType, ShapeError> {
         let (a, b) = (Fact::at(inputs, 0)?, Fact::at(inputs, self.roles.b)?);
@@ -130,20 +203,25 @@ impl IntegerProduct {
         Fact::at(inputs, self.roles.b_scale.unwrap_or_default())?;
         let quantized = self.roles.y_scale.is_some_and(|index| Fact::optional(inputs, index).is_some());
         if let Some(c) = self.roles.c {
+            let given = Fact::optional(inputs, c);
             let wanted = if self.name == "QGemm" { ElementType::I32 } else { scale };
-            matches_type(Fact::optional(inputs, c), wanted)?;
+            if !(self.folded && given.is_some_and(|c| matches!(c.element_type, ElementType::I32 | F32))) {
+                matches_type(given, wanted)?;
+            }
         }
         match self.roles.y_zero {
             Some(index) if quantized => match Fact::at(inputs, index)?.element_type {
                 // The standard's text bounds what is too large, its tests let it wrap around.
-                ElementType::I8 if self.name == "QLinearMatMul" => Err(ShapeError::unsupported(
+                ElementType::I8 if self.name == "QLinearMatMul" && !self.folded => Err(ShapeError::unsupported(
                     Unsupported::Form,
                     "products quantized to i8 are not supported: whether they are bounded or wrap around is not agreed upon",
                 )),
                 to if eight(to) => Ok(to),
                 to => Err(ShapeError::new(format!("products quantized to {to} are not supported"))),
             },
-            Some(_) if self.name == "QLinearMatMul" => Err(ShapeError::new("the scale of the result is missing")),
+            Some(_) if self.name == "QLinearMatMul" && !self.folded => {
+                Err(ShapeError::new("the scale of the result is missing"))
+            }
             _ => Ok(scale),
         }
     }
@@ -198,7 +276,7 @@ impl IntegerProduct {
         let fits =
             c.len() <= 2 && c.iter().rev().zip([product.n, product.m]).all(|(&from, to)| from == 1 || from == to);
         // A bias of a batched product is one for each column.
-        if !fits || (self.name != "QGemm" && c.len() > 1) {
+        if !fits || (self.name != "QGemm" && !self.folded && c.len() > 1) {
             return Err(ShapeError::new(format!("{c:?} cannot be added to the products")));
         }
         let strides = broadcast_strides(&c, &[product.m, product.n]);
@@ -248,9 +326,10 @@ impl IntegerProduct {
         let b_zero = table.add(Some(roles.b_zero), count(problem.b_zero_each, problem.b_lines), 0);
         let (a_row, a_column) = if p.transpose_a { (1, p.m) } else { (p.k, 1) };
         let (b_row, b_column) = if p.transpose_b { (1, p.k) } else { (p.n, 1) };
+        let bias = roles.c.and_then(|c| request.optional(c));
         let kernel = Kernel::of("quantize/product.wgsl")
             .define("RESULT", result)
-            .define("FLOAT_BIAS", i64::from(self.name != "QGemm"));
+            .define("FLOAT_BIAS", bias.is_some_and(|bias| bias.fact.element_type.is_float()));
         let mut dispatch = Dispatch::of(kernel)
             .bind(Binding::Input(0), request.storage(0)?)
             .bind(Binding::Input(roles.b), request.storage(roles.b)?)
@@ -289,7 +368,7 @@ impl IntegerProduct {
             let b_scale = table.add(roles.b_scale, count(problem.b_scale_each, problem.b_lines), one);
             let bias = table.add(roles.c, problem.c_count, 0);
             let scales = Scales { alpha: self.alpha, a_scale, b_scale, bias };
-            dispatch = finish(dispatch, &mut table, scales, (roles.y_scale, roles.y_zero), output);
+            dispatch = finish(dispatch, &mut table, scales, (roles.y_scale, roles.y_zero), (output, self.bounds));
         }
         let (candidate, dispatch) = table.bind(candidate, dispatch)?;
         let dispatch = dispatch.bind(Binding::Output(0), request.output_storage(0)?).linear(
@@ -334,7 +413,8 @@ impl Operator for IntegerProduct {
         let (a_scales, b_scales) = (scales(input(self.roles.a_scale)), scales(input(self.roles.b_scale)));
         let y_scale = scales(input(self.roles.y_scale))[0];
         let y_zero = f64::from(zeros(input(self.roles.y_zero))[0]);
-        let c = input(self.roles.c).map_or_else(|| vec![0.0], Tensor::to_f64);
+        let (whole, rests) = biases(input(self.roles.c));
+        let (low, high) = within(to, self.bounds).unwrap_or((f32::MIN, f32::MAX));
         let line = |all: bool, line: usize, length: usize| if all { line % length } else { 0 };
         let mut y = Vec::with_capacity(elements(&shape).unwrap_or(0));
         for [a_matrix, b_matrix] in p.pairs() {
@@ -350,15 +430,13 @@ impl Operator for IntegerProduct {
                 });
                 let a_scale = self.alpha * a_scales[line(problem.a_scale_each, a_line, a_scales.len())];
                 let factor = a_scale * b_scales[line(problem.b_scale_each, b_line, b_scales.len())];
-                let c = c[row * problem.c_strides[0] + column * problem.c_strides[1]];
-                #[expect(clippy::cast_possible_truncation, reason = "C is of 32-bit integers there, or of floats")]
+                let c = row * problem.c_strides[0] + column * problem.c_strides[1];
+                let sum = sum.wrapping_add(whole[if whole.len() == 1 { 0 } else { c }]);
+                let rest = rests[if rests.len() == 1 { 0 } else { c }];
                 y.push(match to {
                     ElementType::I32 => sum.into(),
-                    float if float.is_float() && self.name == "QGemm" => {
-                        f64::from(sum.wrapping_add(c as i32) as f32 * factor)
-                    }
-                    float if float.is_float() => f64::from(sum as f32 * factor + c as f32),
-                    _ => requantized(sum.wrapping_add(c as i32), factor / y_scale, y_zero),
+                    float if float.is_float() => f64::from(sum as f32 * factor + rest),
+                    _ => requantized(sum, factor / y_scale, rest / y_scale, y_zero).clamp(low.into(), high.into()),
                 });
             }
         }
@@ -373,7 +451,10 @@ impl Operator for IntegerProduct {
         if !sizes.iter().all(|shape| elements(shape).is_some_and(small)) {
             return Err("its tensors are too large for 32-bit indices".to_owned());
         }
-        Ok(vec![self.dispatch(request, &problem, elements(&sizes[2]).unwrap_or(0))?])
+        let results = elements(&sizes[2]).unwrap_or(0);
+        let direct = self.dispatch(request, &problem, results)?;
+        let packed = if results == 0 { vec![] } else { self.packed(request, &problem) };
+        Ok(packed.into_iter().chain([direct]).collect())
     }
 
     fn divisions(&self, inputs: &[Option<&Fact>]) -> Vec<Division> {

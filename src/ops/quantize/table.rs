@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
 }
 
 /// Whole units of words as a constant.
-fn constant(table: Vec<i32>) -> Binding {
+pub(super) fn constant(table: Vec<i32>) -> Binding {
     let units = (table.len() / 4) as u64;
     let source = Tensor::vector(table);
     Binding::Constant(Box::new(Constant { source, packing: PACKING, parameters: vec![], storage: Storage::I32, units }))

@@ -1,0 +1,303 @@
+//! Operators between DequantizeLinear and QuantizeLinear are computed on the integers themselves: convolutions and products
+//! with their weights in 8 bits, sums, products and means of tensors, functions of an element by a table, and what only moves
+//! elements as it is. Where no QuantizeLinear follows, a convolution or a product of integers gives floats.
+//!
+//! Only where kernels over packed words take it ([`quantize`](crate::ops::quantize)), and where all scales and zero points are
+//! known. An activation between the two bounds the integers: rounding keeps their order.
+
+use std::sync::Arc;
+
+use super::edit::Edit;
+use super::fuse_activation::activation;
+use crate::graph::{Activation, Fact, Graph, Node, Operator, ValueId};
+use crate::ops::concat::Concat;
+use crate::ops::conv::Conv;
+use crate::ops::matmul::{Gemm, MatMul};
+use crate::ops::pool::{self, Pool};
+use crate::ops::quantize::{Between, IntegerConv, IntegerProduct, Quantize};
+use crate::ops::reshape::Reshape;
+use crate::ops::transpose::Transpose;
+use crate::tensor::{ElementType, Tensor};
+
+pub(super) fn apply(graph: &mut Graph) -> bool {
+    let mut edit = Edit::of(graph);
+    for index in edit.nodes() {
+        let Some(result) = edit.node(index).and_then(|node| quantized(&edit, node)) else { continue };
+        let Some(x) = edit.node(index).and_then(|node| node.inputs[0]) else { continue };
+        let Some((operator, inputs)) = folded(&mut edit, x, &result) else { continue };
+        edit.replace(index, operator, inputs);
+        sweep(&mut edit, x);
+    }
+    for index in edit.nodes() {
+        let Some((operator, inputs)) = product(&mut edit, index, None, None) else { continue };
+        edit.replace(index, operator, inputs);
+    }
+    edit.finish()
+}
+
+/// Removes what computed a value that nobody reads any more.
+fn sweep(edit: &mut Edit<'_>, value: ValueId) {
+    let Some((index, node)) = edit.producer_for(value, 0) else { return };
+    if node.outputs.iter().flatten().count() > 1 {
+        return;
+    }
+    let inputs = node.inputs.clone();
+    edit.remove(index);
+    for input in inputs.into_iter().flatten() {
+        sweep(edit, input);
+    }
+}
+
+/// Integers with one scale and zero point for all, or one for each slice along an axis.
+#[derive(Debug, Clone)]
+struct Integers {
+    /// The integers; of a QuantizeLinear, the floats.
+    value: ValueId,
+    scale: ValueId,
+    scales: Vec<f32>,
+    zero: Option<ValueId>,
+    zeros: Vec<i64>,
+    element_type: ElementType,
+    /// The axis, where there are several scales.
+    axis: Option<usize>,
+}
+
+impl Integers {
+    /// Those that a node of QuantizeLinear gives, or one of DequantizeLinear takes.
+    fn of(edit: &Edit<'_>, node: &Node, back: bool) -> Option<Self> {
+        let linear = node.operator.downcast::<Quantize>()?;
+        let graph = edit.graph();
+        let (value, scale) = (node.inputs.first().copied()??, node.inputs.get(1).copied()??);
+        let zero = node.inputs.get(2).copied().flatten();
+        let output = graph.fact(node.outputs.first().copied()??)?;
+        let (floats, integers) = if back { (output, graph.fact(value)?) } else { (graph.fact(value)?, output) };
+        let scale_fact = graph.fact(scale)?;
+        let plain = linear.is_back() == back && linear.is_plain() && floats.element_type == ElementType::F32;
+        let scales = scale_fact.floats().filter(|_| plain && scale_fact.element_type == ElementType::F32)?;
+        let zeros = match zero {
+            Some(zero) => graph.constant(zero)?.integers()?,
+            None => vec![0],
+        };
+        let axis = (scales.len() > 1).then(|| linear.axis(integers.rank()));
+        let axis = if let Some(axis) = axis { Some(axis?) } else { None };
+        Some(Self { value, scale, scales, zero, zeros, element_type: integers.element_type, axis })
+    }
+
+    fn is_eight(&self) -> bool {
+        matches!(self.element_type, ElementType::I8 | ElementType::U8)
+    }
+
+    /// Whether one scale serves all.
+    fn is_whole(&self) -> bool {
+        self.scales.len() == 1 && self.zeros.len() == 1 && self.is_eight()
+    }
+
+    /// Whether both stand for the same numbers.
+    fn is_like(&self, other: &Self) -> bool {
+        self.scales == other.scales && self.zeros == other.zeros && self.element_type == other.element_type
+    }
+
+    /// The zero point as a value.
+    fn zero(&self, edit: &mut Edit<'_>) -> Option<ValueId> {
+        if self.zero.is_some() {
+            return self.zero;
+        }
+        let zero = Tensor::from_f64(self.element_type, [], vec![0.0]).ok()?;
+        Some(edit.constant("zero_point", zero))
+    }
+}
+
+/// What a QuantizeLinear gives, if one scale serves all.
+fn quantized(edit: &Edit<'_>, node: &Node) -> Option<Integers> {
+    Integers::of(edit, node, false).filter(Integers::is_whole)
+}
+
+/// The integers that a value was before it was dequantized.
+fn dequantized(edit: &Edit<'_>, value: ValueId) -> Option<Integers> {
+    let (_, node) = edit.producer(value)?;
+    Integers::of(edit, node, true)
+}
+
+type Folded = (Arc<dyn Operator>, Vec<Option<ValueId>>);
+
+/// The operator on integers that gives what a value becomes when it is quantized, and its inputs.
+fn folded(edit: &mut Edit<'_>, value: ValueId, result: &Integers) -> Option<Folded> {
+    let (index, node) = edit.producer_for(value, 1)?;
+    // An activation by itself is a function of an element; after something else it bounds what that gives.
+    let bounds = activation(edit.graph(), node).and_then(|activation| bounds(activation, result));
+    if let Some(bounds) = bounds
+        && let Some((before, _)) = node.inputs.first().copied().flatten().and_then(|x| edit.producer_for(x, 1))
+        && let Some(found) = operation(edit, before, result, Some(bounds))
+    {
+        return Some(found);
+    }
+    operation(edit, index, result, None)
+}
+
+/// An operator on integers in the place of a node.
+fn operation(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
+    let found = product(edit, index, Some(result), bounds);
+    let found = found.or_else(|| moved(edit, index, result).filter(|_| bounds.is_none()));
+    found.or_else(|| between(edit, index, result, bounds))
+}
+
+/// The integers between which an activation leaves results, if it only bounds them.
+fn bounds(activation: Activation, result: &Integers) -> Option<[i32; 2]> {
+    let (low, high) = match activation {
+        Activation::Relu => (0.0, f32::INFINITY),
+        Activation::Clip(low, high) if low <= high => (low, high),
+        _ => return None,
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "bounded before")]
+    let integer = |v: f32| {
+        let q = f64::from((v / result.scales[0]).round_ties_even()) + result.zeros[0] as f64;
+        q.clamp(-1024.0, 1024.0) as i32
+    };
+    (result.scales[0] > 0.0).then(|| [integer(low), integer(high)])
+}
+
+/// A convolution or a product of integers, quantized or, without a result to be, as floats.
+fn product(edit: &mut Edit<'_>, index: usize, result: Option<&Integers>, bounds: Option<[i32; 2]>) -> Option<Folded> {
+    let node = edit.node(index)?;
+    let operator = node.operator.clone();
+    let (conv, gemm) = (operator.downcast::<Conv>(), operator.downcast::<Gemm>());
+    if conv.is_none() && gemm.is_none() && operator.downcast::<MatMul>().is_none_or(|p| *p != MatMul::default()) {
+        return None;
+    }
+    let bias = node.inputs.get(2).copied().flatten();
+    let (x, w) = (node.inputs.first().copied()??, node.inputs.get(1).copied()??);
+    let (x, w) = (dequantized(edit, x)?, dequantized(edit, w)?);
+    let shape = |id: ValueId| edit.graph().fact(id).and_then(Fact::concrete);
+    let (x_shape, w_shape) = (shape(x.value)?, shape(w.value)?);
+    edit.graph().constant(w.value)?;
+    let none = if w.element_type == ElementType::U8 { 128 } else { 0 };
+    if !x.is_whole() || !w.is_eight() || w.zeros.iter().any(|&zero| zero != none) {
+        return None;
+    }
+    let (outputs, axis) = match (conv, gemm) {
+        (Some(conv), _) => (taken(conv, &x_shape, &w_shape)?, 0),
+        (_, Some(gemm)) => {
+            let plain = Gemm { alpha: gemm.alpha, transpose_b: gemm.transpose_b, ..Gemm::default() };
+            let axis = if gemm.transpose_b { 0 } else { 1 };
+            (multiplied(&x_shape, &w_shape, gemm.transpose_b).filter(|_| *gemm == plain)?, axis)
+        }
+        _ => (multiplied(&x_shape, &w_shape, false)?, 1),
+    };
+    if w.axis.is_some_and(|own| own != axis) {
+        return None;
+    }
+    let alpha = gemm.map_or(1.0, |gemm| gemm.alpha);
+    let bias = match bias {
+        Some(bias) => Some(added(edit, bias, outputs, (&x, &w, alpha))?),
+        None => None,
+    };
+    let mut inputs = vec![Some(x.value), Some(x.scale), x.zero(edit), Some(w.value), Some(w.scale), w.zero(edit)];
+    let ends = match result {
+        Some(result) => [Some(result.scale), result.zero(edit)],
+        None => [None, None],
+    };
+    if let Some(conv) = conv {
+        inputs.extend(ends.into_iter().chain([bias]));
+        return Some((Arc::new(IntegerConv::folded(conv.clone(), result.is_none(), bounds)), inputs));
+    }
+    inputs.extend([bias].into_iter().chain(ends));
+    let transpose = gemm.map(|gemm| (false, gemm.transpose_b));
+    Some((Arc::new(IntegerProduct::folded(transpose, alpha, bounds)), inputs))
+}
+
+/// The output channels of a convolution that kernels over packed words take.
+fn taken(conv: &Conv, x: &[usize], w: &[usize]) -> Option<usize> {
+    let plain = Conv { window: conv.window.clone(), groups: conv.groups, ..Conv::default() };
+    let (groups, outputs) = (conv.groups(), *w.first()?);
+    let (group_inputs, group_outputs) = (*w.get(1)?, outputs / groups);
+    let whole = group_inputs.is_multiple_of(4) && group_outputs.is_multiple_of(4);
+    let suits = groups == 1 || whole || (group_inputs == 1 && group_outputs == 1);
+    (*conv == plain && suits && x.len() <= 4 && !x.contains(&0) && !w.contains(&0)).then_some(outputs)
+}
+
+/// The columns of a product that kernels over packed words take.
+fn multiplied(a: &[usize], b: &[usize], transposed: bool) -> Option<usize> {
+    let &[first, second] = b else { return None };
+    let (k, n) = if transposed { (second, first) } else { (first, second) };
+    let (&last, rows) = a.split_last()?;
+    let whole = rows.iter().product::<usize>() == 1 || (k.is_multiple_of(4) && n.is_multiple_of(4));
+    (last == k && whole && a.len() > 1 && !a.contains(&0) && !b.contains(&0)).then_some(n)
+}
+
+/// A bias: the integers that it was, where their scale is that of the sums, else floats.
+fn added(
+    edit: &mut Edit<'_>,
+    bias: ValueId,
+    outputs: usize,
+    (x, w, alpha): (&Integers, &Integers, f32),
+) -> Option<ValueId> {
+    let one_each = |shape: Vec<usize>| shape == [outputs];
+    if !one_each(edit.graph().fact(bias)?.concrete()?) {
+        return None;
+    }
+    let Some(integers) = dequantized(edit, bias) else {
+        let constant = edit.graph().constant(bias)?;
+        return (constant.element_type() == ElementType::F32).then_some(bias);
+    };
+    let at = |all: &[f32], o: usize| if all.len() == 1 { all[0] } else { all[o] };
+    // The scales may have been rounded on their way into the file.
+    let near = |o: usize| {
+        let (own, sums) = (at(&integers.scales, o), alpha * x.scales[0] * at(&w.scales, o));
+        (own - sums).abs() <= 2.5e-7 * sums.abs()
+    };
+    let plain = integers.element_type == ElementType::I32 && integers.zeros.iter().all(|&zero| zero == 0);
+    if plain && integers.scales.iter().chain(&w.scales).all(|v| v.is_finite()) && (0..outputs).all(near) {
+        return Some(integers.value);
+    }
+    let numbers = edit.graph().constant(integers.value)?.integers()?;
+    let zero = |o: usize| if integers.zeros.len() == 1 { integers.zeros[0] } else { integers.zeros[o] };
+    let floats = numbers.iter().enumerate().map(|(o, &n)| (n - zero(o)) as f32 * at(&integers.scales, o));
+    let floats = Tensor::vector(floats.collect::<Vec<_>>());
+    Some(edit.constant("bias", floats))
+}
+
+/// What only moves elements, or chooses among them, as it is.
+fn moved(edit: &Edit<'_>, index: usize, result: &Integers) -> Option<Folded> {
+    let node = edit.node(index)?;
+    let operator = &node.operator;
+    let alike = |value: ValueId| dequantized(edit, value).filter(|x| x.is_whole() && x.is_like(result));
+    if operator.downcast::<Concat>().is_some() {
+        let inputs = node.inputs.iter().map(|input| Some(Some(alike((*input)?)?.value)));
+        return Some((operator.clone(), inputs.collect::<Option<_>>()?));
+    }
+    let largest = |pool: &Pool| pool.kind == pool::Kind::Max && !pool.indices;
+    let moves = operator.downcast::<Reshape>().is_some()
+        || operator.downcast::<Transpose>().is_some()
+        || operator.downcast::<Pool>().is_some_and(largest)
+        || matches!(operator.name(), "Flatten" | "Squeeze" | "Unsqueeze" | "Slice" | "DepthToSpace" | "SpaceToDepth");
+    let x = node.inputs.first().copied()?.filter(|_| moves)?;
+    let mut inputs = node.inputs.clone();
+    inputs[0] = Some(alike(x)?.value);
+    Some((operator.clone(), inputs))
+}
+
+/// Sums, products, means and functions of an element.
+fn between(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
+    let node = edit.node(index)?;
+    let operator = Between::of(&node.operator, bounds)?;
+    let given: Vec<ValueId> = node.inputs.iter().copied().collect::<Option<_>>()?;
+    if given.len() != operator.tensors() {
+        return None;
+    }
+    let tensors: Vec<_> = given.into_iter().map(|id| dequantized(edit, id)).collect::<Option<_>>()?;
+    let shape = |x: &Integers| edit.graph().fact(x.value).and_then(Fact::concrete);
+    let first = shape(&tensors[0])?;
+    let fits = tensors.iter().all(|x| x.is_whole() && shape(x).as_ref() == Some(&first));
+    if !fits || first.contains(&0) || first.iter().skip(2).product::<usize>() > 1 << 15 {
+        return None;
+    }
+    let mut inputs = vec![];
+    for x in &tensors {
+        inputs.extend([Some(x.value), Some(x.scale), x.zero(edit)]);
+    }
+    inputs.extend([Some(result.scale), result.zero(edit)]);
+    Some((Arc::new(operator), inputs))
+}
+
+#[cfg(test)]
+mod tests;
