@@ -91,7 +91,7 @@ proptest! {
         let y = graph.operator(op, &ids, 1)[0];
         graph.output("y", y);
         let graph = Arc::new(graph.build().unwrap());
-        let expected = reference::evaluate(&graph, &[given.clone()], |_, value| value).unwrap().remove(0);
+        let expected = reference::evaluate(&graph, std::slice::from_ref(&given), |_, value| value).unwrap().remove(0);
         let expected = expected.into_tensor().unwrap();
         for threads in [1, 3] {
             let plan = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(threads))));

@@ -164,7 +164,7 @@ proptest! {
         prop_assert!(!text.contains("= Conv(") && !text.contains("= Add(") && !text.contains("= Mul("), "{text}");
         prop_assert!(!text.contains("DequantizeLinear"), "{text}");
         // The integers that the rewritten graph gives, by the references and by the CPU's kernels.
-        let by_reference: Vec<Tensor> = evaluate(&rewritten, &[input.clone()], |_, value| value).unwrap()
+        let by_reference: Vec<Tensor> = evaluate(&rewritten, std::slice::from_ref(&input), |_, value| value).unwrap()
             .into_iter().map(|value| value.into_tensor().unwrap()).collect();
         let plan = Arc::new(CpuPlan::new(Arc::new(rewritten), &Threads::new(Some(2))));
         let mut session = plan.session();
