@@ -3,7 +3,7 @@
 mod growth;
 
 #[cfg(feature = "gpu")]
-pub(super) use growth::{check_order, given};
+pub(super) use growth::given;
 
 use super::binding::shape_from_options;
 #[cfg(feature = "gpu")]
@@ -194,6 +194,44 @@ impl Session {
         !self.carried.iter().all(|carry| on_device(carry.output))
     }
 
+    /// Whether the current runner takes every state that lies on a GPU as it lies there.
+    #[cfg(feature = "gpu")]
+    pub(super) fn takes_states(&self) -> bool {
+        self.carried.iter().all(|carry| self.takes(carry.input))
+    }
+
+    /// Whether the current runner takes an input from where it lies.
+    #[cfg(feature = "gpu")]
+    fn takes(&self, input: InputId) -> bool {
+        let (Some(tensor), Some((planned, runner))) = (&self.on_device[input.0], self.runners.last()) else {
+            return true;
+        };
+        match (runner, planned.graph.inputs.get(input.0)) {
+            (Runner::Gpu(gpu), Some(&id)) => {
+                growth::lies_as_wanted(planned, input.0, self.is_reordered(input.0)) && gpu.takes(id, tensor).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// Brings to the host's memory those states that the current runner does not take as they lie on the GPU: a node on
+    /// the host reads them, or it takes them in another order.
+    #[cfg(feature = "gpu")]
+    pub(super) async fn bring_states(&mut self) -> Result<(), RunError> {
+        for i in 0..self.carried.len() {
+            let Carry { output, input, .. } = self.carried[i];
+            if self.takes(input) {
+                continue;
+            }
+            let Some(tensor) = self.on_device[input.0].clone() else { continue };
+            let state = self.in_order(output, tensor.read_async().await?)?;
+            self.on_device[input.0] = None;
+            self.inputs[input.0] = Some(state.into());
+            self.carried[i].growth.iter_mut().for_each(Growth::forget);
+        }
+        Ok(())
+    }
+
     /// Leaves on the GPU what is handed on there.
     #[cfg(feature = "gpu")]
     pub(super) async fn keep_carried(&mut self) -> Result<(), RunError> {
@@ -258,3 +296,6 @@ impl Session {
 
 #[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
 mod tests;
+
+#[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
+mod changing;

@@ -93,6 +93,10 @@ impl Session {
         if !self.is_ready()? {
             return Err(RunError::State("the outputs must be kept on the device first (`Session::keep`)".to_owned()));
         }
+        if !self.takes_states() {
+            let reason = "the plan for these inputs does not take a state as it lies on the GPU: `run` it once";
+            return Err(RunError::State(reason.to_owned()));
+        }
         self.give()?;
         match self.as_gpu() {
             Some(gpu) => gpu.encode(encoder)?,

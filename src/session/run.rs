@@ -185,18 +185,13 @@ impl Session {
         self.check_lengths()?;
         #[cfg(feature = "gpu")]
         self.note_run();
-        #[cfg(feature = "gpu")]
-        let reordered = self.reordered();
         let Some((planned, runner)) = self.runners.last_mut() else { return Ok(()) };
         match runner {
             #[cfg(feature = "gpu")]
             Runner::Gpu(gpu) => {
                 for (i, &id) in planned.graph.inputs.iter().enumerate() {
                     match (&self.inputs[i], &self.on_device[i]) {
-                        (_, Some(tensor)) => {
-                            super::carry::check_order(planned, i, reordered.contains(&i))?;
-                            gpu.set_device(id, tensor)?;
-                        }
+                        (_, Some(tensor)) => gpu.set_device(id, tensor)?,
                         (Some(value), None) => match super::carry::given(&planned.turned, i, value)? {
                             Some(value) => gpu.set_value(id, &value)?,
                             None => gpu.set_value(id, value)?,
@@ -370,15 +365,28 @@ impl Session {
     }
 
     /// Whether a run must begin with [`Session::select`].
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn must_select(&self) -> Result<bool, RunError> {
-        Ok(!self.is_ready()? || self.has_spare_memory())
+        if !self.is_ready()? || self.has_spare_memory() {
+            return Ok(true);
+        }
+        #[cfg(feature = "gpu")]
+        return Ok(!self.takes_states());
+        #[cfg(not(feature = "gpu"))]
+        Ok(false)
     }
 
-    /// Makes the runner for the inputs' shapes and parameters the current one.
+    /// Makes the runner for the inputs' shapes and parameters the current one, and has its states where it takes them.
     pub(super) async fn select(&mut self) -> Result<(), RunError> {
-        if !self.must_select()? {
-            return Ok(());
+        if !self.is_ready()? || self.has_spare_memory() {
+            self.change_runner().await?;
         }
+        #[cfg(feature = "gpu")]
+        self.bring_states().await?;
+        Ok(())
+    }
+
+    async fn change_runner(&mut self) -> Result<(), RunError> {
         Box::pin(self.settle_precision()).await?;
         let shapes = (0..self.inputs.len()).filter_map(|i| self.shape(i).map(<[usize]>::to_vec)).collect();
         let mut request = Request::new(shapes, self.engine.parameters(), |i| self.content(i));

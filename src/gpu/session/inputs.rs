@@ -87,6 +87,16 @@ impl GpuSession {
     /// If the value is no input, its type, storage or shape are others, it is another device's, a host node reads it, or
     /// its buffer lacks the usage `COPY_SRC`.
     pub fn set_device(&mut self, input: ValueId, tensor: &GpuTensor) -> Result<(), RunError> {
+        self.takes(input, tensor)?;
+        self.sources.insert(input, Source::Device(tensor.clone()));
+        Ok(())
+    }
+
+    /// Whether [`GpuSession::set_device`] takes a tensor.
+    ///
+    /// # Errors
+    /// As [`GpuSession::set_device`].
+    pub(crate) fn takes(&self, input: ValueId, tensor: &GpuTensor) -> Result<(), RunError> {
         self.check_input(input, tensor.element_type(), tensor.shape())?;
         if self.engine.schedule().graph.constant(input).is_some() {
             return Err(self.other_parameter(input));
@@ -112,7 +122,6 @@ impl GpuSession {
                 )));
             }
         }
-        self.sources.insert(input, Source::Device(tensor.clone()));
         Ok(())
     }
 

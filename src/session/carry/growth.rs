@@ -146,11 +146,11 @@ impl Session {
         carry.growth.as_ref()?.turned.as_ref().map(|turned| turned.shape.as_slice())
     }
 
-    /// The inputs that lie on the GPU in another order than the model's.
+    /// Whether an input lies on the GPU in another order than the model's.
     #[cfg(feature = "gpu")]
-    pub(in crate::session) fn reordered(&self) -> Vec<usize> {
+    pub(in crate::session) fn is_reordered(&self, input: usize) -> bool {
         let other = |growth: &Growth| growth.turned.as_ref().is_some_and(|turned| !turned.back.is_sorted());
-        self.carried.iter().filter(|c| c.growth.as_ref().is_some_and(other)).map(|c| c.input.0).collect()
+        self.carried.iter().any(|carry| carry.input.0 == input && carry.growth.as_ref().is_some_and(other))
     }
 
     /// Whether an output is kept in another order than the model's.
@@ -227,14 +227,8 @@ impl Session {
 
 /// Whether an input on the GPU lies in the order that a plan takes it in.
 #[cfg(feature = "gpu")]
-pub(in crate::session) fn check_order(planned: &Planned, input: usize, reordered: bool) -> Result<(), RunError> {
-    let wanted = planned.turned.iter().any(|grown| grown.input == input && grown.axis > 0);
-    if wanted == reordered {
-        return Ok(());
-    }
-    let graph = &planned.graph;
-    let name = graph.inputs.get(input).map_or("", |&id| graph.value(id).name.as_str());
-    Err(RunError::State(format!("input '{name}' is kept in another order on the GPU: give it from the host's memory")))
+pub(super) fn lies_as_wanted(planned: &Planned, input: usize, reordered: bool) -> bool {
+    reordered == planned.turned.iter().any(|grown| grown.input == input && grown.axis > 0)
 }
 
 /// What an input is given in the order of a plan: `None` where that is the model's.

@@ -6,7 +6,7 @@ use crate::ops::operator;
 use crate::session::{Device, Session};
 use crate::{ElementType, RunError, Tensor};
 
-fn devices() -> impl Iterator<Item = Device> {
+pub(super) fn devices() -> impl Iterator<Item = Device> {
     [Some(Device::cpu()), crate::session::run::tests::gpu()].into_iter().flatten()
 }
 
@@ -146,7 +146,7 @@ fn remembering(size: usize) -> Model {
 }
 
 /// `[2, rows, size]`, other numbers for each row and run.
-fn rows(run: usize, rows: usize, size: usize) -> Tensor {
+pub(super) fn rows(run: usize, rows: usize, size: usize) -> Tensor {
     let number = |i: usize| ((i * 37 + run * 101) % 64) as f32 / 32.0 - 1.0;
     Tensor::new([2, rows, size], (0..2 * rows * size).map(number).collect()).unwrap()
 }
