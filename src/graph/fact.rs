@@ -156,6 +156,12 @@ impl Fact {
         }
     }
 
+    /// The number that a constant of one element is (a factor, a bound), if it is a float. Larger ones are not read.
+    pub fn number(&self) -> Option<f32> {
+        self.constant.as_ref().filter(|tensor| tensor.len() == 1)?;
+        self.floats()?.first().copied()
+    }
+
     /// The fact with the symbols that `bindings` names replaced.
     #[must_use]
     pub fn bind(&self, bindings: &Bindings) -> Self {

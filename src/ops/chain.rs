@@ -51,7 +51,7 @@ impl Chain {
         for step in &program.steps {
             if let With::Operand(i) = step.with
                 && !tensors.contains(&i)
-                && Fact::optional(inputs, i)?.floats().is_none_or(|numbers| numbers.len() != 1)
+                && Fact::optional(inputs, i)?.number().is_none()
             {
                 tensors.push(i);
             }

@@ -63,6 +63,9 @@ fn affine(graph: &Graph, node: &Node, most: usize) -> Option<(ValueId, Affine)> 
         let floats = |i: usize| facts.get(i).copied().flatten().and_then(Fact::floats);
         return Some((id(0)?, Affine { scale, shift, statistics: floats(3).zip(floats(4)) }));
     }
+    if !matches!(node.operator.name(), "Mul" | "Div" | "Add" | "Sub") {
+        return None;
+    }
     let (a, b) = (id(0)?, id(1)?);
     let (x, constant, first) = if graph.constant(b).is_some() { (a, b, true) } else { (b, a, false) };
     let channels = graph.fact(x)?.shape.get(1)?.size().filter(|&channels| channels <= most)?;
@@ -84,7 +87,8 @@ fn per_channel(x: &Fact, constant: &Fact, channels: usize) -> Option<Vec<f64>> {
     let shape = constant.concrete()?;
     let missing = x.rank().checked_sub(shape.len())?;
     let fits = shape.iter().enumerate().all(|(i, &n)| n == 1 || (i + missing == 1 && n == channels));
-    let values = constant.floats().filter(|_| fits)?;
+    // What does not fit need not be read.
+    let values = if fits { constant.floats()? } else { return None };
     match values.len() {
         1 => Some(vec![values[0].into(); channels]),
         n if n == channels => Some(values.into_iter().map(f64::from).collect()),

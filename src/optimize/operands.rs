@@ -13,10 +13,7 @@ pub(super) fn operands(node: &Node, operator: &str) -> Option<(ValueId, ValueId)
 /// The one number of a constant that does not enlarge `x` when it is combined with it.
 pub(super) fn scalar(graph: &Graph, x: ValueId, constant: ValueId) -> Option<f32> {
     let fact = graph.fact(constant)?;
-    match fact.floats()?[..] {
-        [value] if fact.rank() <= graph.fact(x)?.rank() => Some(value),
-        _ => None,
-    }
+    fact.number().filter(|_| graph.fact(x).is_some_and(|x| fact.rank() <= x.rank()))
 }
 
 /// Whether a number is what another was rounded to.

@@ -152,8 +152,7 @@ pub(super) fn factor(graph: &Graph, node: &Node) -> Option<(ValueId, f32)> {
     let [Some(a), Some(b)] = node.inputs[..] else { return None };
     let number = |x: ValueId, constant: ValueId| {
         let (fact, of) = (graph.fact(constant)?, graph.fact(x)?);
-        let one = fact.constant.as_ref()?.len() == 1 && fact.rank() <= of.rank() && of.constant.is_none();
-        fact.floats().filter(|_| one)?.first().copied()
+        fact.number().filter(|_| fact.rank() <= of.rank() && of.constant.is_none())
     };
     match node.operator.name() {
         "Mul" => number(a, b).map(|n| (a, n)).or_else(|| number(b, a).map(|n| (b, n))),

@@ -90,8 +90,7 @@ impl Binary {
 
     /// The program of a power with this exponent, if it is one and is simple arithmetic.
     pub(crate) fn power(&self, exponent: &Fact) -> Option<Program> {
-        let [exponent] = exponent.floats()?[..] else { return None };
-        steps(exponent).filter(|_| self.member.name == "Pow")
+        steps(exponent.number()?).filter(|_| self.member.name == "Pow")
     }
 
     /// Refuses what differs where nothing asks for broadcasting.
@@ -235,8 +234,8 @@ fn powers(request: &Request<'_>) -> Result<Expression, String> {
 fn scalar(request: &Request<'_>, index: usize) -> Option<f32> {
     let fact = request.optional(index)?.fact;
     #[expect(clippy::cast_precision_loss, reason = "an exponent beyond 2^24 is as good as any other")]
-    let integer = || fact.constant.as_ref()?.integers().filter(|v| v.len() == 1).map(|v| v[0] as f32);
-    fact.floats().filter(|v| v.len() == 1).map(|v| v[0]).or_else(integer)
+    let integer = || fact.constant.as_ref().filter(|t| t.len() == 1)?.integers().map(|v| v[0] as f32);
+    fact.number().or_else(integer)
 }
 
 /// A power with a constant exponent, where it is simple arithmetic.

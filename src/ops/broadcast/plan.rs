@@ -84,12 +84,13 @@ impl Operand {
 
     /// The number that it is, if it is a single one and known.
     fn number(&self, request: &Request<'_>) -> Option<f32> {
-        let numbers = match &self.binding {
-            Binding::Input(i) => request.input(*i).ok()?.fact.floats()?,
-            Binding::Constant(constant) => constant.source.as_slice::<f32>().ok()?.to_vec(),
-            _ => return None,
-        };
-        (numbers.len() == 1).then(|| numbers[0])
+        match &self.binding {
+            Binding::Input(i) => request.input(*i).ok()?.fact.number(),
+            Binding::Constant(constant) if constant.source.len() == 1 => {
+                constant.source.as_slice::<f32>().ok()?.first().copied()
+            }
+            _ => None,
+        }
     }
 
     /// How the operand lies if the result of shape `to` lies in `layout`: the operand's own layout, and its strides over

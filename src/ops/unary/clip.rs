@@ -38,7 +38,7 @@ impl Clip {
         }
         let bound = |index, default| match Fact::optional(inputs, index) {
             None => Some(default),
-            Some(fact) => fact.floats().filter(|v| v.len() == 1).map(|v| v[0]),
+            Some(fact) => fact.number(),
         };
         Some(Activation::Clip(bound(1, f32::NEG_INFINITY)?, bound(2, f32::INFINITY)?))
     }
