@@ -1,5 +1,7 @@
 //! Gemm and MatMul.
 
+use std::sync::Arc;
+
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
@@ -8,13 +10,14 @@ use super::simd::{Lines, dispatch};
 use super::{Threads, tasks};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::matmul::{Epilogue, Gemm, MatMul, Product, RESIDUAL};
+use crate::tensor::ElementType;
 
 #[derive(Debug)]
 struct Dense {
     product: Product,
     tile: Tile,
     /// B, one matrix after the other, packed; `None` where it comes with each run.
-    b: Option<Lines>,
+    b: Option<Arc<Lines>>,
     /// C's steps from row to row and from column to column.
     c: Option<[usize; 2]>,
     epilogue: Epilogue,
@@ -47,19 +50,26 @@ fn kernel(product: Product, b: &Fact, c: Option<[usize; 2]>, epilogue: Epilogue)
     }
     let tile = Tile::of(product.m);
     let packed = match &b.constant {
+        Some(b) if b.element_type() != ElementType::F32 => return None,
         Some(b) => {
-            let b = b.as_slice::<f32>().ok()?;
-            let size = tile.packed_b(product.k, product.n);
-            let matrix = product.k * product.n;
-            let mut lines = Lines::new(b.len() / matrix * size);
-            for (b, out) in b.chunks_exact(matrix).zip(lines.as_mut_slice().chunks_mut(size)) {
-                pack_b(&product, tile, b, out);
-            }
-            Some(lines)
+            let &Product { k, n, transpose_b, .. } = &product;
+            let parameters = [tile.rows, tile.lanes, tile.vectors, k, n, usize::from(transpose_b)];
+            Some(b.packed_as("dense", &parameters, |b| packed(&product, tile, b.as_slice().unwrap_or_default())))
         }
         None => None,
     };
     Some(Box::new(Dense { product, tile, b: packed, c, epilogue }))
+}
+
+/// Matrices one after the other, packed.
+fn packed(product: &Product, tile: Tile, b: &[f32]) -> Lines {
+    let size = tile.packed_b(product.k, product.n);
+    let matrix = product.k * product.n;
+    let mut lines = Lines::new(b.len() / matrix * size);
+    for (b, out) in b.chunks_exact(matrix).zip(lines.as_mut_slice().chunks_mut(size)) {
+        pack_b(product, tile, b, out);
+    }
+    lines
 }
 
 fn pack_b(product: &Product, tile: Tile, b: &[f32], out: &mut [f32]) {

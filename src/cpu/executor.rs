@@ -103,7 +103,12 @@ impl CpuPlan {
             }
             steps.push(Step { kernel, outputs: outputs.unwrap_or_default(), last, in_place, folded });
         }
-        let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).cloned().map(Value::Tensor));
+        // What is read in runs is there from the start.
+        let there = |tensor: &Tensor| {
+            tensor.bytes();
+            Value::Tensor(tensor.clone())
+        };
+        let constants = (0..graph.values.len()).map(|i| graph.constant(ValueId(i)).map(there));
         Self { steps, constants: constants.collect(), threads: threads.clone(), graph }
     }
 

@@ -45,7 +45,8 @@ fn key(constant: &Constant) -> u128 {
         source.shape()
     );
     hasher.write(header.as_bytes());
-    hasher.write(source.bytes());
+    // Known where the constant was met before, so that it need not be there.
+    hasher.write(&source.content_hash().to_le_bytes());
     hasher.finish_128()
 }
 
@@ -56,6 +57,9 @@ pub(super) fn pack(constant: &Constant) -> Result<Vec<u8>, DeviceError> {
         message,
     };
     let packed = (constant.packing.pack)(&constant.source, &constant.parameters);
+    if constant.source.is_lost() {
+        return Err(fail("its bytes cannot be read again".to_owned()));
+    }
     if packed.len() as u64 != constant.units.saturating_mul(4) {
         return Err(fail(format!("{} elements were packed, {} units promised", packed.len(), constant.units)));
     }

@@ -133,6 +133,9 @@ fn released(schedule: &Schedule, program: &Program, wanted: &[bool]) -> Arc<Sche
     }
     let mut schedule = schedule.clone();
     schedule.graph = schedule.graph.without_contents(|value| kept[value.0]);
+    // What is left is read in runs, and there from the start.
+    let left = schedule.graph.values.iter().filter_map(|value| value.fact.as_ref()?.constant.as_ref());
+    left.for_each(|tensor| _ = tensor.bytes());
     for constant in &mut schedule.constants {
         constant.source = Tensor::vector(Vec::<f32>::new());
     }

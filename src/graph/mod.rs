@@ -149,7 +149,7 @@ impl Graph {
     pub fn without_contents(mut self, kept: impl Fn(ValueId) -> bool) -> Self {
         for (i, value) in self.values.iter_mut().enumerate() {
             if let Some(fact) = &mut value.fact
-                && fact.constant.as_ref().is_some_and(|tensor| tensor.bytes().len() > SMALL)
+                && fact.constant.as_ref().is_some_and(|tensor| tensor.byte_length() > SMALL)
                 && !kept(ValueId(i))
             {
                 fact.constant = None;

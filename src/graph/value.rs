@@ -112,7 +112,7 @@ impl Value {
     /// Bytes of all tensors in it.
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Tensor(tensor) => tensor.bytes().len(),
+            Self::Tensor(tensor) => tensor.byte_length(),
             Self::Sequence(sequence) => sequence.tensors.iter().map(|tensor| tensor.bytes().len()).sum(),
             Self::Optional(optional) => optional.value.as_ref().map_or(0, |value| value.bytes()),
         }

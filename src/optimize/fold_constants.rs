@@ -4,9 +4,12 @@
 //! four times what its inputs take (weights that are converted from 8 bits to 32), all results together may take as much more,
 //! and what would take the references more than some seconds is left to the run.
 
+use std::sync::Arc;
+
 use super::edit::Edit;
-use crate::graph::{Context, Fact, Graph, Inputs, Node, Value};
+use crate::graph::{Context, Fact, Graph, Inputs, Node, Operator, Value};
 use crate::tensor::shape::elements;
+use crate::tensor::{Recipe, Tensor, derived};
 
 /// Bytes that a result may take whatever its inputs take.
 const SMALL: usize = 1 << 20;
@@ -23,7 +26,7 @@ struct Budget {
 
 pub(super) fn apply(graph: &mut Graph) -> bool {
     let constants = graph.values.iter().filter_map(|v| v.fact.as_ref()?.constant.as_ref());
-    let given = constants.fold(0usize, |sum, tensor| sum.saturating_add(tensor.bytes().len()));
+    let given = constants.fold(0usize, |sum, tensor| sum.saturating_add(tensor.byte_length()));
     let mut budget = Budget { bytes: given.saturating_mul(4).saturating_add(SMALL_TOGETHER), work: WORK };
     let mut edit = Edit::of(graph);
     for index in edit.nodes() {
@@ -52,9 +55,9 @@ fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
         return None;
     }
     let inputs = graph.input_facts(node)?;
-    let values: Vec<Option<Value>> = inputs
+    let constants: Vec<Option<&Tensor>> = inputs
         .iter()
-        .map(|fact| fact.map_or(Some(None), |fact| fact.constant.clone().map(|t| Some(Value::Tensor(t)))))
+        .map(|fact| fact.map_or(Some(None), |fact| fact.constant.as_ref().map(Some)))
         .collect::<Option<_>>()?;
     let facts = node.operator.infer(&inputs).ok()?;
     let size = |fact: &Fact| elements(&fact.concrete()?)?.checked_mul(fact.element_type.size());
@@ -67,13 +70,18 @@ fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
     }
     budget.bytes -= result;
     budget.work -= work;
+    let operator = Arc::clone(&node.operator);
+    let recipe = Recipe { name: "fold_constants", by: Arc::as_ptr(&operator).addr(), parameters: vec![] };
+    let results = derived(recipe, &constants, move |constants| computed(&*operator, constants))?;
+    (results.len() >= node.outputs.len()).then(|| results.into_iter().map(Fact::constant).collect())
+}
+
+/// What an operator makes of constants. Whatever is wrong shows, with a better message, when the node runs.
+fn computed(operator: &dyn Operator, constants: &[Option<&Tensor>]) -> Option<Vec<Tensor>> {
+    let values: Vec<Option<Value>> = constants.iter().map(|tensor| tensor.cloned().map(Value::Tensor)).collect();
     let values: Vec<_> = values.iter().map(Option::as_ref).collect();
-    // Whatever is wrong shows, with a better message, when the node runs.
-    let results = node.operator.compute(&mut Context::brief(), Inputs(&values)).ok()?;
-    if results.len() < node.outputs.len() {
-        return None;
-    }
-    results.into_iter().map(|value| value.into_tensor().map(Fact::constant)).collect()
+    let results = operator.compute(&mut Context::brief(), Inputs(&values)).ok()?;
+    results.into_iter().map(Value::into_tensor).collect()
 }
 
 #[cfg(test)]

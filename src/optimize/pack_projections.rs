@@ -7,7 +7,7 @@ use super::edit::Edit;
 use crate::graph::{Activation, Graph, ValueId};
 use crate::ops::attention::fused::{Fused, Rows};
 use crate::ops::matmul::{Gemm, MatMul};
-use crate::tensor::Tensor;
+use crate::tensor::{ElementType, Recipe, Tensor, derived};
 
 pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
@@ -66,7 +66,7 @@ fn projection(edit: &Edit<'_>, value: ValueId) -> Option<Projection> {
     let bias = product.inputs.get(2).copied().flatten();
     let w = graph.constant(weights)?;
     let is_row = |id: ValueId| graph.constant(id).is_some_and(|c| c.len() == columns && c.as_slice::<f32>().is_ok());
-    let suits = w.rank() == 2 && w.as_slice::<f32>().is_ok() && bias.is_none_or(is_row);
+    let suits = w.rank() == 2 && w.element_type() == ElementType::F32 && bias.is_none_or(is_row);
     suits.then(|| Projection { node, value, x, weights, bias, transposed, rows: rows.to_vec(), columns })
 }
 
@@ -83,29 +83,56 @@ fn find(edit: &Edit<'_>, index: usize) -> Option<Found> {
     }
     let inner = graph.fact(x)?.concrete()?.last().copied()?;
     let total: usize = projections.iter().map(|projection| projection.columns).sum();
-    let (mut weights, mut bias) = (vec![0f32; inner.checked_mul(total)?], vec![0f32; total]);
     let mut operands = fused.operands;
     let mut begin = 0;
     for (projection, rows) in projections.iter().zip(&mut operands) {
-        let n = projection.columns;
-        let w = graph.constant(projection.weights)?.as_slice::<f32>().ok().filter(|w| w.len() == inner * n)?;
+        *rows = moved(*rows, projection.columns, total, begin)?;
+        begin += projection.columns;
+    }
+    let fused = Fused { packed: true, operands, ..fused.clone() };
+    if !fused.suits() {
+        return None;
+    }
+    let gemm = Gemm { rows: Some(first.rows.clone()), ..Gemm::default() };
+    let transposed = projections.each_ref().map(|projection| projection.transposed);
+    let recipe = |name| Recipe { name, by: 0, parameters: transposed.map(usize::from).to_vec() };
+    let parts = projections.each_ref().map(|projection| graph.constant(projection.weights));
+    let weights = derived(recipe("pack_projections"), &parts, move |parts| {
+        Some(vec![side_by_side(inner, total, transposed, parts)?])
+    })?;
+    let bias = match projections.iter().any(|projection| projection.bias.is_some()) {
+        true => {
+            let part = |p: &Projection| match p.bias {
+                Some(bias) => graph.constant(bias)?.as_slice::<f32>().ok().map(<[f32]>::to_vec),
+                None => Some(vec![0.0; p.columns]),
+            };
+            let parts: Option<Vec<_>> = projections.iter().map(part).collect();
+            Some(Tensor::vector(parts?.concat()))
+        }
+        false => None,
+    };
+    let weights = weights.into_iter().next()?;
+    Some(Found { projections, x, weights, bias, gemm, fused })
+}
+
+/// Matrices of `inner` rows, those that are not transposed, beside each other.
+fn side_by_side(inner: usize, total: usize, transposed: [bool; 3], parts: &[Option<&Tensor>]) -> Option<Tensor> {
+    let mut weights = vec![0f32; inner.checked_mul(total)?];
+    let mut begin = 0;
+    for (part, transposed) in parts.iter().zip(transposed) {
+        let w = (*part)?.as_slice::<f32>().ok()?;
+        let n = w.len().checked_div(inner)?;
+        if n * inner != w.len() || begin + n > total {
+            return None;
+        }
         for (kk, row) in weights.chunks_exact_mut(total).enumerate() {
             for (j, out) in row[begin..begin + n].iter_mut().enumerate() {
-                *out = w[if projection.transposed { j * inner + kk } else { kk * n + j }];
+                *out = w[if transposed { j * inner + kk } else { kk * n + j }];
             }
         }
-        if let Some(c) = projection.bias {
-            bias[begin..begin + n].copy_from_slice(graph.constant(c)?.as_slice::<f32>().ok()?);
-        }
-        *rows = moved(*rows, n, total, begin)?;
         begin += n;
     }
-    let biased = projections.iter().any(|projection| projection.bias.is_some());
-    let fused = Fused { packed: true, operands, ..fused.clone() };
-    let gemm = Gemm { rows: Some(first.rows.clone()), ..Gemm::default() };
-    let weights = Tensor::new([inner, total], weights).ok()?;
-    let bias = if biased { Some(Tensor::vector(bias)) } else { None };
-    fused.suits().then_some(Found { projections, x, weights, bias, gemm, fused })
+    if begin == total { Tensor::new([inner, total], weights).ok() } else { None }
 }
 
 /// Rows within lines of `n` elements, where the lines become part of longer ones and begin at `begin` of each.

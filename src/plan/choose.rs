@@ -370,11 +370,6 @@ fn output_facts(graph: &Graph, node: &Node) -> Result<Option<Vec<Fact>>, PlanErr
     Ok(facts.into_iter().collect())
 }
 
-/// Whether two tensors are one: they share their memory.
-fn same_bytes(a: &Tensor, b: &Tensor) -> bool {
-    std::ptr::eq(a.bytes(), b.bytes())
-}
-
 /// Packs a constant into a layout, which the parameter numbers.
 fn pack_layout(tensor: &Tensor, parameters: &[usize]) -> Tensor {
     let layout = [Layout::Linear, Layout::Rows, Layout::Channels4]

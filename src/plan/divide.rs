@@ -281,7 +281,7 @@ mod tests {
     /// Whether all constants that nodes read are within the limit.
     fn fits(graph: &Graph, limit: u64) -> bool {
         let read = graph.nodes.iter().flat_map(|node| node.inputs.iter().flatten());
-        read.filter_map(|&id| graph.constant(id)).all(|tensor| tensor.bytes().len() as u64 <= limit)
+        read.filter_map(|&id| graph.constant(id)).all(|tensor| tensor.byte_length() as u64 <= limit)
     }
 
     proptest! {

@@ -177,9 +177,8 @@ impl Emitter<'_> {
 
     fn constant(&mut self, constant: &Constant) -> usize {
         // Constants of a graph are shared, so the address of their bytes tells them apart.
-        let bytes = constant.source.bytes();
-        let key =
-            (bytes.as_ptr().addr(), bytes.len(), constant.packing.name, constant.parameters.clone(), constant.storage);
+        let (source, packing) = (&constant.source, constant.packing.name);
+        let key = (source.address(), source.byte_length(), packing, constant.parameters.clone(), constant.storage);
         if let Some(&index) = self.constant_index.get(&key)
             && self.constants[index] == *constant
         {

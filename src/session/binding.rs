@@ -97,9 +97,8 @@ pub fn check_input(name: &str, fact: &Fact, options: &Options, given: &TensorVie
 ///
 /// # Errors
 /// [`PlanError::Options`] if one symbol would have two values; [`PlanError::Node`] if a node cannot be right.
-pub fn concrete(graph: &Graph, request: &Request, seed: u64) -> Result<Graph, PlanError> {
+pub fn concrete(mut graph: Graph, request: &Request, seed: u64) -> Result<Graph, PlanError> {
     let mut bindings = Bindings::new();
-    let mut graph = graph.clone();
     for (i, (&id, shape)) in graph.inputs.clone().iter().zip(&request.shapes).enumerate() {
         let info = &mut graph.values[id.0];
         if let (None, Some(ValueType::Tensor(element_type))) = (&info.fact, &info.declared) {

@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::binding::shapes_from_options;
 use super::request::Request;
-use super::weights::Weights;
+use super::weights::{Source, Weights};
 use super::{Device, Options, Precision, Session};
 use crate::cpu::{CpuPlan, Threads};
-use crate::error::{DeviceError, Error, PlanError};
+#[cfg(feature = "gpu")]
+use crate::error::DeviceError;
+use crate::error::{Error, PlanError, RunError};
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuEngine;
 use crate::graph::Graph;
@@ -19,6 +21,7 @@ use crate::model::Model;
 use crate::optimize::Rewrites;
 use crate::optimize::outermost::Grown;
 use crate::plan::{Placement, PlanOptions, Repertoire, Schedule, State, Tuning};
+use graph::Rewritten;
 
 /// Plans that are kept for shapes that may come again.
 const KEPT_PLANS: usize = 16;
@@ -30,7 +33,7 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     /// Without its weights, where they can be had again.
     model: Model,
-    weights: Weights,
+    weights: Arc<Weights>,
     device: Device,
     options: Options,
     rewrites: Rewrites,
@@ -57,7 +60,19 @@ pub(crate) struct Planned {
     pub turned: Vec<Grown>,
     /// Why the CPU runs it although the device is a GPU.
     pub instead: Option<String>,
+    /// Where its large constants are read, until it is loaded.
+    source: Option<Arc<Source>>,
     loaded: OnceLock<Loaded>,
+}
+
+impl Planned {
+    /// Whether the weights that were needed for it could be read.
+    ///
+    /// # Errors
+    /// [`PlanError::Reread`] if not.
+    pub(crate) fn check(&self) -> Result<(), PlanError> {
+        self.source.as_ref().map_or(Ok(()), |source| source.check())
+    }
 }
 
 /// What sessions of one plan share.
@@ -92,7 +107,7 @@ impl Engine {
             Err(error) => return Err(error),
         };
         Ok(Self(Arc::new(Inner {
-            weights: Weights::of(model),
+            weights: Arc::new(Weights::of(model)),
             model: if options.keep_weights { None } else { model.without_contents() }.unwrap_or_else(|| model.clone()),
             device: device.clone(),
             options: options.clone(),
@@ -195,6 +210,7 @@ impl Engine {
             _ => request.beside(plans.iter().map(|p| &p.request)),
         };
         let planned = Arc::new(self.make(request)?);
+        planned.check()?;
         if plans.len() == KEPT_PLANS {
             plans.remove(0);
         }
@@ -234,7 +250,7 @@ impl Engine {
 
     fn made_for(&self, request: Request) -> Result<Planned, PlanError> {
         let inner = &*self.0;
-        let (graph, turned) = self.optimized(&request)?;
+        let Rewritten { graph, turned, source } = self.optimized(&request)?;
         let options = inner.device.facts().map(|facts| {
             let options = PlanOptions { states: states(&graph, &turned), ..self.plan_options(inner.device.tuning()) };
             let repertoire = self.repertoire(&request, &graph, facts, &options);
@@ -246,6 +262,7 @@ impl Engine {
             schedule,
             turned,
             instead,
+            source: source.clone(),
             loaded: OnceLock::new(),
         };
         let precision = self.precision().unwrap_or_default();
@@ -260,8 +277,9 @@ impl Engine {
                 let schedule = match crate::plan::plan(graph, facts, &options) {
                     Err(error @ PlanError::TooLarge { .. }) if lenient => {
                         log::warn!("the CPU runs the model: {error}");
-                        let (graph, turned) = self.rewritten(&request)?;
-                        return Ok(planned(request, Arc::new(graph), None, turned, Some(error.to_string())));
+                        let Rewritten { graph, turned, source } = self.rewritten(&request)?;
+                        let planned = planned(request, Arc::new(graph), None, turned, Some(error.to_string()));
+                        return Ok(Planned { source, ..planned });
                     }
                     schedule => schedule?,
                 };
@@ -290,7 +308,10 @@ impl Engine {
     /// in it, constants and pipelines, they share all the same.)
     ///
     /// Once the weights are on a GPU, or packed for the CPU, the plan that is returned and kept holds them no more.
-    pub(crate) async fn load(&self, planned: Arc<Planned>) -> Result<(Arc<Planned>, Loaded), DeviceError> {
+    ///
+    /// # Errors
+    /// What the device says; [`PlanError::Reread`] if the weights cannot be had again.
+    pub(crate) async fn load(&self, planned: Arc<Planned>) -> Result<(Arc<Planned>, Loaded), RunError> {
         if let Some(loaded) = planned.loaded.get().cloned() {
             return Ok((planned, loaded));
         }
@@ -300,8 +321,12 @@ impl Engine {
                 let gpu = device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
                 let Options { keep_weights, submission, .. } = self.0.options;
                 let ahead = self.settled_on(&planned.request.grown);
-                let loaded = GpuEngine::load(gpu, Arc::clone(schedule), ahead, keep_weights, submission).await?;
-                let loaded = Loaded::Gpu(loaded);
+                let loaded = GpuEngine::load(gpu, Arc::clone(schedule), ahead, keep_weights, submission).await;
+                if let Err(error) = planned.check() {
+                    self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).retain(|p| !Arc::ptr_eq(p, &planned));
+                    return Err(error.into());
+                }
+                let loaded = Loaded::Gpu(loaded?);
                 let loaded = planned.loaded.get_or_init(|| loaded).clone();
                 let Loaded::Gpu(engine) = &loaded else { return Ok((planned, loaded)) };
                 let schedule = Arc::clone(engine.schedule());
@@ -311,6 +336,7 @@ impl Engine {
                     schedule: Some(schedule),
                     turned: planned.turned.clone(),
                     instead: None,
+                    source: None,
                     loaded: OnceLock::from(loaded.clone()),
                 });
                 let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
@@ -326,26 +352,28 @@ impl Engine {
                 let loaded = planned.loaded.get_or_init(|| loaded).clone();
                 Ok((planned, loaded))
             }
-            (_, device) => Ok(self.packed(planned, device.threads())),
+            (_, device) => self.packed(planned, device.threads()).map_err(RunError::from),
         }
     }
 
     /// A plan for the CPU with its weights packed and not held otherwise.
-    fn packed(&self, planned: Arc<Planned>, threads: &Threads) -> (Arc<Planned>, Loaded) {
+    fn packed(&self, planned: Arc<Planned>, threads: &Threads) -> Result<(Arc<Planned>, Loaded), PlanError> {
         // Nobody else takes the plan meanwhile: what only it holds goes piece by piece.
         let mut plans = self.0.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let place = plans.iter().position(|p| Arc::ptr_eq(p, &planned));
         if let Some(place) = place {
             plans.remove(place);
         }
+        planned.source.iter().for_each(|source| source.take());
         self.0.weights.release();
         let (request, instead) = (planned.request.clone(), planned.instead.clone());
-        let turned = planned.turned.clone();
+        let (turned, source) = (planned.turned.clone(), planned.source.clone());
         let graph = match Arc::try_unwrap(planned) {
             Ok(planned) => planned.graph,
             Err(planned) => Arc::clone(&planned.graph),
         };
         let plan = Arc::new(CpuPlan::released(graph, threads).on_few_threads());
+        source.map_or(Ok(()), |source| source.check())?;
         let loaded = Loaded::Cpu(Arc::clone(&plan));
         let graph = Arc::clone(plan.graph());
         let released = Arc::new(Planned {
@@ -354,12 +382,13 @@ impl Engine {
             schedule: None,
             turned,
             instead,
+            source: None,
             loaded: OnceLock::from(loaded.clone()),
         });
         if let Some(place) = place {
             plans.insert(place, Arc::clone(&released));
         }
-        (released, loaded)
+        Ok((released, loaded))
     }
 }
 

@@ -7,7 +7,7 @@ use super::binding::{check_input, shapes_from_options};
 use super::engine::Planned;
 use super::request::Request;
 use super::{Device, Engine, Options, Session};
-use crate::error::{DeviceError, Error, PlanError};
+use crate::error::{DeviceError, Error, PlanError, RunError};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::plan::Schedule;
@@ -118,7 +118,11 @@ impl Plan {
     /// # Errors
     /// What the device says.
     pub async fn load_async(&self) -> Result<Engine, DeviceError> {
-        self.engine.load(Arc::clone(&self.planned)).await?;
+        let refused = |error: RunError| match error {
+            RunError::Device(error) => error,
+            other => DeviceError::Refused { what: "the model's weights".to_owned(), message: other.to_string() },
+        };
+        self.engine.load(Arc::clone(&self.planned)).await.map_err(refused)?;
         Ok(self.engine.clone())
     }
 }

@@ -65,7 +65,7 @@ impl Session {
         let Some((planned, _)) = self.runners.last().filter(|(planned, _)| planned.schedule.is_some()) else {
             return Err(state("kernels are measured on a GPU, and the model runs on the CPU"));
         };
-        let (graph, _) = self.engine.optimized(&planned.request)?;
+        let graph = self.engine.optimized(&planned.request)?.graph;
         let kinds = survey(&graph, gpu.facts(), &self.engine.plan_options(gpu.tuning()))?;
         let (found, tuning) = search(&kinds, |tuning| self.measure(&options, tuning))?;
         let runs = self.compare(&options, &gpu.tuning(), &tuning)?;

@@ -96,7 +96,7 @@ pub async fn validate_async(
     };
     session.run_observed_async(&mut observe).await?;
 
-    let graph = concrete(model.graph(), &Request::new(shapes, &[], |_| None), options.seed)?;
+    let graph = concrete(model.graph().clone(), &Request::new(shapes, &[], |_| None), options.seed)?;
     let tolerance = match tolerance.amplified > 0.0 && rounds_to_steps(&graph) {
         true => Tolerance { amplified: f32::INFINITY, ..tolerance },
         false => tolerance,

@@ -202,7 +202,7 @@ impl Tensor {
     pub fn len(&self) -> usize {
         match &self.storage {
             Storage::Strings(strings) => strings.len(),
-            _ => self.bytes().len() / self.element_type.size(),
+            _ => self.byte_length() / self.element_type.size(),
         }
     }
 
@@ -214,6 +214,21 @@ impl Tensor {
     /// The elements' bytes, row-major, little-endian; of texts none.
     pub fn bytes(&self) -> &[u8] {
         self.storage.as_bytes()
+    }
+
+    /// The number of [bytes](Self::bytes).
+    pub(crate) fn byte_length(&self) -> usize {
+        self.storage.length()
+    }
+
+    /// What tells the elements from those of other tensors, as long as both are held.
+    pub(crate) fn address(&self) -> usize {
+        self.storage.address()
+    }
+
+    /// Whether two tensors share their elements.
+    pub(crate) fn shares(&self, other: &Self) -> bool {
+        self.storage.is(&other.storage)
     }
 
     /// The elements.
@@ -235,15 +250,15 @@ impl Tensor {
         if self.element_type != T::TYPE {
             return Err(TensorError::Type { wanted: T::TYPE, found: self.element_type });
         }
-        if let Storage::Shared(bytes) = &self.storage {
-            self.storage = Storage::copy_of(bytes);
+        if let Storage::Deferred(_) | Storage::Shared(_) = &self.storage {
+            self.storage = Storage::copy_of(self.bytes());
         }
         match &mut self.storage {
             Storage::Owned(blocks, length) => {
                 Ok(&mut bytemuck::cast_slice_mut(Arc::make_mut(blocks).as_mut_slice())[..*length / size_of::<T>()])
             }
             // Made owned just above; texts are no `T`.
-            Storage::Shared(_) | Storage::Strings(_) => Ok(&mut []),
+            Storage::Shared(_) | Storage::Deferred(_) | Storage::Strings(_) => Ok(&mut []),
         }
     }
 
@@ -260,10 +275,10 @@ impl Tensor {
     /// The bytes, all of which the caller is about to write: in place where nobody else holds them, in new memory
     /// otherwise.
     pub(crate) fn overwrite(&mut self) -> &mut [u8] {
-        let length = self.bytes().len();
+        let length = self.byte_length();
         let alone = match &mut self.storage {
             Storage::Owned(blocks, _) => Arc::get_mut(blocks).is_some(),
-            Storage::Shared(_) => false,
+            Storage::Shared(_) | Storage::Deferred(_) => false,
             Storage::Strings(_) => return &mut [],
         };
         if !alone {
@@ -274,7 +289,7 @@ impl Tensor {
                 Some(blocks) => &mut bytemuck::cast_slice_mut(blocks.as_mut_slice())[..length],
                 None => &mut [],
             },
-            Storage::Shared(_) | Storage::Strings(_) => &mut [],
+            Storage::Shared(_) | Storage::Deferred(_) | Storage::Strings(_) => &mut [],
         }
     }
 
@@ -293,7 +308,7 @@ impl Tensor {
     /// # Errors
     /// [`TensorError::Length`] if it has more or fewer.
     pub(crate) fn of_bits(self, element_type: ElementType) -> Result<Self, TensorError> {
-        check_bytes(element_type, &self.shape, self.bytes().len())?;
+        check_bytes(element_type, &self.shape, self.byte_length())?;
         Ok(Self { element_type, ..self })
     }
 
@@ -335,8 +350,14 @@ impl Tensor {
 
 impl PartialEq for Tensor {
     fn eq(&self, other: &Self) -> bool {
-        (self.element_type, self.shape(), self.bytes()) == (other.element_type, other.shape(), other.bytes())
-            && self.strings().unwrap_or_default() == other.strings().unwrap_or_default()
+        (self.element_type, self.shape()) == (other.element_type, other.shape())
+            && (self.shares(other) || self.has_elements_of(other))
+    }
+}
+
+impl Tensor {
+    fn has_elements_of(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes() && self.strings().unwrap_or_default() == other.strings().unwrap_or_default()
     }
 }
 

@@ -1,5 +1,7 @@
 //! Element types, shapes and host tensors. The lowest floor of the house: it knows nothing of the others.
 
+mod deferred;
+mod derived;
 mod element;
 mod host;
 mod numbers;
@@ -11,6 +13,8 @@ mod strings;
 mod view;
 pub(crate) mod wide;
 
+pub(crate) use deferred::Origin;
+pub(crate) use derived::{Recipe, derived};
 pub use element::{Element, ElementType, Truth};
 pub use host::{Tensor, TensorError};
 pub use numbers::Number;

@@ -30,10 +30,10 @@ impl Tensor {
         shape[axis] = length;
         let piece = |row: usize| (row * size + begin) * inner..(row * size + begin + length) * inner;
         if outer == 1 {
-            let bytes = match &self.storage {
+            let bytes = match &self.storage.clone().plain() {
                 Storage::Shared(bytes) => bytes.clone(),
                 Storage::Owned(blocks, _) => Bytes::from_owner(Blocks(Arc::clone(blocks))),
-                Storage::Strings(_) => return None,
+                Storage::Deferred(_) | Storage::Strings(_) => return None,
             };
             return Self::from_bytes(self.element_type, shape, bytes.slice(piece(0))).ok();
         }

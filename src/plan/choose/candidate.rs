@@ -1,6 +1,6 @@
 //! The cheapest way to run one node.
 
-use super::{Chooser, overhead, same_bytes};
+use super::{Chooser, overhead};
 use crate::error::PlanError;
 use crate::graph::{Fact, Node, NodeId, Operand, Reads, Request, ValueId};
 use crate::kernel::{Binding, Candidate, Kernel, Layout, Storage, Want, units};
@@ -168,8 +168,7 @@ impl Chooser<'_> {
         for binding in candidate.dispatches.iter().flat_map(|d| &d.bindings) {
             if let Binding::Constant(constant) = binding {
                 // Packed out of an input, or made up by the operator.
-                let is_source =
-                    |id: &&ValueId| self.graph.constant(**id).is_some_and(|t| same_bytes(t, &constant.source));
+                let is_source = |id: &&ValueId| self.graph.constant(**id).is_some_and(|t| t.shares(&constant.source));
                 let source = node.inputs.iter().flatten().find(is_source);
                 let name = source.map_or(&node.name, |&id| &self.graph.value(id).name);
                 self.check_size(name, constant.units.saturating_mul(constant.storage.unit_bytes()))?;

@@ -4,6 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::super::request::Request;
 use super::super::sizes::representatives;
+use super::graph::Rewritten;
 use super::{Engine, KEPT_PLANS, states};
 use crate::graph::Graph;
 use crate::kernel::DeviceFacts;
@@ -32,7 +33,7 @@ impl Engine {
         }
         let graphs = all.iter().filter_map(|ways| match ways.contains(request) {
             true => Some((graph.clone(), options.states.clone())),
-            false => ways.iter().find_map(asked).map(|(graph, turned)| {
+            false => ways.iter().find_map(asked).map(|Rewritten { graph, turned, .. }| {
                 let states = states(&graph, &turned);
                 (graph, states)
             }),

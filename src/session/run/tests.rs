@@ -201,8 +201,46 @@ fn weights_are_on_the_gpu_alone_and_read_again_where_a_plan_needs_them() {
             assert_eq!(schedule.constants.iter().any(|constant| !constant.source.bytes().is_empty()), keep);
             assert_eq!(large(session.engine().model().graph()), keep);
         }
-        // The second plan needed them again.
+        // The second plan found them on the device; one that does not reads them again.
+        assert_eq!(reads.load(Ordering::Relaxed), 1);
+        session.runners.clear();
+        session.engine().forget_plans();
+        session.run_with([("image", inputs[0].view())]).unwrap();
         assert_eq!(reads.load(Ordering::Relaxed), if keep { 1 } else { 2 });
+    }
+}
+
+/// Weights in 8 bits, which each plan takes as floats, and projections that it joins.
+#[test]
+fn plans_for_other_lengths_find_what_the_first_has_made_of_the_weights() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let Some(gpu) = gpu() else { return };
+    let reads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&reads);
+    let bytes = bytes::Bytes::from_static(include_bytes!("../../../models/messages.onnx"));
+    let callback = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.clone())
+    };
+    for device in [gpu, Device::cpu()] {
+        reads.store(0, Ordering::Relaxed);
+        let mut session = Model::from_callback(Arc::new(callback.clone())).unwrap().session(&device).unwrap();
+        let model = session.engine().model().clone();
+        for length in [5, 7, 6] {
+            for port in model.inputs() {
+                let shape = port.fact.unwrap().shape.iter().enumerate().map(|(i, dim)| match (dim.size(), i) {
+                    (Some(size), _) => size,
+                    (None, 0) => 1,
+                    _ if port.name.starts_with("past") => 0,
+                    _ => length,
+                });
+                let zeros = Tensor::zeros(port.fact.unwrap().element_type, shape.collect::<Vec<_>>()).unwrap();
+                session.set(session.input(port.name).unwrap(), zeros.view()).unwrap();
+            }
+            session.run().unwrap();
+        }
+        assert_eq!(reads.load(Ordering::Relaxed), 1, "{device:?}");
     }
 }
 
@@ -223,15 +261,22 @@ fn a_model_that_was_trained_further_meanwhile_is_not_mixed_in() {
         Ok(bytes.into())
     };
     let mut session = Model::from_callback(Arc::new(callback)).unwrap().session(&gpu).unwrap();
-    let mut run = |n: usize| {
+    let run = |session: &mut crate::Session, n: usize| {
         let x = Tensor::zeros(ElementType::F32, [n, 1, 28, 28]).unwrap();
-        session.run_with([("image", x.view())]).map(|_| ())
+        session.run_with([("image", x.view())]).map(|mut outputs| outputs.remove(0).1.part(0, 0, 1).unwrap())
     };
-    run(1).unwrap();
-    run(2).unwrap();
+    let expected = run(&mut session, 1).unwrap();
+    run(&mut session, 2).unwrap();
     further.store(true, Ordering::Relaxed);
-    let error = run(3).unwrap_err().to_string();
+    // What lies on the device is what it was.
+    let got = run(&mut session, 3).unwrap();
+    let tolerance = crate::Tolerance { rtol: 1e-5, atol: 1e-6, floor: 0.0, amplified: 0.0 };
+    assert!(tolerance.compare("probabilities", &got, &expected).passed);
+    session.runners.clear();
+    session.engine().forget_plans();
+    let error = run(&mut session, 3).unwrap_err().to_string();
     assert!(error.contains("another model now"), "{error}");
-    // What was planned before runs on.
-    run(2).unwrap();
+    // Nothing of that is left.
+    further.store(false, Ordering::Relaxed);
+    run(&mut session, 3).unwrap();
 }
