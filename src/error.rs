@@ -270,6 +270,10 @@ pub enum Error {
     /// Reaching a device.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Writing a model.
+    #[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
+    #[error(transparent)]
+    Write(#[from] crate::onnx::WriteError),
     /// Making a picture into a tensor.
     #[cfg(feature = "image")]
     #[error(transparent)]
@@ -304,6 +308,8 @@ impl Error {
             Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_)) => ErrorKind::Model,
             Self::Device(_) | Self::Run(RunError::Device(_)) => ErrorKind::Device,
             Self::Run(_) => ErrorKind::Input,
+            #[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
+            Self::Write(_) => ErrorKind::Input,
             #[cfg(feature = "image")]
             Self::Image(_) => ErrorKind::Input,
         }

@@ -43,6 +43,8 @@
 
 mod builder;
 pub mod cache;
+#[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
+pub mod compress;
 pub mod cpu;
 pub mod error;
 #[cfg(feature = "gpu")]

@@ -8,6 +8,8 @@ mod attributes;
 mod convert;
 mod external;
 #[cfg(not(target_arch = "wasm32"))]
+mod file;
+#[cfg(not(target_arch = "wasm32"))]
 mod folder;
 mod functions;
 mod limits;
@@ -28,6 +30,10 @@ use bytes::Bytes;
 use prost::Message;
 
 pub use external::{External, ExternalError, NoExternal};
+#[cfg(not(target_arch = "wasm32"))]
+pub use file::{ModelFile, WriteError};
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use file::{Part, names_read};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use folder::{Folder, map};
 pub use limits::Limits;

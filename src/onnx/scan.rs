@@ -112,7 +112,8 @@ impl Scan<'_> {
     }
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, LoadError> {
+/// A number of Protocol Buffers, taken off the front.
+pub fn varint(bytes: &mut &[u8]) -> Result<u64, LoadError> {
     let mut value = 0;
     for (i, &byte) in bytes.iter().take(10).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);
@@ -124,7 +125,8 @@ fn varint(bytes: &mut &[u8]) -> Result<u64, LoadError> {
     Err(truncated())
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], LoadError> {
+/// So many bytes, taken off the front.
+pub fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], LoadError> {
     let (content, rest) =
         usize::try_from(length).ok().and_then(|length| bytes.split_at_checked(length)).ok_or_else(truncated)?;
     *bytes = rest;

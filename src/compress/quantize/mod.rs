@@ -1,0 +1,240 @@
+//! Numbers in fewer bits.
+
+mod blocks;
+mod dynamic;
+mod grid;
+mod norm;
+mod opset;
+mod places;
+mod qdq;
+mod ranges;
+mod sensitive;
+mod weights;
+
+use super::layers::{self, Layer};
+use super::{CompressError, Sample, check_samples};
+use crate::onnx::messages::NodeProto;
+use crate::onnx::{ModelFile, Part};
+use crate::session::Device;
+
+/// What is stored and computed with fewer bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// All constants in 16-bit floats, computed with in 32: half the size, next to nothing lost.
+    F16,
+    /// Weights in bytes with a scale for each output channel, computed with in 32 bits: a quarter of the size.
+    Int8Weights,
+    /// Matrices and tables of embeddings in four bits with a scale for each block (`MatMulNBits`, `GatherBlockQuantized`
+    /// of `com.microsoft`), other weights as with [`Scheme::Int8Weights`].
+    Int4Weights,
+    /// Weights in bytes, and activations quantized in each run by their own range: products of integers, no samples needed.
+    Dynamic,
+    /// Weights and activations in bytes, the ranges of activations being those that samples showed (`QuantizeLinear` and
+    /// `DequantizeLinear` around what is computed).
+    Int8,
+}
+
+/// How the range of an activation follows from what samples showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Range {
+    /// From the least to the largest.
+    #[default]
+    MinMax,
+    /// Without a ten-thousandth of the elements, half of it on each side.
+    Percentile,
+    /// Such that a distribution told in 256 steps says the most of what it was.
+    Entropy,
+    /// Such that the squares of the errors add up to least.
+    MeanSquare,
+}
+
+/// How a model is quantized.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Quantization {
+    /// What is stored and computed with fewer bits.
+    pub scheme: Scheme,
+    /// The layers, by their names or those of their weights; all where it is empty.
+    pub layers: Vec<String>,
+    /// The numbers that share a scale, for [`Scheme::Int4Weights`]: 16, 32, 64, 128 or 256.
+    pub block: usize,
+    /// How ranges are found, for [`Scheme::Int8`].
+    pub range: Range,
+    /// Whether biases make up for what rounding weights does to the means, for [`Scheme::Int8`].
+    pub correct_bias: bool,
+    /// The most that may be lost on the samples, for [`Scheme::Int8`]: of right answers where samples have labels (0.01 for one
+    /// of a hundred), else how far the outputs may stray, relative to their root mean square. Layers are kept in floats
+    /// until it holds, those that matter most first.
+    pub max_loss: Option<f64>,
+}
+
+impl Quantization {
+    /// All layers, with blocks of 32, ranges from the least to the largest, and biases corrected.
+    pub const fn new(scheme: Scheme) -> Self {
+        Self { scheme, layers: vec![], block: 32, range: Range::MinMax, correct_bias: true, max_loss: None }
+    }
+
+    /// Whether a node is among the layers that are to be quantized.
+    fn names(&self, node: &NodeProto) -> bool {
+        self.layers.is_empty() || self.layers.iter().any(|name| name == node.called() || node.input.contains(name))
+    }
+
+    /// Whether a model has a node of this name, or one that reads weights of it.
+    fn has(file: &ModelFile, name: &String) -> bool {
+        file.nodes.iter().map(Part::get).any(|node| node.called() == name || node.input.contains(name))
+    }
+
+    /// Whether a model can be quantized so, with these samples: what is found to be wrong before anything is done.
+    ///
+    /// # Errors
+    /// If it is quantized already, there is no such layer, or samples are needed and are none or do not fit.
+    pub fn check(&self, file: &ModelFile, samples: &[Sample]) -> Result<(), CompressError> {
+        // What has its weights in bytes may have them in four bits.
+        let bytes = self.scheme == Scheme::Int4Weights;
+        let refused = |node: &&NodeProto| match node.operator() {
+            "DequantizeLinear" => !bytes,
+            "DynamicQuantizeLinear" | "QuantizeLinear" | "MatMulNBits" | "GatherBlockQuantized" => true,
+            other => other.starts_with("QLinear") || other.ends_with("Integer"),
+        };
+        if let Some(node) = file.nodes.iter().map(Part::get).find(refused) {
+            let (node, operator) = (node.called().to_owned(), node.operator().to_owned());
+            return Err(CompressError::Quantized { node, operator });
+        }
+        if bytes && !(16..=256).contains(&self.block) || !self.block.is_power_of_two() {
+            let message = format!("a block has 16, 32, 64, 128 or 256 numbers, not {}", self.block);
+            return Err(CompressError::Options(message));
+        }
+        // Matrices that are bytes, and tables, are no layers with floats.
+        match self.layers.iter().find(|name| !Self::has(file, name)) {
+            None if bytes => {}
+            _ => layers::select(file, &self.layers).map(|_| ())?,
+        }
+        if self.max_loss.is_some_and(|most| !(0.0..=1.0).contains(&most)) {
+            return Err(CompressError::Options("a loss is a part of the whole, from 0 to 1".to_owned()));
+        }
+        if self.max_loss.is_some() && self.scheme != Scheme::Int8 {
+            return Err(CompressError::Options(
+                "only int8 is measured layer by layer: a loss bounds nothing else".to_owned(),
+            ));
+        }
+        if self.scheme == Scheme::Int8 {
+            check_samples(&file.model()?, samples)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a layer's weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stored {
+    /// As they were.
+    Floats,
+    /// In 16-bit floats.
+    Halves,
+    /// In bytes.
+    Bytes,
+    /// In four bits.
+    Nibbles,
+    /// In bytes, and multiplied with activations that are quantized in the run.
+    Dynamic,
+    /// In bytes, and multiplied with activations that are.
+    Integers,
+}
+
+impl Stored {
+    /// A word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Floats => "f32",
+            Self::Halves => "f16",
+            Self::Bytes => "int8 weights",
+            Self::Nibbles => "int4 weights",
+            Self::Dynamic => "int8, dynamic",
+            Self::Integers => "int8",
+        }
+    }
+}
+
+/// What became of a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QuantizedLayer {
+    /// Its name.
+    pub name: String,
+    /// Its operator.
+    pub operator: String,
+    /// How its weights are stored.
+    pub stored: Stored,
+}
+
+impl QuantizedLayer {
+    fn new(layer: &Layer, stored: Stored) -> Self {
+        Self { name: layer.name.clone(), operator: layer.operator.clone(), stored }
+    }
+
+    fn of(node: &NodeProto, stored: Stored) -> Self {
+        Self { name: node.called().to_owned(), operator: node.operator().to_owned(), stored }
+    }
+}
+
+/// What was quantized.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Quantized {
+    /// The layers.
+    pub layers: Vec<QuantizedLayer>,
+    /// The standard's operator set that the model is of now.
+    pub opset: i64,
+    /// What was lost on the samples, where it was measured.
+    pub loss: Option<f64>,
+}
+
+/// Quantizes a model. Samples are what activations are calibrated with, for [`Scheme::Int8`] alone, and run on the device.
+///
+/// # Errors
+/// As [`Quantization::check`], if a node cannot be brought to the operator set that is needed, or a run fails.
+pub fn quantize(
+    file: &mut ModelFile,
+    how: &Quantization,
+    samples: &[Sample],
+    device: &Device,
+) -> Result<Quantized, CompressError> {
+    how.check(file, samples)?;
+    let mut changed = file.clone();
+    // Of a model whose weights are bytes there may be no layer with floats.
+    let selected = match how.scheme {
+        Scheme::Int4Weights => layers::layers(file).into_iter().filter(|layer| how.includes(layer)).collect(),
+        _ => layers::select(file, &how.layers)?,
+    };
+    let mut loss = None;
+    let layers = match how.scheme {
+        Scheme::F16 => weights::halves(&mut changed, &selected)?,
+        Scheme::Int8Weights => weights::bytes(&mut changed, &selected)?,
+        Scheme::Int4Weights => blocks::quantize(&mut changed, how, &selected)?,
+        Scheme::Dynamic => dynamic::quantize(&mut changed, &selected)?,
+        Scheme::Int8 => match how.max_loss {
+            None => qdq::quantize(&mut changed, how, samples, device)?,
+            Some(most) => {
+                let (layers, lost) = sensitive::quantize(&mut changed, how, most, samples, device)?;
+                loss = Some(lost);
+                layers
+            }
+        },
+    };
+    if layers.iter().all(|layer| layer.stored == Stored::Floats) {
+        return Err(CompressError::Nothing("no layer of the model can be quantized so".to_owned()));
+    }
+    // What is said of values on the way may not be so any more.
+    changed.between.clear();
+    *file = changed;
+    Ok(Quantized { layers, opset: file.opset("").unwrap_or_default(), loss })
+}
+
+impl Quantization {
+    fn includes(&self, layer: &Layer) -> bool {
+        self.layers.is_empty() || self.layers.iter().any(|name| *name == layer.name || *name == layer.weights)
+    }
+}

@@ -1,0 +1,246 @@
+//! Weights and activations in bytes: QuantizeLinear and DequantizeLinear around what is computed, as engines look for them.
+
+use std::collections::HashMap;
+
+use super::places::Places;
+use super::ranges::{self, Seen};
+use super::{Quantization, QuantizedLayer, Range, Stored, norm, opset, weights};
+use crate::compress::CompressError;
+use crate::compress::layers::{self, Layer};
+use crate::compress::samples::{Sample, Watched};
+use crate::onnx::messages::NodeProto;
+use crate::onnx::{ModelFile, Part};
+use crate::session::Device;
+use crate::tensor::Tensor;
+
+/// What samples show of the values that are quantized.
+#[derive(Debug)]
+struct Calibration {
+    seen: HashMap<String, Seen>,
+    /// The mean of each channel, of values that layers read: along axis 1, of matrices along the last.
+    means: HashMap<String, Vec<f64>>,
+}
+
+/// Quantizes layers and what lies between them.
+pub fn quantize(
+    file: &mut ModelFile,
+    how: &Quantization,
+    samples: &[Sample],
+    device: &Device,
+) -> Result<Vec<QuantizedLayer>, CompressError> {
+    opset::raise(file, opset::PER_AXIS)?;
+    // Names of layers stay; those of weights may not.
+    let names: Vec<String> = layers::layers(file).into_iter().filter(|l| how.includes(l)).map(|l| l.name).collect();
+    norm::fold(file)?;
+    let model = file.model()?;
+    let all = layers::layers(file);
+    let chosen: Vec<Layer> =
+        all.iter().filter(|layer| names.contains(&layer.name) && layer.operator != "ConvTranspose").cloned().collect();
+    let places = Places::of(file, &model, &chosen);
+    let calibration = calibrate(file, &places, &chosen, how.range, samples, device)?;
+    let mut scales: HashMap<String, (f32, u8)> = HashMap::new();
+    for value in &places.values {
+        let alike = places.alike.get(value).and_then(|other| scales.get(other)).copied();
+        let own = || calibration.seen.get(value).map(|seen| ranges::scale(seen.range(how.range)));
+        if let Some(scale) = alike.or_else(own) {
+            scales.insert(value.clone(), scale);
+        }
+    }
+    let mut quantized: Vec<QuantizedLayer> = all
+        .iter()
+        .filter(|layer| !chosen.contains(layer))
+        .map(|layer| QuantizedLayer::new(layer, Stored::Floats))
+        .collect();
+    for layer in &chosen {
+        let scale = layer_input(file, layer).and_then(|x| scales.get(&x)).copied();
+        let done = scale.is_some() && file.constant(&layer.weights).is_some();
+        if let (Some((scale, _)), true) = (scale, done) {
+            weigh(file, layer, scale, how.correct_bias.then_some(&calibration))?;
+        }
+        quantized.push(QuantizedLayer::new(layer, if done { Stored::Integers } else { Stored::Floats }));
+    }
+    around(file, &places, &scales)?;
+    file.drop_unread();
+    Ok(quantized)
+}
+
+fn node_of<'a>(file: &'a ModelFile, layer: &Layer) -> Option<&'a NodeProto> {
+    file.nodes.iter().map(Part::get).find(|node| node.called() == layer.name && node.operator() == layer.operator)
+}
+
+fn layer_input(file: &ModelFile, layer: &Layer) -> Option<String> {
+    node_of(file, layer)?.given(0).map(str::to_owned)
+}
+
+/// Runs the samples, once for ranges and means, and once more where the spread matters.
+fn calibrate(
+    file: &ModelFile,
+    places: &Places,
+    layers: &[Layer],
+    range: Range,
+    samples: &[Sample],
+    device: &Device,
+) -> Result<Calibration, CompressError> {
+    let mut watched = Watched::new(file, &places.values, samples, device)?;
+    let mut seen = vec![Seen::default(); places.values.len()];
+    let axes: HashMap<String, bool> =
+        layers.iter().filter_map(|layer| Some((layer_input(file, layer)?, layer.operator == "Conv"))).collect();
+    let mut means: HashMap<String, (Vec<f64>, f64)> = HashMap::new();
+    for sample in samples {
+        for ((name, seen), tensor) in places.values.iter().zip(&mut seen).zip(watched.run(sample)?) {
+            seen.widen(tensor.as_slice::<f32>()?);
+            if let Some(&planes) = axes.get(name) {
+                add_means(means.entry(name.clone()).or_default(), tensor, planes)?;
+            }
+        }
+    }
+    if range != Range::MinMax {
+        for sample in samples {
+            for (seen, tensor) in seen.iter_mut().zip(watched.run(sample)?) {
+                seen.count(tensor.as_slice::<f32>()?);
+            }
+        }
+    }
+    let mean = |(name, (sums, count)): (String, (Vec<f64>, f64))| (name, sums.iter().map(|s| s / count).collect());
+    Ok(Calibration {
+        seen: places.values.iter().cloned().zip(seen).collect(),
+        means: means.into_iter().map(mean).collect(),
+    })
+}
+
+/// Adds up each channel of a value.
+fn add_means((sums, count): &mut (Vec<f64>, f64), tensor: &Tensor, planes: bool) -> Result<(), CompressError> {
+    let axis = if planes { 1 } else { tensor.rank().saturating_sub(1) };
+    let channels = tensor.shape().get(axis).copied().unwrap_or(1);
+    let inner: usize = tensor.shape().iter().skip(axis + 1).product();
+    sums.resize(channels, 0.0);
+    for (i, &value) in tensor.as_slice::<f32>()?.iter().enumerate() {
+        if let Some(sum) = sums.get_mut(i / inner.max(1) % channels.max(1)) {
+            *sum += f64::from(value);
+        }
+    }
+    *count += tensor.len() as f64 / channels.max(1) as f64;
+    Ok(())
+}
+
+/// A layer's weights as bytes, and its bias as integers of 32 bits on the grid of their products.
+fn weigh(
+    file: &mut ModelFile,
+    layer: &Layer,
+    scale: f32,
+    calibration: Option<&Calibration>,
+) -> Result<(), CompressError> {
+    let floats = layer.tensor(file)?;
+    let bytes = weights::dequantized(file, layer)?;
+    let rounded = bytes.floats(floats.shape(), layer.outputs);
+    let Some(node) = node_of(file, layer).cloned() else { return Ok(()) };
+    // A product's bias is an addition behind it; what a Gemm multiplies its bias with is left alone.
+    if layer.operator == "MatMul"
+        || node.float("beta").unwrap_or(1.0) != 1.0
+        || node.float("alpha").unwrap_or(1.0) != 1.0
+    {
+        return Ok(());
+    }
+    let count = bytes.scales.len();
+    let bias = match node.given(2) {
+        None => vec![0.0; count],
+        // A bias that is no vector of constants stays as it is.
+        Some(name) => match file.constant(name).filter(|bias| bias.shape() == [count]) {
+            Some(bias) => bias.to_f64(),
+            None => return Ok(()),
+        },
+    };
+    let errors = match calibration.and_then(|c| c.means.get(node.given(0)?)) {
+        Some(means) => mean_errors(&floats, &rounded, layer, means, &node)?,
+        None => vec![0.0; count],
+    };
+    let products: Vec<f32> = bytes.scales.iter().map(|w| w * scale).collect();
+    let integer = |((b, e), s): ((&f64, &f64), &f32)| {
+        ((b - e) / f64::from(*s)).round_ties_even().clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32
+    };
+    let integers = bias.iter().zip(&errors).zip(&products).map(integer).collect();
+    let y = node.result();
+    let name = file.fresh(&format!("{y}_bias"));
+    let (q, s, z) = (format!("{name}_quantized"), format!("{name}_scale"), format!("{name}_zero"));
+    file.set_constant(&q, &Tensor::vector::<i32>(integers))?;
+    file.set_constant(&s, &Tensor::vector(products))?;
+    file.set_constant(&z, &Tensor::vector(vec![0i32; count]))?;
+    let dequantize = NodeProto::new("DequantizeLinear", format!("{name}_dequantize"), &[&q, &s, &z], &[&name]);
+    file.nodes.insert(0, Part::new(dequantize.with_int("axis", 0)));
+    if let Some(part) = file.nodes.iter_mut().find(|part| part.get().result() == y) {
+        let node = part.edit();
+        node.input.resize(3, String::new());
+        if let Some(input) = node.input.get_mut(2) {
+            *input = name;
+        }
+    }
+    Ok(())
+}
+
+/// What the mean of each output gains by the rounding of the weights: the sum over the inputs' means. (What padding adds at
+/// the edges of pictures is taken for as large as the rest.)
+fn mean_errors(
+    floats: &Tensor,
+    rounded: &[f32],
+    layer: &Layer,
+    means: &[f64],
+    node: &NodeProto,
+) -> Result<Vec<f64>, CompressError> {
+    let shape = floats.shape();
+    let dim = |axis: usize| shape.get(axis).copied().unwrap_or(1);
+    let inner = |axis: usize| shape.iter().skip(axis + 1).product::<usize>().max(1);
+    let (outputs, each) = (dim(layer.outputs), dim(layer.inputs));
+    let groups = usize::try_from(node.int("group").unwrap_or(1)).unwrap_or(1).max(1);
+    let mut errors = vec![0.0; outputs];
+    for (i, (&w, &q)) in floats.as_slice::<f32>()?.iter().zip(rounded).enumerate() {
+        let (o, c) = (i / inner(layer.outputs) % outputs, i / inner(layer.inputs) % each);
+        let channel = o / (outputs / groups).max(1) * each + c;
+        if let (Some(error), Some(mean)) = (errors.get_mut(o), means.get(channel)) {
+            *error += (f64::from(q) - f64::from(w)) * mean;
+        }
+    }
+    Ok(errors)
+}
+
+/// Puts the two nodes behind each value, and lets all readers read what comes out.
+fn around(file: &mut ModelFile, places: &Places, scales: &HashMap<String, (f32, u8)>) -> Result<(), CompressError> {
+    let mut renamed: HashMap<&str, String> = HashMap::new();
+    let mut behind: HashMap<&str, [NodeProto; 2]> = HashMap::new();
+    for value in &places.values {
+        let Some(&(scale, zero)) = scales.get(value) else { continue };
+        let name = |what: &str| file.fresh(&format!("{value}_{what}"));
+        let (q, d, s, z) = (name("q"), name("dq"), name("q_scale"), name("q_zero"));
+        file.set_constant(&s, &Tensor::scalar(scale))?;
+        file.set_constant(&z, &Tensor::scalar(zero))?;
+        behind.insert(
+            value,
+            [
+                NodeProto::new("QuantizeLinear", format!("{value}_quantize"), &[value, &s, &z], &[&q]),
+                NodeProto::new("DequantizeLinear", format!("{value}_dequantize"), &[&q, &s, &z], &[&d]),
+            ],
+        );
+        renamed.insert(value, d);
+    }
+    let mut nodes = vec![];
+    // Inputs come first, since no node computes them.
+    let computed: Vec<String> = file.nodes.iter().flat_map(|part| part.get().output.clone()).collect();
+    for value in places.values.iter().filter(|value| !computed.contains(value)) {
+        nodes.extend(behind.remove(value.as_str()).into_iter().flatten().map(Part::new));
+    }
+    for mut part in std::mem::take(&mut file.nodes) {
+        if part.get().input.iter().any(|name| renamed.contains_key(name.as_str())) {
+            for input in &mut part.edit().input {
+                if let Some(d) = renamed.get(input.as_str()) {
+                    input.clone_from(d);
+                }
+            }
+        }
+        let outputs = part.get().output.clone();
+        nodes.push(part);
+        for output in outputs {
+            nodes.extend(behind.remove(output.as_str()).into_iter().flatten().map(Part::new));
+        }
+    }
+    file.nodes = nodes;
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! Layers that lose too much in bytes, and are kept in floats.
+
+use super::{Quantization, QuantizedLayer, Stored, qdq};
+use crate::compress::CompressError;
+use crate::compress::compare::largest;
+use crate::compress::layers;
+use crate::compress::samples::{Sample, Watched};
+use crate::onnx::ModelFile;
+use crate::session::Device;
+use crate::tensor::Tensor;
+
+/// So many samples tell how sensitive each layer is.
+const PROBES: usize = 8;
+
+/// What a model answers to samples.
+struct Answers(Vec<Vec<Tensor>>);
+
+impl Answers {
+    fn of(file: &ModelFile, samples: &[Sample], device: &Device) -> Result<Self, CompressError> {
+        let outputs: Vec<String> = file.outputs.iter().filter_map(|part| part.get().name.clone()).collect();
+        let mut watched = Watched::new(file, &outputs, samples, device)?;
+        let answer = |sample| Ok(watched.run(sample)?.into_iter().cloned().collect());
+        Ok(Self(samples.iter().map(answer).collect::<Result<_, CompressError>>()?))
+    }
+
+    /// How many samples with a label are answered right, and how many have one.
+    fn right(&self, samples: &[Sample]) -> [usize; 2] {
+        let answer = |tensors: &Vec<Tensor>| tensors.first().and_then(largest);
+        let labelled = self.0.iter().zip(samples).filter(|(_, sample)| sample.label.is_some());
+        labelled.fold([0, 0], |[right, all], (tensors, sample)| {
+            [right + usize::from(answer(tensors) == sample.label), all + 1]
+        })
+    }
+
+    /// The root of the mean square of the differences relative to what there was, of the output that changed most.
+    fn strays(&self, from: &Self) -> f64 {
+        let outputs = self.0.first().map_or(0, Vec::len);
+        let of_output = |output: usize| {
+            let (mut differences, mut squares) = (0.0, 0.0);
+            for (now, before) in self.0.iter().zip(&from.0) {
+                let (Some(now), Some(before)) = (now.get(output), before.get(output)) else { continue };
+                for (a, b) in now.to_f64().into_iter().zip(before.to_f64()) {
+                    differences += (a - b) * (a - b);
+                    squares += b * b;
+                }
+            }
+            if squares > 0.0 { (differences / squares).sqrt() } else { 0.0 }
+        };
+        (0..outputs).map(of_output).fold(0.0, f64::max)
+    }
+}
+
+/// What is lost between two models: the part of right answers where samples have labels, else how far the outputs stray.
+fn loss(before: &Answers, after: &Answers, samples: &[Sample]) -> f64 {
+    match (before.right(samples), after.right(samples)) {
+        ([_, 0], _) => after.strays(before),
+        ([before, all], [after, _]) => (before as f64 - after as f64) / all as f64,
+    }
+}
+
+/// Quantizes all layers, or as many as the loss allows: those that change the outputs most when they alone are quantized stay
+/// as they are.
+pub fn quantize(
+    file: &mut ModelFile,
+    how: &Quantization,
+    most: f64,
+    samples: &[Sample],
+    device: &Device,
+) -> Result<(Vec<QuantizedLayer>, f64), CompressError> {
+    let before = Answers::of(file, samples, device)?;
+    let attempt = |names: &[String]| -> Result<(ModelFile, Vec<QuantizedLayer>, f64), CompressError> {
+        let mut copy = file.clone();
+        let how = Quantization { layers: names.to_vec(), ..how.clone() };
+        let layers = qdq::quantize(&mut copy, &how, samples, device)?;
+        let loss = loss(&before, &Answers::of(&copy, samples, device)?, samples);
+        Ok((copy, layers, loss))
+    };
+    let mut names: Vec<String> =
+        layers::layers(file).into_iter().filter(|layer| how.includes(layer)).map(|layer| layer.name).collect();
+    let mut best = attempt(&names)?;
+    if best.2 > most {
+        names = by_sensitivity(file, how, names, samples, device)?;
+        // The fewest that have to stay, as far as a search by halves finds them.
+        let (mut low, mut high) = (1, names.len());
+        let mut found = None;
+        while low < high {
+            let kept = low.midpoint(high);
+            let tried = attempt(names.get(kept..).unwrap_or_default())?;
+            if tried.2 <= most {
+                found = Some(tried);
+                high = kept;
+            } else {
+                low = kept + 1;
+            }
+        }
+        best = found.ok_or_else(|| {
+            let message = format!(
+                "no choice of layers keeps the loss within {most}: with all of them quantized it is {:.4}; allow more, or \
+                 quantize the weights alone",
+                best.2
+            );
+            CompressError::Nothing(message)
+        })?;
+    }
+    let (copy, layers, loss) = best;
+    *file = copy;
+    Ok((layers, loss))
+}
+
+/// The layers, those first that change the outputs most when they alone are quantized.
+fn by_sensitivity(
+    file: &ModelFile,
+    how: &Quantization,
+    names: Vec<String>,
+    samples: &[Sample],
+    device: &Device,
+) -> Result<Vec<String>, CompressError> {
+    let probes = samples.get(..PROBES).unwrap_or(samples);
+    let before = Answers::of(file, probes, device)?;
+    let mut ranked = vec![];
+    for name in names {
+        let mut copy = file.clone();
+        let alone = Quantization { layers: vec![name.clone()], ..how.clone() };
+        let quantized = qdq::quantize(&mut copy, &alone, probes, device)?;
+        // One that stays as it is changes nothing.
+        let integers = quantized.iter().any(|layer| layer.stored == Stored::Integers);
+        let change = if integers { Answers::of(&copy, probes, device)?.strays(&before) } else { 0.0 };
+        ranked.push((change, name));
+    }
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(ranked.into_iter().map(|(_, name)| name).collect())
+}

@@ -1,0 +1,267 @@
+//! Fewer bits.
+
+use super::*;
+use crate::session::Device;
+use crate::tensor::ElementType;
+
+/// A convolution with a batch normalization, one for each channel, a residual link, two matrices, a softmax.
+fn network(opset: i64) -> ModelFile {
+    Net::new(opset)
+        .input("x", &[-1, 3, 8, 8])
+        .conv("x", "first", [16, 3, 3, 3], 1)
+        .constant("s", weights(&[16], 2))
+        .constant("t", weights(&[16], 3))
+        .constant("m", weights(&[16], 4))
+        .constant("v", Tensor::vector((0..16).map(|i| 0.5 + i as f32 / 16.0).collect()))
+        .node("BatchNormalization", &["first", "s", "t", "m", "v"], "norm")
+        .node("Relu", &["norm"], "a")
+        .conv("a", "each", [16, 1, 5, 5], 16)
+        .node("Relu", &["each"], "b")
+        .conv("b", "second", [16, 16, 3, 3], 1)
+        .node("Add", &["second", "a"], "sum")
+        .node("GlobalAveragePool", &["sum"], "mean")
+        .node("Flatten", &["mean"], "row")
+        .constant("w1", weights(&[32, 16], 6))
+        .constant("b1", weights(&[32], 7))
+        .with("Gemm", &["row", "w1", "b1"], "hidden", |node| node.with_int("transB", 1))
+        .node("Relu", &["hidden"], "kept")
+        .constant("w2", weights(&[32, 10], 8))
+        .node("MatMul", &["kept", "w2"], "y")
+        .output("y")
+        .file()
+}
+
+fn samples(count: u64) -> Vec<Sample> {
+    (0..count).map(|i| Sample::new(vec![("x".to_owned(), weights(&[1, 3, 8, 8], 1000 + i))])).collect()
+}
+
+fn x() -> Tensor {
+    weights(&[2, 3, 8, 8], 5)
+}
+
+fn quantized(how: &Quantization, samples: &[Sample]) -> (ModelFile, Quantized) {
+    let mut file = network(13);
+    let quantized = quantize(&mut file, how, samples, &Device::cpu()).unwrap();
+    (file, quantized)
+}
+
+fn operators(file: &ModelFile) -> Vec<String> {
+    file.nodes.iter().map(|part| part.get().operator().to_owned()).collect()
+}
+
+fn strays(file: &ModelFile) -> f64 {
+    difference(&answer(&network(13), &[x()]), &answer(file, &[x()]))
+}
+
+#[test]
+fn weights_in_fewer_bits_are_near_and_small() {
+    let bytes = |file: &ModelFile| file.to_bytes().unwrap().len();
+    let floats = bytes(&network(13));
+    for (scheme, most, size) in
+        [(Scheme::F16, 1e-3, 0.65), (Scheme::Int8Weights, 2e-2, 0.55), (Scheme::Int4Weights, 0.15, 0.55)]
+    {
+        let (file, _) = quantized(&Quantization::new(scheme), &[]);
+        let error = strays(&file);
+        assert!(error > 0.0 && error < most, "{scheme:?} {error}");
+        assert!((bytes(&file) as f64) < floats as f64 * size, "{scheme:?} {} of {floats}", bytes(&file));
+    }
+}
+
+#[test]
+fn bytes_are_the_nearest_on_the_grid_of_their_channel() {
+    let (file, quantized) = quantized(&Quantization::new(Scheme::Int8Weights), &[]);
+    assert_eq!(quantized.layers.iter().filter(|l| l.stored == Stored::Bytes).count(), 5);
+    for (name, axis) in [("second.w", 0), ("w1", 0), ("w2", 1)] {
+        let before = network(13).constant(name).unwrap();
+        let (q, scale) =
+            (file.constant(&format!("{name}_quantized")).unwrap(), file.constant(&format!("{name}_scale")).unwrap());
+        assert_eq!((q.element_type(), q.shape()), (ElementType::I8, before.shape()));
+        let inner: usize = before.shape()[axis + 1..].iter().product();
+        let scale = scale.to_f64();
+        for (i, (w, q)) in before.to_f64().into_iter().zip(q.to_f64()).enumerate() {
+            let s = scale[i / inner % scale.len()];
+            assert!((w - q * s).abs() <= s * 0.5001, "{name} {i}");
+        }
+        // The largest of each channel stands at the end of the grid.
+        for (channel, s) in scale.iter().enumerate() {
+            let own = before.to_f64().into_iter().enumerate().filter(|(i, _)| i / inner % scale.len() == channel);
+            let largest = own.fold(0f64, |m, (_, w)| m.max(w.abs()));
+            assert!((largest / 127.0 - s).abs() < 1e-8);
+        }
+    }
+}
+
+#[test]
+fn four_bits_are_near_in_each_block() {
+    for block in [16, 32, 64] {
+        let mut how = Quantization::new(Scheme::Int4Weights);
+        (how.block, how.layers) = (block, vec!["y".to_owned()]);
+        let (file, quantized) = quantized(&how, &[]);
+        assert_eq!(quantized.layers.len(), 1);
+        assert_eq!(operators(&file).last().map(String::as_str), Some("MatMulNBits"));
+        // Rows of 32 in blocks: the last one filled up.
+        let blocks = 32usize.div_ceil(block);
+        assert_eq!(file.constant("w2_int4").unwrap().shape(), [10, blocks, block / 2]);
+        let (q, scale) = (file.constant("w2_int4").unwrap(), file.constant("w2_int4_scale").unwrap().to_f64());
+        let w = network(13).constant("w2").unwrap().to_f64();
+        for n in 0..10 {
+            for k in 0..32 {
+                let byte = q.bytes()[n * blocks * block / 2 + k / 2];
+                let step = f64::from(byte >> (4 * (k % 2)) & 15) - 8.0;
+                let s = scale[n * blocks + k / block];
+                // Half a step, or more for the few that a smaller scale cuts off.
+                assert!((step * s - w[k * 10 + n]).abs() <= s.abs() * 1.01, "{n} {k}");
+            }
+        }
+        assert!(strays(&file) < 0.15);
+    }
+}
+
+#[test]
+fn embeddings_in_bytes_become_embeddings_in_four_bits() {
+    let table = weights(&[40, 64], 3);
+    let scale: Vec<f32> = (0..40).map(|i| 0.01 + i as f32 / 1000.0).collect();
+    let q: Vec<i8> = table.to_f64().iter().map(|v| (v * 127.0) as i8).collect();
+    let bytes = Net::new(17)
+        .input("i", &[-1])
+        .constant("table", Tensor::new([40, 64], q).unwrap())
+        .constant("scale", Tensor::new([40, 1], scale).unwrap())
+        .constant("one", Tensor::scalar(1i64))
+        .with("Cast", &["i"], "rows", |node| node.with_int("to", 7))
+        .node("Gather", &["table", "rows"], "q")
+        .with("Cast", &["q"], "f", |node| node.with_int("to", 1))
+        .node("Gather", &["scale", "rows"], "s")
+        .node("Mul", &["f", "s"], "y")
+        .output("y")
+        .file();
+    let mut file = bytes.clone();
+    let done = quantize(&mut file, &Quantization::new(Scheme::Int4Weights), &[], &Device::cpu()).unwrap();
+    assert_eq!((done.layers.len(), operators(&file)), (1, vec!["Cast".to_owned(), "GatherBlockQuantized".to_owned()]));
+    let rows = Tensor::vector(vec![0f32, 7.0, 39.0]);
+    let [before, after] = [&bytes, &file].map(|file| answer(file, std::slice::from_ref(&rows)));
+    let error = difference(&before, &after);
+    assert!(error > 0.0 && error < 0.1, "{error}");
+}
+
+#[test]
+fn activations_are_quantized_in_the_run() {
+    let (file, quantized) = quantized(&Quantization::new(Scheme::Dynamic), &[]);
+    assert!(quantized.layers.iter().all(|l| l.stored == Stored::Dynamic));
+    let operators = operators(&file);
+    let count = |name: &str| operators.iter().filter(|o| *o == name).count();
+    assert_eq!((count("Conv"), count("ConvInteger"), count("MatMulInteger"), count("Gemm")), (0, 3, 2, 0));
+    let error = strays(&file);
+    assert!(error > 0.0 && error < 0.05, "{error}");
+}
+
+#[test]
+fn calibrated_models_have_integers_everywhere() {
+    // Of the few numbers here the entropy's range cuts off more than others do.
+    for (range, most) in
+        [(Range::MinMax, 0.1), (Range::Percentile, 0.1), (Range::Entropy, 0.3), (Range::MeanSquare, 0.1)]
+    {
+        let mut how = Quantization::new(Scheme::Int8);
+        how.range = range;
+        let (file, quantized) = quantized(&how, &samples(8));
+        assert!(quantized.layers.iter().all(|l| l.stored == Stored::Integers), "{quantized:?}");
+        let operators = operators(&file);
+        let count = |name: &str| operators.iter().filter(|o| *o == name).count();
+        // The input, what Relu gives twice, both operands' sum and one of them, the mean, its row, the hidden ones.
+        assert_eq!((count("QuantizeLinear"), count("BatchNormalization")), (8, 0), "{operators:?}");
+        let error = strays(&file);
+        assert!(error > 0.0 && error < most, "{range:?} {error}");
+        // A row holds the mean's numbers: one scale for both.
+        assert_eq!(file.constant("row_q_scale"), file.constant("mean_q_scale"));
+    }
+}
+
+#[test]
+fn biases_make_up_for_rounded_weights() {
+    let mean_error = |correct: bool| {
+        let mut how = Quantization::new(Scheme::Int8);
+        how.correct_bias = correct;
+        let (file, _) = quantized(&how, &samples(16));
+        let x = weights(&[16, 3, 8, 8], 77);
+        let (a, b) = (answer(&network(13), std::slice::from_ref(&x)), answer(&file, &[x]));
+        let mut means = [0f64; 10];
+        for (i, (a, b)) in a[0].iter().zip(&b[0]).enumerate() {
+            means[i % 10] += (a - b) / 16.0;
+        }
+        means.iter().map(|m| m.abs()).sum::<f64>()
+    };
+    assert!(mean_error(true) < mean_error(false));
+}
+
+#[test]
+fn layers_that_matter_stay_in_floats_until_the_loss_holds() {
+    let (_, all) = quantized(&Quantization::new(Scheme::Int8), &samples(8));
+    assert_eq!(all.loss, None);
+    let mut how = Quantization::new(Scheme::Int8);
+    how.max_loss = Some(1.0);
+    let (_, loose) = quantized(&how, &samples(8));
+    let loss = loose.loss.unwrap();
+    assert!(loss > 0.0 && loose.layers.iter().all(|l| l.stored == Stored::Integers));
+    how.max_loss = Some(loss * 0.8);
+    let (_, tight) = quantized(&how, &samples(8));
+    assert!(tight.loss.unwrap() <= loss * 0.8);
+    let floats = tight.layers.iter().filter(|l| l.stored == Stored::Floats).count();
+    assert!((1..5).contains(&floats), "{tight:?}");
+    how.max_loss = Some(0.0);
+    let mut file = network(13);
+    let error = quantize(&mut file, &how, &samples(8), &Device::cpu()).unwrap_err().to_string();
+    assert!(error.starts_with("no choice of layers keeps the loss within 0"), "{error}");
+    assert_eq!(file.to_bytes().unwrap(), network(13).to_bytes().unwrap(), "nothing has changed");
+}
+
+#[test]
+fn old_operator_sets_are_brought_to_newer_ones_where_they_can_be() {
+    let old = Net::new(9)
+        .input("x", &[2, 4, 6, 6])
+        .conv("x", "a", [16, 4, 3, 3], 1)
+        .with("Clip", &["a"], "b", |node| node.with_float("min", 0.0).with_float("max", 0.5))
+        .with("Dropout", &["b"], "c", |node| node.with_float("ratio", 0.5))
+        .node("GlobalAveragePool", &["c"], "d")
+        .with("Squeeze", &["d"], "e", |node| node.with_ints("axes", &[2, 3]))
+        .with("Softmax", &["e"], "y", |node| node)
+        .output("y");
+    let old = old.file();
+    let mut new = old.clone();
+    let done = quantize(&mut new, &Quantization::new(Scheme::Int8Weights), &[], &Device::cpu()).unwrap();
+    assert_eq!((done.opset, new.opset("")), (13, Some(13)));
+    let x = weights(&[2, 4, 6, 6], 1);
+    assert!(difference(&answer(&old, std::slice::from_ref(&x)), &answer(&new, &[x])) < 2e-2);
+
+    let stuck = Net::new(9)
+        .input("x", &[2, 4, 6, 6])
+        .conv("x", "a", [16, 4, 3, 3], 1)
+        .with("Softmax", &["a"], "y", |node| node)
+        .output("y");
+    let error = quantize(&mut stuck.file(), &Quantization::new(Scheme::Int8Weights), &[], &Device::cpu()).unwrap_err();
+    let expected = "the model is of operator set 9, and this needs 13; node 'y' (Softmax) cannot be brought to it: export the \
+                    model anew, with opset_version=13 or later";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn what_cannot_be_is_said_before_anything_is_done() {
+    let message = |file: &ModelFile, how: &Quantization, samples: &[Sample]| {
+        quantize(&mut file.clone(), how, samples, &Device::cpu()).unwrap_err().to_string()
+    };
+    let (file, int8) = (network(13), Quantization::new(Scheme::Int8));
+    assert_eq!(message(&file, &int8, &[]), "there is no sample: the set is empty");
+    let wrong = [Sample::new(vec![("x".to_owned(), weights(&[1, 3, 9, 8], 1))])];
+    assert_eq!(message(&file, &int8, &wrong), "sample 1: input 'x' is f32[N, 3, 8, 8], but f32[1, 3, 9, 8] was given");
+    let wrong = [Sample::new(vec![("z".to_owned(), weights(&[1, 3, 8, 8], 1))])];
+    assert_eq!(message(&file, &int8, &wrong), "sample 1: there is nothing for input 'x'");
+    let wrong = [Sample::new(vec![("x".to_owned(), Tensor::zeros(ElementType::F64, [1, 3, 8, 8]).unwrap())])];
+    assert!(message(&file, &int8, &wrong).contains("but f64[1, 3, 8, 8] was given"));
+    let (quantized, _) = quantized(&int8, &samples(1));
+    let text = message(&quantized, &Quantization::new(Scheme::F16), &[]);
+    assert!(text.starts_with("the model is quantized already: node '"), "{text}");
+    let mut how = Quantization::new(Scheme::Int4Weights);
+    how.block = 24;
+    assert_eq!(message(&file, &how, &[]), "a block has 16, 32, 64, 128 or 256 numbers, not 24");
+    how = Quantization::new(Scheme::F16);
+    how.layers = vec!["secnd".to_owned()];
+    assert!(message(&file, &how, &[]).contains("did you mean 'second'?"));
+}
