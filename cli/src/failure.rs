@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use rimlight::compress::CompressError;
 use rimlight::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError, TensorError};
 
 /// A command that did not succeed.
@@ -75,7 +76,25 @@ macro_rules! from_step_errors {
         }
     )*};
 }
-from_step_errors!(LoadError, PlanError, RunError, DeviceError, TensorError, rimlight::image::ImageError);
+from_step_errors!(
+    LoadError,
+    PlanError,
+    RunError,
+    DeviceError,
+    TensorError,
+    rimlight::onnx::WriteError,
+    rimlight::image::ImageError
+);
+
+impl From<CompressError> for Failure {
+    fn from(error: CompressError) -> Self {
+        match error {
+            CompressError::Run(error) => error.into(),
+            CompressError::Load(error) => Error::from(error).into(),
+            other => Self::input(other.to_string()),
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {

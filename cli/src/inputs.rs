@@ -137,7 +137,17 @@ fn split<'a>(text: &'a str, names: &[&'a str]) -> Outcome<(&'a str, PathBuf)> {
     }
 }
 
-fn read(name: &str, path: &Path, fact: Option<&Fact>, known: Option<&Known>, preprocess: &[String]) -> Outcome<Tensor> {
+/// An input out of a file of arrays or a picture.
+///
+/// # Errors
+/// If the file cannot be read, or does not fit.
+pub fn read(
+    name: &str,
+    path: &Path,
+    fact: Option<&Fact>,
+    known: Option<&Known>,
+    preprocess: &[String],
+) -> Outcome<Tensor> {
     let extension = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     match extension.as_str() {
         "npy" => arrays::read_npy(path),
@@ -154,20 +164,28 @@ fn read(name: &str, path: &Path, fact: Option<&Fact>, known: Option<&Known>, pre
         }
         "jpg" | "jpeg" | "png" => {
             let fact = fact.ok_or_else(|| Failure::input(format!("the file gives input '{name}' no type")))?;
-            let mut how = match known {
-                Some(known) => known.preprocessing(fact)?,
-                None => Preprocessing::for_input(fact)?,
-            };
-            for text in preprocess {
-                let (property, value) = text
-                    .split_once('=')
-                    .ok_or_else(|| Failure::input(format!("--preprocess takes PROPERTY=VALUE, not '{text}'")))?;
-                how.set(property, value)?;
-            }
-            Ok(how.tensor(&Picture::open(path)?, fact)?)
+            Ok(preprocessing(fact, known, preprocess)?.tensor(&Picture::open(path)?, fact)?)
         }
         _ => Err(Failure::file(path, "an input is a .npy, .npz, .pb, .jpg, .jpeg or .png file")),
     }
+}
+
+/// How a picture becomes an input: as is known of the model, or likely, but for what is said otherwise.
+///
+/// # Errors
+/// If no picture can be this input, or there is no such property.
+pub fn preprocessing(fact: &Fact, known: Option<&Known>, changes: &[String]) -> Outcome<Preprocessing> {
+    let mut how = match known {
+        Some(known) => known.preprocessing(fact)?,
+        None => Preprocessing::for_input(fact)?,
+    };
+    for text in changes {
+        let (property, value) = text
+            .split_once('=')
+            .ok_or_else(|| Failure::input(format!("--preprocess takes PROPERTY=VALUE, not '{text}'")))?;
+        how.set(property, value)?;
+    }
+    Ok(how)
 }
 
 /// What NumPy has no type for comes in a wider one, and must be exact in its own.

@@ -133,17 +133,38 @@ pub fn hexadecimal(digest: &[u8]) -> String {
     })
 }
 
+/// Where a model lies.
+pub enum Place {
+    /// In a file.
+    File(PathBuf),
+    /// In the program.
+    Program(&'static [u8]),
+}
+
 /// Opens a model: a file, or one that is known by name.
 ///
 /// # Errors
 /// If there is neither, or the file is no model.
 pub fn open(model: &str) -> Outcome<(rimlight::Model, Option<Known>)> {
+    let (place, known) = find(model)?;
+    let model = match place {
+        Place::File(path) => rimlight::Model::open(path)?,
+        Place::Program(bytes) => rimlight::Model::from_bytes(bytes)?,
+    };
+    Ok((model, known))
+}
+
+/// Finds a model: a file, or one that is known by name.
+///
+/// # Errors
+/// If there is neither.
+pub fn find(model: &str) -> Outcome<(Place, Option<Known>)> {
     let path = Path::new(model);
     let manifest = Manifest::load(None)?;
     if path.exists() {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let known = manifest.models.into_iter().find(|known| known.file == name);
-        return Ok((rimlight::Model::open(path)?, known));
+        return Ok((Place::File(path.to_owned()), known));
     }
     // What looks like a path is one.
     let known = match manifest.find(model) {
@@ -156,7 +177,7 @@ pub fn open(model: &str) -> Outcome<(rimlight::Model, Option<Known>)> {
         Ok(known) => known.clone(),
     };
     if known.embedded && known.is(DIGITS) {
-        return Ok((rimlight::Model::from_bytes(DIGITS)?, Some(known)));
+        return Ok((Place::Program(DIGITS), Some(known)));
     }
     let Some(file) = known.local() else {
         return Err(Failure::input(if known.url.is_some() {
@@ -167,7 +188,7 @@ pub fn open(model: &str) -> Outcome<(rimlight::Model, Option<Known>)> {
             )
         }));
     };
-    Ok((rimlight::Model::open(file)?, Some(known)))
+    Ok((Place::File(file), Some(known)))
 }
 
 #[cfg(test)]

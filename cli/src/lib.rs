@@ -1,5 +1,5 @@
-//! The command line of Rimlight: `rimlight try`, `devices`, `inspect`, `run`, `validate`, `bench`, `tune`, `conformance`,
-//! `models`.
+//! The command line of Rimlight: `rimlight try`, `devices`, `inspect`, `run`, `validate`, `bench`, `tune`, `compress`,
+//! `conformance`, `models`.
 //!
 //! Each command is a file in `commands/`; what they share stands beside it.
 
@@ -29,6 +29,7 @@ mod output;
 pub mod program;
 mod random;
 mod report;
+mod samples;
 mod timeline;
 
 use std::process::ExitCode;
@@ -53,6 +54,7 @@ enum Command {
     Run(commands::run::Run),
     Validate(commands::validate::Validate),
     Bench(commands::bench::Bench),
+    Compress(commands::compress::Compress),
     Conformance(commands::conformance::Conformance),
     Tune(commands::tune::Tune),
     Models(commands::models::Models),
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(),
         Command::Validate(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Compress(command) => command.run(),
         Command::Conformance(command) => command.run(),
         Command::Tune(command) => command.run(),
         Command::Models(command) => command.run(),

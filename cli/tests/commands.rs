@@ -47,7 +47,7 @@ fn gpu() -> bool {
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["try", "devices", "inspect", "run", "validate", "bench", "conformance", "models"] {
+    for command in ["try", "devices", "inspect", "run", "validate", "bench", "compress", "conformance", "models"] {
         let output = run(&[command, "--help"]);
         assert_eq!(code(&output), 0);
         let help = String::from_utf8_lossy(&output.stdout);
@@ -332,4 +332,44 @@ fn tensor(values: &[f32]) -> Vec<u8> {
 /// A model: y = Relu(x), both f32[2].
 fn relu() -> Vec<u8> {
     onnx::model(&[onnx::node("Relu", &["x"], "y")], &[], &[onnx::port("x", &[2])], &[onnx::port("y", &[2])])
+}
+
+#[test]
+fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("small.onnx");
+    let (masks, path) = (folder.path().join("masks.npz"), out.to_str().unwrap());
+    let compress =
+        |more: &[&str]| run(&[&["compress", "digits", "-o", path, "--backend", "cpu", "--json"], more].concat());
+    for (wrong, expected) in [
+        (&[][..], "nothing is to be done"),
+        (&["--prune", "l1"], "--prune needs --amount"),
+        (&["--prune", "l1", "--amount", "1.5"], "from 0 to 1, not 1.5"),
+        (&["--prune", "l1", "--amount", "0.5", "--layers", "none"], "the model has no layer 'none'"),
+        (&["--quantize", "int8"], "name them with --calibrate"),
+        (&["--quantize", "int8", "--calibrate", "docs"], "there is no sample in it"),
+        (&["--quantize", "int8", "--calibrate", "tests/data/spam.io.npz"], "it has no array for the input 'image'"),
+    ] {
+        let output = compress(wrong);
+        assert_eq!(code(&output), 2, "{wrong:?}");
+        assert!(message(&output).contains(expected), "{wrong:?}: {}", message(&output));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left");
+    }
+    let arguments =
+        ["--prune", "channels", "--amount", "0.25", "--masks", masks.to_str().unwrap(), "--calibrate", "models/images"];
+    let report = json(&compress(&arguments));
+    assert_eq!(report["samples"]["count"], 10);
+    for key in ["file_bytes", "work", "not_zero"] {
+        assert!(report["after"][key].as_f64() < report["before"][key].as_f64(), "{key}");
+    }
+    assert!(!arrays::read_npz(&masks).unwrap().is_empty());
+    let result = json(&run(&["run", path, "--input", "image=models/images/digit_3.png", "--backend", "cpu", "--json"]));
+    assert_eq!(result["outputs"][0]["name"], "probabilities");
+    // What was written is quantized then, and not once more.
+    let again = folder.path().join("again.onnx");
+    let arguments =
+        ["compress", path, "-o", again.to_str().unwrap(), "--quantize", "int8-weights", "--backend", "cpu", "--json"];
+    assert_eq!(json(&run(&arguments))["quantized"]["opset"], 17);
+    let output = run(&["compress", again.to_str().unwrap(), "-o", path, "--quantize", "f16"]);
+    assert!(message(&output).contains("the model is quantized already"), "{}", message(&output));
 }

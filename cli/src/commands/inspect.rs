@@ -127,7 +127,7 @@ fn parameters(graph: &Graph) -> usize {
 }
 
 /// The work of one run, where every shape is known.
-fn work(graph: &Graph) -> f64 {
+pub fn work(graph: &Graph) -> f64 {
     let node = |node: &rimlight::graph::Node| {
         let inputs = graph.input_facts(node)?;
         let outputs: Option<Vec<_>> =

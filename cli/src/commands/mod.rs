@@ -1,6 +1,7 @@
 //! One file per command.
 
 pub mod bench;
+pub mod compress;
 pub mod conformance;
 pub mod devices;
 pub mod inspect;
