@@ -157,9 +157,11 @@ pub fn scale([low, high]: [f32; 2]) -> (f32, u8) {
 mod tests {
     use super::*;
 
-    /// Many small numbers on both sides and few large ones.
+    /// Many small numbers on both sides, most of them near 0, and few large ones. (Of numbers that are spread evenly, coarse steps
+    /// tell as much as fine ones.)
     fn seen() -> Seen {
-        let mut values: Vec<f32> = (0..100_000).map(|i| ((i * 7919) % 2001) as f32 / 1000.0 - 1.0).collect();
+        let even = |i: usize| ((i * 7919) % 2001) as f32 / 1000.0 - 1.0;
+        let mut values: Vec<f32> = (0..100_000).map(|i| even(i).powi(3)).collect();
         values.extend([40.0; 4]);
         let mut seen = Seen::default();
         seen.widen(&values);
