@@ -1,7 +1,7 @@
 //! Making models smaller: weights pruned, channels removed, numbers stored in fewer bits.
 //!
-//! What goes in is a [`ModelFile`], and it is one that comes out: standard ONNX, of which everything stays that was not
-//! compressed.
+//! What goes in is a [`ModelFile`](crate::onnx::ModelFile), and it is one that comes out: standard ONNX, of which everything
+//! stays that was not compressed.
 //!
 //! ```no_run
 //! use rimlight::compress::{Pattern, Pruning, prune};
