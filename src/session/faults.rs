@@ -177,6 +177,7 @@ fn a_fault_in_any_shader_is_found_and_named() {
             signal::draws(),
             language::language(),
             quantized::quantized(),
+            quantized::integers(),
         ] {
             let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
             let plan = model.plan(&device, &Options::new()).unwrap();
@@ -268,6 +269,13 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let product = net.node(op("Mul"), &[x, gate]);
     let gelu = net.node(op("Mul"), &[product, half]);
     net.output(gelu);
+    let (scale, zero) = (net.constant(Tensor::scalar(0.01f32)), net.constant(Tensor::scalar(128u8)));
+    let q = net.node(op("QuantizeLinear"), &[x, scale, zero]);
+    let floats = net.node(op("DequantizeLinear"), &[q, scale, zero]);
+    let w = net.constant(Tensor::new([4, 4, 1, 1], (0..16).map(|i| (i * 13 - 90) as i8).collect()).unwrap());
+    let w = net.node(op("DequantizeLinear"), &[w, scale]);
+    let of_integers = net.node(op("Conv"), &[floats, w]);
+    net.output(of_integers);
     let (normal, turned) = (language::normalization(&mut net, x), language::rotary(&mut net));
     net.output(normal);
     net.output(turned);

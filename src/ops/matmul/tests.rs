@@ -289,7 +289,7 @@ fn batches() -> impl Strategy<Value = (Vec<usize>, Vec<usize>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 26, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 18, ..ProptestConfig::default() })]
 
     #[test]
     fn matmul_agrees((a_batch, b_batch) in batches(), m in size(), k in size(), n in size(), vectors in 0..4, constant: bool) {

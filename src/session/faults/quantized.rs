@@ -52,3 +52,33 @@ pub fn quantized() -> (Model, Vec<(&'static str, Tensor)>) {
     }
     net.finish()
 }
+
+/// What stands between DequantizeLinear and QuantizeLinear, by every kernel that computes it on integers.
+pub fn integers() -> (Model, Vec<(&'static str, Tensor)>) {
+    let mut net = Net::new();
+    let x = net.input("x", &[1, 64, 12, 12]);
+    let (scale, zero) = (net.constant(Tensor::scalar(0.01f32)), net.constant(Tensor::scalar(120u8)));
+    let q = net.node(op("QuantizeLinear"), &[x, scale, zero]);
+    let mut values = vec![];
+    for (shape, definition) in [
+        ([64, 64, 1, 1], op("Conv")),
+        ([64, 1, 3, 3], op("Conv").attribute("group", 64i64).attribute("pads", [1, 1, 1, 1])),
+    ] {
+        let floats = net.node(op("DequantizeLinear"), &[q, scale, zero]);
+        let numbers = bytes(shape.iter().product()).into_iter().map(u8::cast_signed).collect();
+        let (w, step) =
+            (net.constant(Tensor::new(shape, numbers).unwrap()), net.constant(Tensor::scalar(0.000_713f32)));
+        let w = net.node(op("DequantizeLinear"), &[w, step]);
+        let y = net.node(definition, &[floats, w]);
+        values.push(net.node(op("QuantizeLinear"), &[y, scale, zero]));
+    }
+    let both = [values[0], values[1]].map(|q| net.node(op("DequantizeLinear"), &[q, scale, zero]));
+    let sum = net.node(op("Add"), &both);
+    let sum = net.node(op("QuantizeLinear"), &[sum, scale, zero]);
+    let floats = net.node(op("DequantizeLinear"), &[sum, scale, zero]);
+    let mean = net.node(op("GlobalAveragePool"), &[floats]);
+    net.output(sum);
+    let mean = net.node(op("QuantizeLinear"), &[mean, scale, zero]);
+    net.output(mean);
+    net.finish()
+}
