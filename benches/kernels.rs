@@ -31,6 +31,9 @@ use Is::{All, One, Text};
 /// A case: its name, the operator, its attributes, the shape of its first input, and the other inputs.
 type Case = (&'static str, &'static str, &'static [(&'static str, Is)], &'static [usize], &'static [Has]);
 
+/// Layers that are measured in floats and in integers: a name, the operator, its attributes, and the shapes of input and weights.
+type Pair = (&'static str, &'static str, &'static [(&'static str, Is)], &'static [usize], &'static [usize]);
+
 const SAME: (&str, Is) = ("pads", All(&[1, 1, 1, 1]));
 
 #[rustfmt::skip]
@@ -54,19 +57,29 @@ const CASES: &[Case] = &[
     ("transpose", "Transpose", &[("perm", All(&[0, 2, 3, 1]))], &[1, 64, 112, 112], &[]),
 ];
 
+/// What is measured in floats and in 8-bit integers, `-f32` and `-int8` behind the name: four layers in a row, so that what
+/// goes in and out hardly counts.
+#[rustfmt::skip]
+const PAIRS: &[Pair] = &[
+    ("four-conv-1x1-64", "Conv", &[], &[1, 64, 56, 56], &[64, 64, 1, 1]),
+    ("four-conv-1x1-256", "Conv", &[], &[1, 256, 28, 28], &[256, 256, 1, 1]),
+    ("four-conv-1x1-512", "Conv", &[], &[1, 512, 7, 7], &[512, 512, 1, 1]),
+    ("four-conv-3x3-64", "Conv", &[SAME], &[1, 64, 56, 56], &[64, 64, 3, 3]),
+    ("four-conv-3x3-128", "Conv", &[SAME], &[1, 128, 28, 28], &[128, 128, 3, 3]),
+    ("four-conv-3x3-256", "Conv", &[SAME], &[1, 256, 14, 14], &[256, 256, 3, 3]),
+    ("four-depthwise-96", "Conv", &[SAME, ("group", One(96))], &[1, 96, 56, 56], &[96, 1, 3, 3]),
+    ("four-matmul-128x384", "MatMul", &[], &[128, 384], &[384, 384]),
+    ("four-matmul-512", "MatMul", &[], &[512, 512], &[512, 512]),
+    ("four-matmul-vector", "MatMul", &[], &[1, 1024], &[1024, 1024]),
+];
+
 /// A model of one node, and what is given to each of its runs.
 fn model(&(name, operator, attributes, shape, others): &Case) -> (Model, Vec<(String, Tensor)>) {
     let mut graph = Graph::builder();
     let mut definition = Definition::new(operator);
     // The axes of reductions were an attribute then.
     definition.opset = if operator.starts_with("Reduce") { 17 } else { definition.opset };
-    for (name, value) in attributes {
-        definition = match *value {
-            One(value) => definition.attribute(*name, value),
-            All(values) => definition.attribute(*name, values.to_vec()),
-            Text(text) => definition.attribute(*name, text),
-        };
-    }
+    definition = with(definition, attributes);
     let mut given = vec![("x0".to_owned(), numbers(shape))];
     let mut inputs = vec![Some(graph.input("x0", ElementType::F32, shape.to_vec()))];
     for (i, other) in others.iter().enumerate() {
@@ -87,16 +100,64 @@ fn model(&(name, operator, attributes, shape, others): &Case) -> (Model, Vec<(St
     (Model::from_graph(graph.build().unwrap_or_else(|e| panic!("{name}: {e}"))), given)
 }
 
+/// The attributes of a node.
+fn with(mut definition: Definition, attributes: &[(&str, Is)]) -> Definition {
+    for (name, value) in attributes {
+        definition = match *value {
+            One(value) => definition.attribute(*name, value),
+            All(values) => definition.attribute(*name, values.to_vec()),
+            Text(text) => definition.attribute(*name, text),
+        };
+    }
+    definition
+}
+
+/// Four layers of one of the pairs, in integers or in floats.
+fn layers(pair: &Pair, integers: bool) -> (Model, Vec<(String, Tensor)>) {
+    let &(name, operator, attributes, shape, weights) = pair;
+    let mut graph = Graph::builder();
+    let bytes = |shape: &[usize]| {
+        let count = shape.iter().product::<usize>();
+        Tensor::new(shape, (0..count).map(|i| ((i * 37 % 251) as u8).cast_signed()).collect()).expect("a tensor")
+    };
+    let scale = graph.constant("scale", Tensor::scalar(0.02f32));
+    let step = graph.constant("step", Tensor::scalar(1.0 / 1024.0f32));
+    let zero = graph.constant("zero", Tensor::scalar(3i8));
+    let given = if integers { bytes(shape) } else { numbers(shape) };
+    let mut x = graph.input("x0", given.element_type(), shape.to_vec());
+    for i in 0..4 {
+        let node = |graph: &mut rimlight::GraphBuilder, d: Definition, inputs: &[_]| {
+            graph.node(&d, inputs).unwrap_or_else(|e| panic!("{name}: {e}"))
+        };
+        let definition = with(Definition::new(operator), attributes);
+        if !integers {
+            let w = graph.constant(&format!("w{i}"), numbers(weights));
+            x = node(&mut graph, definition, &[x, w]);
+            continue;
+        }
+        let w = graph.constant(&format!("w{i}"), bytes(weights));
+        let w = node(&mut graph, Definition::new("DequantizeLinear"), &[w, step]);
+        let floats = node(&mut graph, Definition::new("DequantizeLinear"), &[x, scale, zero]);
+        let y = node(&mut graph, definition, &[floats, w]);
+        x = node(&mut graph, Definition::new("QuantizeLinear"), &[y, scale, zero]);
+    }
+    graph.output("y", x);
+    (Model::from_graph(graph.build().unwrap_or_else(|e| panic!("{name}: {e}"))), vec![("x0".to_owned(), given)])
+}
+
 fn on(criterion: &mut Criterion, group: &str, device: &Device) {
     let mut group = criterion.benchmark_group(group);
-    for case in CASES {
-        let (model, inputs) = model(case);
+    let pairs = PAIRS.iter().flat_map(|pair| {
+        [("f32", false), ("int8", true)].map(|(kind, integers)| (format!("{}-{kind}", pair.0), layers(pair, integers)))
+    });
+    let cases = CASES.iter().map(|case| (case.0.to_owned(), model(case))).chain(pairs);
+    for (name, (model, inputs)) in cases {
         let outputs = ["y".to_owned()];
         // Nothing is made for cases that are filtered out.
         let mut session = None;
-        group.bench_function(case.0, |bencher| {
+        group.bench_function(&name, |bencher| {
             let session =
-                session.get_or_insert_with(|| model.session(device).unwrap_or_else(|e| panic!("{}: {e}", case.0)));
+                session.get_or_insert_with(|| model.session(device).unwrap_or_else(|e| panic!("{name}: {e}")));
             bencher.iter(|| run(session, &inputs, &outputs));
         });
     }

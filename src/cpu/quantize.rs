@@ -1,6 +1,9 @@
 //! QuantizeLinear and DequantizeLinear between f32 and 8-bit integers, with one scale for the tensor.
 
+use pulp::{Simd, WithSimd};
+
 use super::kernel::{Job, Kernel};
+use super::simd::dispatch;
 use super::{Threads, tasks};
 use crate::graph::{EvaluateError, Fact, Operator};
 use crate::ops::quantize::Quantize;
@@ -58,10 +61,23 @@ fn each<T: Element, U: Element>(
     f: impl Fn(T) -> U + Sync + Send,
 ) -> Result<(), EvaluateError> {
     let (x, y) = (x.as_slice::<T>()?, y.as_mut_slice::<U>()?);
-    tasks::each(threads, y.chunks_mut(STEP).zip(x.chunks(STEP)).collect(), |(y, x)| {
-        for (y, &x) in y.iter_mut().zip(x) {
-            *y = f(x);
-        }
-    });
+    let f = &f;
+    tasks::each(threads, y.chunks_mut(STEP).zip(x.chunks(STEP)).collect(), |(y, x)| dispatch(Part { x, y, f }));
     Ok(())
+}
+
+/// A part of the elements, compiled for the vectors that there are.
+struct Part<'a, T, U, F> {
+    x: &'a [T],
+    y: &'a mut [U],
+    f: &'a F,
+}
+
+impl<T: Element, U: Element, F: Fn(T) -> U> WithSimd for Part<'_, T, U, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        self.y.iter_mut().zip(self.x).for_each(|(y, &x)| *y = (self.f)(x));
+    }
 }

@@ -119,6 +119,35 @@ impl Windows {
             }
         }
     }
+
+    /// Copies what the output sees of a plane of bytes into phases, some bits of each flipped, `fill` around it.
+    #[inline(always)]
+    pub fn copy_bytes(&self, x: &[u8], flip: u8, fill: u8, out: &mut [u8]) {
+        let (h, w) = (&self.height, &self.width);
+        out.fill(fill);
+        for (phase, out) in self.phases.iter().zip(out.chunks_exact_mut(self.rows() * self.pitch)) {
+            let from = w.before.saturating_sub(phase.column).div_ceil(w.stride).min(self.pitch);
+            let to = (w.input + w.before).saturating_sub(phase.column).div_ceil(w.stride).clamp(from, self.pitch);
+            if from == to {
+                continue;
+            }
+            let begin = from * w.stride + phase.column - w.before;
+            for (row, out) in out.chunks_exact_mut(self.pitch).enumerate() {
+                let inside = (row * h.stride + phase.row).checked_sub(h.before).filter(|&row| row < h.input);
+                let Some(row) = inside else { continue };
+                let (x, out) = (&x[row * w.input + begin..], &mut out[from..to]);
+                match w.stride {
+                    1 => out.iter_mut().zip(x).for_each(|(out, x)| *out = x ^ flip),
+                    2 => {
+                        out.iter_mut().zip(x.as_chunks::<2>().0).for_each(|(out, x)| *out = x[0] ^ flip);
+                        // The last one may have no neighbour.
+                        out[to - from - 1] = x[2 * (to - from - 1)] ^ flip;
+                    }
+                    stride => out.iter_mut().zip(x.iter().step_by(stride)).for_each(|(out, x)| *out = x ^ flip),
+                }
+            }
+        }
+    }
 }
 
 /// Fills the first `length` elements, and a few after them where there are any.

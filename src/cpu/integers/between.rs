@@ -2,10 +2,11 @@
 
 use super::super::kernel::{Job, Kernel};
 use super::super::tasks;
-use super::{Byte, WHOLE};
+use super::pairs::{Pairs, Work, dispatch};
+use super::{Finish, Finished, bytes};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::quantize::{Between, Kind, Numbers};
-use crate::tensor::{ElementType, Tensor};
+use crate::tensor::ElementType;
 
 /// Elements of one task: fewer are not worth a thread.
 const STEP: usize = 16 << 10;
@@ -13,9 +14,13 @@ const STEP: usize = 16 << 10;
 #[derive(Debug)]
 struct Integers {
     kind: Kind,
+    /// Zero points are those of bytes without a sign.
     numbers: Numbers,
+    /// The bits that make numbers without a sign of those with one.
+    flip: u8,
     /// Elements of a plane.
     plane: usize,
+    finish: Finish,
 }
 
 /// A function of 8-bit integers by the 256 bytes that it gives, in the order of the bytes that it takes.
@@ -35,18 +40,15 @@ pub(super) fn kernel(between: &Between, inputs: &[Option<&Fact>], output: &Fact)
         return (bytes.len() == 256).then(|| Box::new(Table(bytes)) as Box<dyn Kernel>);
     }
     let plane: usize = x.concrete()?.iter().skip(2).product();
-    let numbers = between.numbers(inputs, output, plane)?;
+    let mut numbers = between.numbers(inputs, output, plane)?;
+    let (flip, less) = if x.element_type == ElementType::I8 { (0x80, 128.0) } else { (0, 0.0) };
+    numbers.zeros = numbers.zeros.map(|zero| zero + less);
+    let [zero, low, high] = numbers.result;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a zero point has 8 bits")]
+    let finish = Finish { low: low - zero, high: high - zero, zero: zero as i32 as u8 };
     let alike = inputs.get(3).copied().flatten().is_some_and(|b| b.element_type == x.element_type);
     (plane > 0 && (between.kind() == Kind::Mean || alike))
-        .then(|| Box::new(Integers { kind: between.kind(), numbers, plane }) as Box<dyn Kernel>)
-}
-
-/// The bytes of a tensor that is written.
-fn bytes(y: &mut Tensor) -> Result<&mut [u8], EvaluateError> {
-    Ok(match y.element_type() {
-        ElementType::U8 => y.as_mut_slice::<u8>()?,
-        _ => bytemuck::cast_slice_mut(y.as_mut_slice::<i8>()?),
-    })
+        .then(|| Box::new(Integers { kind: between.kind(), numbers, flip, plane, finish }) as Box<dyn Kernel>)
 }
 
 impl Kernel for Table {
@@ -62,47 +64,51 @@ impl Kernel for Table {
 
 impl Kernel for Integers {
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
-        match job.inputs.tensor(0)?.element_type() {
-            ElementType::U8 => self.run_on::<u8>(job),
-            _ => self.run_on::<i8>(job),
-        }
-    }
-}
-
-impl Integers {
-    fn run_on<T: Byte>(&self, job: Job<'_>) -> Result<(), EvaluateError> {
-        let Numbers { zeros: [a_zero, b_zero], factors: [a_factor, b_factor], result: [zero, low, high] } =
-            self.numbers;
-        let a = job.inputs.tensor(0)?.as_slice::<T>()?;
+        let a = job.inputs.tensor(0)?.bytes();
         let y = bytes(job.y)?;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a zero point has 8 bits")]
-        let (low, high, zero) = (low - zero, high - zero, zero as i32 as u8);
-        #[expect(clippy::cast_possible_truncation, reason = "the low byte is what is wanted")]
-        let byte = |v: f32| ((v.max(low).min(high) + WHOLE).to_bits() as u8).wrapping_add(zero);
+        let of = self;
         if self.kind == Kind::Mean {
             let step = tasks::planes(job.threads, y.len(), a.len());
             let work = y.chunks_mut(step).zip(a.chunks(step * self.plane)).collect();
-            tasks::each(job.threads, work, |(y, a): (&mut [u8], &[T])| {
-                for (y, a) in y.iter_mut().zip(a.chunks_exact(self.plane)) {
-                    let sum: i32 = a.iter().map(|v| v.wide()).sum();
-                    *y = byte((sum as f32 - self.plane as f32 * a_zero) * a_factor);
-                }
-            });
+            tasks::each(job.threads, work, |(y, a)| dispatch(Part { of, y, a, b: a }));
             return Ok(());
         }
-        let b = job.inputs.tensor(3)?.as_slice::<T>()?;
+        let b = job.inputs.tensor(3)?.bytes();
         let work = y.chunks_mut(STEP).zip(a.chunks(STEP).zip(b.chunks(STEP))).collect();
-        tasks::each(job.threads, work, |(y, (a, b)): (&mut [u8], (&[T], &[T]))| {
-            let pairs = y.iter_mut().zip(a.iter().zip(b));
-            match self.kind {
-                Kind::Add => pairs.for_each(|(y, (a, b))| {
-                    *y = byte((a.wide() as f32 - a_zero) * a_factor + (b.wide() as f32 - b_zero) * b_factor);
-                }),
-                _ => pairs.for_each(|(y, (a, b))| {
-                    *y = byte((a.wide() as f32 - a_zero) * (b.wide() as f32 - b_zero) * a_factor);
-                }),
-            }
-        });
+        tasks::each(job.threads, work, |(y, (a, b))| dispatch(Part { of, y, a, b }));
         Ok(())
+    }
+}
+
+/// A part of the result.
+struct Part<'a> {
+    of: &'a Integers,
+    y: &'a mut [u8],
+    a: &'a [u8],
+    b: &'a [u8],
+}
+
+impl Work for Part<'_> {
+    #[inline(always)]
+    fn run<P: Pairs>(self, _: P) {
+        let Self { of, y, a, b } = self;
+        let Numbers { zeros: [a_zero, b_zero], factors: [a_factor, b_factor], .. } = of.numbers;
+        let (flip, finish) = (of.flip, of.finish);
+        let pairs = y.iter_mut().zip(a.iter().zip(b));
+        let wide = |v: u8, zero: f32| f32::from(v ^ flip) - zero;
+        match of.kind {
+            Kind::Add => pairs.for_each(|(y, (a, b))| {
+                *y = u8::of(wide(*a, a_zero) * a_factor + wide(*b, b_zero) * b_factor, finish);
+            }),
+            Kind::Mul => pairs.for_each(|(y, (a, b))| {
+                *y = u8::of(wide(*a, a_zero) * wide(*b, b_zero) * a_factor, finish);
+            }),
+            _ => {
+                for (y, a) in y.iter_mut().zip(a.chunks_exact(of.plane)) {
+                    let sum: u32 = a.iter().map(|&v| u32::from(v ^ flip)).sum();
+                    *y = u8::of((sum as f32 - of.plane as f32 * a_zero) * a_factor, finish);
+                }
+            }
+        }
     }
 }

@@ -1,19 +1,23 @@
 //! Convolutions and products of 8-bit integers, whose weights and scales are known.
 //!
-//! Both factors are made numbers of 16 bits without zero points, whose products are added in pairs to sums of 32 bits: what the
-//! zero points are does not matter, and nothing is rounded before the sum is whole.
+//! Both factors are made numbers of 16 bits, whose products are added in pairs to sums of 32 bits: nothing is rounded before
+//! the sum is whole. The inputs are taken as bytes without a sign, from which the zero point is not subtracted: it is taken
+//! from the biases beforehand. Weights are kept in 8 bits and widened where they are used.
 
 mod between;
 mod conv;
 mod depthwise;
 mod pairs;
+mod panels;
 mod product;
+mod weights;
 
 use crate::graph::{EvaluateError, Fact, Operator};
 use crate::ops::quantize::{Between, Channels, IntegerConv, IntegerProduct};
-use crate::tensor::{Element, ElementType, Tensor};
+use crate::tensor::{ElementType, Tensor};
 
 use super::kernel::Kernel;
+use pairs::{COLUMNS, Pairs};
 
 /// 1.5 · 2²³: the low bits of floats of this size are whole numbers, so that a sum with it is rounded to one, ties to even.
 const WHOLE: f32 = 12_582_912.0;
@@ -27,6 +31,28 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
         return between::kernel(operator, inputs, output);
     }
     product::kernel(operator.downcast::<IntegerProduct>()?, inputs, output)
+}
+
+/// How inputs are read: as bytes without a sign.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Source {
+    /// The bits that make numbers without a sign of those with one.
+    flip: u8,
+    /// The zero point of such numbers.
+    zero: u8,
+}
+
+impl Source {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a zero point is an integer of 8 bits")]
+    fn of(x: &Fact, channels: &Channels) -> Self {
+        let flip = if x.element_type == ElementType::I8 { 0x80 } else { 0 };
+        Self { flip, zero: channels.x_zero as u8 ^ flip }
+    }
+
+    /// What the zero point adds to sums with weights of this sum, as a bias that takes it away.
+    fn corrected(self, bias: i32, weights: i32) -> i32 {
+        bias.wrapping_sub(weights.wrapping_mul(self.zero.into()))
+    }
 }
 
 /// What becomes of sums, the same for all channels.
@@ -45,19 +71,58 @@ impl Finish {
         let [zero, low, high] = channels.quantized.unwrap_or_default();
         Self { low: low - zero, high: high - zero, zero: zero as i32 as u8 }
     }
+
+    /// A quantized byte.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the low byte is what is wanted")]
+    fn byte(self, product: f32) -> u8 {
+        let whole = product.max(self.low).min(self.high) + WHOLE;
+        (whole.to_bits() as u8).wrapping_add(self.zero)
+    }
+}
+
+/// What becomes of the sums of one channel.
+#[derive(Debug, Clone, Copy)]
+struct Channel {
+    bias: i32,
+    factor: f32,
+    rest: f32,
+}
+
+impl Channel {
+    #[inline(always)]
+    fn of(channels: &Channels, channel: usize) -> Self {
+        Self {
+            bias: channels.biases[channel],
+            factor: channels.factors[channel],
+            rest: channels.rests.as_ref().map_or(0.0, |rests| rests[channel]),
+        }
+    }
+
+    /// What becomes of a sum, as a float.
+    #[inline(always)]
+    fn float(self, sum: i32) -> f32 {
+        sum.wrapping_add(self.bias) as f32 * self.factor + self.rest
+    }
 }
 
 /// What sums become: bytes, with a sign or without, or floats.
-trait Finished: Copy + Send {
+trait Finished: Copy + Default + Send {
     fn of(product: f32, finish: Finish) -> Self;
+
+    /// What becomes of sums of one channel.
+    fn all<P: Pairs>(pairs: P, sums: [P::Vector; 2], channel: Channel, finish: Finish) -> [Self; COLUMNS];
 }
 
 impl Finished for u8 {
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the low byte is what is wanted")]
     fn of(product: f32, finish: Finish) -> Self {
-        let whole = product.max(finish.low).min(finish.high) + WHOLE;
-        (whole.to_bits() as Self).wrapping_add(finish.zero)
+        finish.byte(product)
+    }
+
+    #[inline(always)]
+    fn all<P: Pairs>(pairs: P, sums: [P::Vector; 2], channel: Channel, finish: Finish) -> [Self; COLUMNS] {
+        pairs.bytes(sums, channel, finish)
     }
 }
 
@@ -66,6 +131,32 @@ impl Finished for f32 {
     fn of(product: f32, _: Finish) -> Self {
         product
     }
+
+    #[inline(always)]
+    fn all<P: Pairs>(pairs: P, sums: [P::Vector; 2], channel: Channel, _: Finish) -> [Self; COLUMNS] {
+        pairs.floats(sums, channel)
+    }
+}
+
+/// Writes as much of what has been computed as there is room for.
+#[inline(always)]
+fn put<U: Copy, const N: usize>(to: &mut [U], results: &[U; N]) {
+    match to.first_chunk_mut::<N>() {
+        Some(whole) => *whole = *results,
+        None => to.iter_mut().zip(results).for_each(|(to, result)| *to = *result),
+    }
+}
+
+/// As many bytes as there are, some bits of each flipped.
+#[inline(always)]
+fn bytes_of<const N: usize>(from: &[u8], flip: u8) -> [u8; N] {
+    let mut bytes = [0; N];
+    match from.first_chunk::<N>() {
+        Some(whole) => bytes = *whole,
+        None => bytes[..from.len()].copy_from_slice(from),
+    }
+    bytes.iter_mut().for_each(|v| *v ^= flip);
+    bytes
 }
 
 /// The elements of a result, as they are written.
@@ -77,39 +168,16 @@ enum Results<'a> {
 impl<'a> Results<'a> {
     fn of(y: &'a mut Tensor) -> Result<Self, EvaluateError> {
         Ok(match y.element_type() {
-            ElementType::U8 => Self::Bytes(y.as_mut_slice::<u8>()?),
-            ElementType::I8 => Self::Bytes(bytemuck::cast_slice_mut(y.as_mut_slice::<i8>()?)),
+            ElementType::U8 | ElementType::I8 => Self::Bytes(bytes(y)?),
             _ => Self::Floats(y.as_mut_slice::<f32>()?),
         })
     }
 }
 
-/// An 8-bit integer.
-trait Byte: Element + Copy + Sync {
-    fn wide(self) -> i32;
-}
-
-impl Byte for u8 {
-    #[inline(always)]
-    fn wide(self) -> i32 {
-        self.into()
-    }
-}
-
-impl Byte for i8 {
-    #[inline(always)]
-    fn wide(self) -> i32 {
-        self.into()
-    }
-}
-
-/// Two numbers of 16 bits as one of 32.
-#[inline(always)]
-const fn pair(first: i32, second: i32) -> i32 {
-    (first & 0xffff) | (second << 16)
-}
-
-/// The integers of the weights.
-fn integers(weights: &Tensor) -> Option<Vec<i32>> {
-    weights.integers()?.into_iter().map(|v| i32::try_from(v).ok()).collect()
+/// The bytes of a tensor that is written.
+fn bytes(y: &mut Tensor) -> Result<&mut [u8], EvaluateError> {
+    Ok(match y.element_type() {
+        ElementType::U8 => y.as_mut_slice::<u8>()?,
+        _ => bytemuck::cast_slice_mut(y.as_mut_slice::<i8>()?),
+    })
 }

@@ -2,57 +2,57 @@
 
 use super::super::kernel::{Job, Kernel};
 use super::super::{Scratch, Threads, tasks};
-use super::pairs::{COLUMNS, Pairs, ROWS, Work, dispatch, line, tile};
-use super::{Byte, Finish, Finished, Results, integers, pair};
+use super::pairs::{COLUMNS, Pairs, ROWS, Work, dispatch, line, numbers, tile};
+use super::weights::{Signed, Weights};
+use super::{Channel, Finish, Finished, Results, Source};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::quantize::{Channels, IntegerProduct};
-use crate::tensor::ElementType;
 
 #[derive(Debug)]
 struct Matrix {
     m: usize,
     k: usize,
     n: usize,
-    /// For each panel of columns the pairs of B, one for each column.
-    b: Vec<i32>,
+    /// B by columns.
+    b: Weights<COLUMNS>,
+    source: Source,
+    /// The zero point of A is taken from the biases.
     channels: Channels,
 }
 
 /// The kernel, where B and the scales are known.
 pub(super) fn kernel(product: &IntegerProduct, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
-    let (p, b, channels) = product.known(inputs, output)?;
-    let numbers = integers(b)?;
-    let at = |k: usize, column: usize| {
-        if k >= p.k || column >= p.n {
-            return 0;
-        }
-        let place = if p.transpose_b { column * p.k + k } else { k * p.n + column };
-        numbers[place] - channels.w_zeros[column]
-    };
-    let mut packed = vec![];
-    for first in (0..p.n).step_by(COLUMNS) {
-        for k in (0..p.k).step_by(2) {
-            packed.extend((first..first + COLUMNS).map(|column| pair(at(k, column), at(k + 1, column))));
-        }
+    let (p, b, mut channels) = product.known(inputs, output)?;
+    let (source, numbers) = (Source::of(inputs.first().copied().flatten()?, &channels), Signed::of(b)?);
+    let (k, n) = (p.k, p.n);
+    let at = |column: usize, i: usize| numbers.at(if p.transpose_b { column * k + i } else { i * n + column });
+    let zeros: Vec<i32> = channels.w_zeros.iter().map(|&zero| numbers.zero(zero)).collect();
+    for (column, bias) in channels.biases.iter_mut().enumerate() {
+        let sum = (0..k).fold(0i32, |sum, i| sum.wrapping_add(i32::from(at(column, i)) - zeros[column]));
+        *bias = source.corrected(*bias, sum);
     }
-    Some(Box::new(Matrix { m: p.m, k: p.k, n: p.n, b: packed, channels }))
+    let b = Weights::new(1, n, k, &zeros, at);
+    Some(Box::new(Matrix { m: p.m, k, n, b, source, channels }))
 }
 
 impl Matrix {
-    fn run_on<T: Byte, U: Finished>(&self, a: &[T], y: &mut [U], threads: &Threads, scratch: &Scratch) {
+    fn run_on<U: Finished>(&self, a: &[u8], y: &mut [U], threads: &Threads, scratch: &Scratch) {
         let pairs = self.k.div_ceil(2);
         // All of a block's rows lie beside each other; a single row is one by itself.
         let rows = if self.m == 1 { 1 } else { ROWS };
         let blocks = self.m.div_ceil(rows);
-        let zero = self.channels.x_zero;
+        let flip = self.source.flip;
         scratch.with(blocks * rows * pairs, |packed| {
             let packed: &mut [i32] = bytemuck::cast_slice_mut(packed);
-            for (i, block) in packed.chunks_exact_mut(rows * pairs).enumerate() {
+            for (i, block) in packed.chunks_exact_mut((rows * pairs).max(1)).enumerate() {
                 for r in 0..rows {
                     let row = &a[(i * rows + r).min(self.m - 1) * self.k..][..self.k];
-                    for (p, values) in row.chunks(2).enumerate() {
-                        let second = values.get(1).map_or(0, |v| v.wide() - zero);
-                        block[p * rows + r] = pair(values[0].wide() - zero, second);
+                    let (whole, rest) = row.as_chunks::<2>();
+                    let join = |[one, other]: [u8; 2]| i32::from(one ^ flip) | i32::from(other ^ flip) << 16;
+                    block[r..].iter_mut().step_by(rows).zip(whole).for_each(|(to, &two)| *to = join(two));
+                    if let &[last] = rest {
+                        // The weight beside it is nothing.
+                        block[whole.len() * rows + r] = join([last, 0]);
                     }
                 }
             }
@@ -75,7 +75,10 @@ impl Matrix {
             let packed = &*packed;
             tasks::each(threads, work, |(row, column, mut part)| {
                 let a = &packed[row * pairs..];
-                dispatch(Task { matrix: self, a, rows, column, y: &mut part });
+                scratch.with(COLUMNS * pairs, |panel| {
+                    let panel = bytemuck::cast_slice_mut(panel);
+                    dispatch(Task { matrix: self, a, rows, column, panel, y: &mut part });
+                });
             });
         });
     }
@@ -92,12 +95,10 @@ impl Kernel for Matrix {
 
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let Job { inputs, y, threads, scratch, .. } = job;
-        let a = inputs.tensor(0)?;
-        match (a.element_type(), Results::of(y)?) {
-            (ElementType::U8, Results::Bytes(y)) => self.run_on(a.as_slice::<u8>()?, y, threads, scratch),
-            (ElementType::U8, Results::Floats(y)) => self.run_on(a.as_slice::<u8>()?, y, threads, scratch),
-            (_, Results::Bytes(y)) => self.run_on(a.as_slice::<i8>()?, y, threads, scratch),
-            (_, Results::Floats(y)) => self.run_on(a.as_slice::<i8>()?, y, threads, scratch),
+        let a = inputs.tensor(0)?.bytes();
+        match Results::of(y)? {
+            Results::Bytes(y) => self.run_on(a, y, threads, scratch),
+            Results::Floats(y) => self.run_on(a, y, threads, scratch),
         }
         Ok(())
     }
@@ -111,34 +112,43 @@ struct Task<'a, 'b, U> {
     rows: usize,
     /// The first column.
     column: usize,
+    /// Memory for a block of columns.
+    panel: &'a mut [i32],
     y: &'a mut [&'b mut [U]],
 }
 
 impl<U: Finished> Work for Task<'_, '_, U> {
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { matrix, a, rows, column, y } = self;
+        let Self { matrix, a, rows, column, panel, y } = self;
         let length = matrix.k.div_ceil(2);
         let finish = Finish::of(&matrix.channels);
         let width = y.first().map_or(0, |row| row.len());
-        let b = &matrix.b[column * length..];
-        let mut sums = [[0; COLUMNS]; ROWS];
-        for (panel, first) in b.chunks_exact(length * COLUMNS).zip((0..width).step_by(COLUMNS)) {
+        for first in (0..width).step_by(COLUMNS) {
             let count = (width - first).min(COLUMNS);
-            let own = column + first..column + first + count;
-            let (biases, factors) = (&matrix.channels.biases[own.clone()], &matrix.channels.factors[own.clone()]);
-            let rests = matrix.channels.rests.as_ref().map(|rests| &rests[own]);
-            for (block, y) in a.chunks_exact(length * rows).zip(y.chunks_mut(rows)) {
-                match rows {
-                    1 => line(pairs, block, panel, &mut sums[0]),
-                    _ => tile(pairs, block, panel, &mut sums),
+            matrix.b.widen(pairs, (column + first) / COLUMNS, panel);
+            // Columns that are missing are finished as the last one, and not written.
+            let of = |i: usize| Channel::of(&matrix.channels, (column + first + i).min(matrix.n - 1));
+            let columns: [Channel; COLUMNS] = std::array::from_fn(of);
+            let write = |y: &mut [U], sums: [P::Vector; 2]| {
+                let sums = numbers(pairs, sums);
+                let mut results = [U::default(); COLUMNS];
+                for (result, (sum, &Channel { bias, factor, rest })) in
+                    results.iter_mut().zip(sums.iter().zip(&columns))
+                {
+                    *result = U::of(sum.wrapping_add(bias) as f32 * factor + rest, finish);
                 }
-                for (y, sums) in y.iter_mut().zip(&sums) {
-                    let y = &mut y[first..first + count];
-                    for (i, (y, sum)) in y.iter_mut().zip(sums).enumerate() {
-                        let product = sum.wrapping_add(biases[i]) as f32 * factors[i];
-                        *y = U::of(product + rests.map_or(0.0, |rests| rests[i]), finish);
-                    }
+                y[first..first + count].copy_from_slice(&results[..count]);
+            };
+            if rows == 1 {
+                if let Some(y) = y.first_mut() {
+                    write(y, line(pairs, a, panel));
+                }
+                continue;
+            }
+            for (block, y) in a.chunks_exact((length * rows).max(1)).zip(y.chunks_mut(rows)) {
+                for (y, sums) in y.iter_mut().zip(tile(pairs, block, panel)) {
+                    write(y, sums);
                 }
             }
         }
