@@ -107,7 +107,12 @@ impl Reader<'_> {
         for i in 0..if apart { count } else { 1 } {
             let part = |tensor: &Tensor| if apart { row(tensor, i, count) } else { Ok(tensor.clone()) };
             let inputs = given.iter().map(|(name, _, tensor)| Ok(((*name).to_owned(), part(tensor)?)));
-            let label = labels.as_ref().and_then(|labels| labels.get(i)).map(|&label| label as usize);
+            let label = match labels.as_ref().and_then(|labels| labels.get(i)) {
+                Some(&label) if label < 0.0 || label.fract() != 0.0 => {
+                    return Err(Failure::file(path, format!("a label is the number of a class, from 0, not {label}")));
+                }
+                label => label.map(|&label| label as usize),
+            };
             samples.push(with(Sample::new(inputs.collect::<Outcome<_>>()?), label));
         }
         Ok(())

@@ -339,15 +339,27 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("small.onnx");
     let (masks, path) = (folder.path().join("masks.npz"), out.to_str().unwrap());
+    let samples = tempfile::tempdir().unwrap();
+    let wrong = samples.path().join("wrong.npz");
+    let colours = rimlight::Tensor::new([1, 3, 28, 28], vec![0f32; 3 * 28 * 28]).unwrap();
+    arrays::write_npz(&wrong, &[("image".to_owned(), colours)]).unwrap();
+    let (colours, empty) = (wrong.to_str().unwrap(), samples.path().join("empty"));
+    std::fs::create_dir(&empty).unwrap();
     let compress =
         |more: &[&str]| run(&[&["compress", "digits", "-o", path, "--backend", "cpu", "--json"], more].concat());
     for (wrong, expected) in [
         (&[][..], "nothing is to be done"),
         (&["--prune", "l1"], "--prune needs --amount"),
         (&["--prune", "l1", "--amount", "1.5"], "from 0 to 1, not 1.5"),
+        (&["--prune", "l1", "--amount=-0.5"], "from 0 to 1, not -0.5"),
+        (&["--prune", "channels", "--amount", "nan"], "from 0 to less than 1, not NaN"),
         (&["--prune", "l1", "--amount", "0.5", "--layers", "none"], "the model has no layer 'none'"),
+        (&["--quantize", "int8-weights", "--layers", "convl"], "did you mean 'conv1'?"),
         (&["--quantize", "int8"], "name them with --calibrate"),
         (&["--quantize", "int8", "--calibrate", "docs"], "there is no sample in it"),
+        (&["--quantize", "int8", "--calibrate", empty.to_str().unwrap()], "there is no sample in it"),
+        (&["--quantize", "int8", "--calibrate", colours], "[1, 3, 28, 28]"),
+        (&["--quantize", "int8", "--calibrate", "models/images", "--max-loss", "2"], "from 0 to 1"),
         (&["--quantize", "int8", "--calibrate", "tests/data/spam.io.npz"], "it has no array for the input 'image'"),
     ] {
         let output = compress(wrong);
@@ -365,11 +377,24 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     assert!(!arrays::read_npz(&masks).unwrap().is_empty());
     let result = json(&run(&["run", path, "--input", "image=models/images/digit_3.png", "--backend", "cpu", "--json"]));
     assert_eq!(result["outputs"][0]["name"], "probabilities");
-    // What was written is quantized then, and not once more.
-    let again = folder.path().join("again.onnx");
+    // Zeros take a bit each, in the file, and what is packed so may be compressed again.
+    let sparse = folder.path().join("sparse.onnx");
+    let sparse = sparse.to_str().unwrap();
     let arguments =
-        ["compress", path, "-o", again.to_str().unwrap(), "--quantize", "int8-weights", "--backend", "cpu", "--json"];
+        ["compress", "digits", "-o", sparse, "--prune", "l1", "--amount", "0.5", "--backend", "cpu", "--json"];
+    let report = json(&run(&arguments));
+    assert!(report["packed"]["constants"].as_u64() > Some(0));
+    let bytes = |which: &str| report[which]["file_bytes"].as_f64().unwrap();
+    assert!(bytes("after") < 0.65 * bytes("before"), "{report}");
+    assert!(json(&run(&["run", sparse, "--input", "image=models/images/digit_3.png", "--backend", "cpu", "--json"]))["outputs"].is_array());
+    let again = folder.path().join("again.onnx");
+    let again = again.to_str().unwrap();
+    let arguments =
+        ["compress", sparse, "-o", again, "--quantize", "f16", "--zeros", "packed", "--backend", "cpu", "--json"];
+    assert!(json(&run(&arguments))["after"]["file_bytes"].as_f64().unwrap() < 0.4 * bytes("before"));
+    // What was written is quantized then, and not once more.
+    let arguments = ["compress", path, "-o", again, "--quantize", "int8-weights", "--backend", "cpu", "--json"];
     assert_eq!(json(&run(&arguments))["quantized"]["opset"], 17);
-    let output = run(&["compress", again.to_str().unwrap(), "-o", path, "--quantize", "f16"]);
+    let output = run(&["compress", again, "-o", path, "--quantize", "f16"]);
     assert!(message(&output).contains("the model is quantized already"), "{}", message(&output));
 }

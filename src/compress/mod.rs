@@ -22,6 +22,7 @@ mod magnitude;
 mod prune;
 mod quantize;
 mod samples;
+mod zeros;
 
 pub use compare::{Change, Changes, compare};
 pub use error::CompressError;
@@ -29,6 +30,7 @@ pub use layers::{Layer, layers};
 pub use prune::{Masks, Pattern, Pruned, PrunedLayer, Pruning, Step, prune, prune_in_steps};
 pub use quantize::{Quantization, Quantized, QuantizedLayer, Range, Scheme, Stored, quantize};
 pub use samples::{Sample, check_samples};
+pub use zeros::{Packed, pack_zeros, unpack_zeros};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod pruning;
 mod quantizing;
 mod removal;
+mod zeros;
 
 use prost::Message;
 

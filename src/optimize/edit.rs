@@ -124,6 +124,18 @@ impl<'a> Edit<'a> {
         self.changed = true;
     }
 
+    /// Removes what computed a value that nobody reads any more, and what computed what that read alone.
+    pub fn sweep(&mut self, value: ValueId) {
+        let mut values = vec![value];
+        while let Some(value) = values.pop() {
+            let Some((index, node)) = self.producer_for(value, 0) else { continue };
+            if node.outputs.iter().flatten().count() == 1 {
+                values.extend(node.inputs.iter().flatten());
+                self.remove(index);
+            }
+        }
+    }
+
     /// What is known of a value from now on.
     pub fn set_fact(&mut self, value: ValueId, fact: Fact) {
         self.graph.values[value.0].fact = Some(fact);

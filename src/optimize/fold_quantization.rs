@@ -26,26 +26,13 @@ pub(super) fn apply(graph: &mut Graph) -> bool {
         let Some(x) = edit.node(index).and_then(|node| node.inputs[0]) else { continue };
         let Some((operator, inputs)) = folded(&mut edit, x, &result) else { continue };
         edit.replace(index, operator, inputs);
-        sweep(&mut edit, x);
+        edit.sweep(x);
     }
     for index in edit.nodes() {
         let Some((operator, inputs)) = product(&mut edit, index, None, None) else { continue };
         edit.replace(index, operator, inputs);
     }
     edit.finish()
-}
-
-/// Removes what computed a value that nobody reads any more.
-fn sweep(edit: &mut Edit<'_>, value: ValueId) {
-    let Some((index, node)) = edit.producer_for(value, 0) else { return };
-    if node.outputs.iter().flatten().count() > 1 {
-        return;
-    }
-    let inputs = node.inputs.clone();
-    edit.remove(index);
-    for input in inputs.into_iter().flatten() {
-        sweep(edit, input);
-    }
 }
 
 /// Integers with one scale and zero point for all, or one for each slice along an axis.

@@ -28,6 +28,7 @@ mod reshape_last;
 mod strides;
 #[cfg(test)]
 mod testing;
+mod unpack_zeros;
 
 use crate::graph::{Graph, NodeError};
 use crate::nearest::suggestion;
@@ -54,6 +55,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "remove_identity",
         about: "removes nodes that hand their input on (Identity, Dropout, a Cast to the same type)",
         apply: remove_identity::apply,
+    },
+    Rewrite {
+        name: "unpack_zeros",
+        about: "computes weights that lie in the file without their zeros, once",
+        apply: unpack_zeros::apply,
     },
     Rewrite {
         name: "fold_quantization",

@@ -1,5 +1,8 @@
 //! Channels that can only go together.
 
+/// The most channels that a model may have, all values' together, and a value by itself.
+pub const MOST: usize = 1 << 24;
+
 /// Numbers of channels, united where they can only go together.
 #[derive(Debug, Default)]
 pub struct Coupling {
@@ -9,19 +12,20 @@ pub struct Coupling {
 }
 
 impl Coupling {
-    /// New channels, each by itself.
-    pub fn fresh(&mut self, count: usize) -> Vec<usize> {
+    /// New channels, each by itself. `None` above [`MOST`]: a small file may name any number of them.
+    pub fn fresh(&mut self, count: usize) -> Option<Vec<usize>> {
         let first = self.parent.len();
-        self.parent.extend(first..first + count);
-        self.fixed.resize(first + count, false);
-        (first..first + count).collect()
+        let end = first.checked_add(count).filter(|&end| end <= MOST)?;
+        self.parent.extend(first..end);
+        self.fixed.resize(end, false);
+        Some((first..end).collect())
     }
 
     /// New channels that have to stay.
-    pub fn fresh_fixed(&mut self, count: usize) -> Vec<usize> {
-        let channels = self.fresh(count);
+    pub fn fresh_fixed(&mut self, count: usize) -> Option<Vec<usize>> {
+        let channels = self.fresh(count)?;
         self.fix(&channels);
-        channels
+        Some(channels)
     }
 
     /// The representative of a channel.

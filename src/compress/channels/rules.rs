@@ -1,5 +1,6 @@
 //! What each operator does with channels.
 
+use super::coupling::MOST;
 use super::follow::{Along, Edit, Follower, Producer};
 use crate::onnx::messages::NodeProto;
 
@@ -84,7 +85,7 @@ impl Follower<'_> {
         let (&outputs, &each) = (shape.first()?, shape.get(1)?);
         let groups = usize::try_from(node.int("group").unwrap_or(1)).ok()?;
         if groups == 1 {
-            let y = self.found.coupling.fresh(outputs);
+            let y = self.found.coupling.fresh(outputs)?;
             let mut along = vec![Along { axis: 0, channels: y.clone() }];
             along.extend(x.map(|x| Along { axis: 1, channels: x.channels }));
             self.slice(weights, &along, true)?;
@@ -98,6 +99,9 @@ impl Follower<'_> {
             return None;
         }
         let times = outputs / groups;
+        if outputs > MOST {
+            return None;
+        }
         let y: Vec<usize> = x.channels.iter().flat_map(|&c| std::iter::repeat_n(c, times)).collect();
         self.slice(weights, &[Along { axis: 0, channels: y.clone() }], true)?;
         self.bias(node, 2, &y)?;
@@ -113,7 +117,7 @@ impl Follower<'_> {
         if node.int("group").unwrap_or(1) != 1 {
             return None;
         }
-        let y = self.found.coupling.fresh(*shape.get(1)?);
+        let y = self.found.coupling.fresh(*shape.get(1)?)?;
         let mut along = vec![Along { axis: 1, channels: y.clone() }];
         along.extend(x.map(|x| Along { axis: 0, channels: x.channels }));
         self.slice(weights, &along, true)?;
@@ -130,7 +134,7 @@ impl Follower<'_> {
             return None;
         }
         let (inputs, outputs) = if node.int("transB").unwrap_or_default() != 0 { (1, 0) } else { (0, 1) };
-        let y = self.found.coupling.fresh(*shape.get(outputs)?);
+        let y = self.found.coupling.fresh(*shape.get(outputs)?)?;
         let mut along = vec![Along { axis: outputs, channels: y.clone() }];
         along.extend(x.map(|x| Along { axis: inputs, channels: x.channels }));
         self.slice(weights, &along, true)?;
@@ -156,7 +160,7 @@ impl Follower<'_> {
         if shape.len() != 2 || last == 0 || x.as_ref().is_some_and(|x| x.axis != last) {
             return None;
         }
-        let y = self.found.coupling.fresh(*shape.get(1)?);
+        let y = self.found.coupling.fresh(*shape.get(1)?)?;
         let mut along = vec![Along { axis: 1, channels: y.clone() }];
         along.extend(x.map(|x| Along { axis: 0, channels: x.channels }));
         self.slice(weights, &along, true)?;
@@ -255,8 +259,8 @@ impl Follower<'_> {
         if !matches!(mode, None | Some(b"constant")) {
             return None;
         }
-        let before = self.found.coupling.fresh(usize::try_from(before).ok()?);
-        let after = self.found.coupling.fresh(usize::try_from(after).ok()?);
+        let before = self.found.coupling.fresh(usize::try_from(before).ok()?)?;
+        let after = self.found.coupling.fresh(usize::try_from(after).ok()?)?;
         let channels = [before.as_slice(), &x.channels, &after].concat();
         self.found.edits.push((place, Edit::Pads { axis: x.axis, before, after, pads }));
         Some(Along { axis: x.axis, channels })
@@ -272,7 +276,7 @@ impl Follower<'_> {
                 Some(along) => along,
                 None => {
                     let count = (*self.shape(name)?.get(axis)?)?;
-                    Along { axis, channels: self.found.coupling.fresh_fixed(count) }
+                    Along { axis, channels: self.found.coupling.fresh_fixed(count)? }
                 }
             });
         }
@@ -298,6 +302,7 @@ impl Follower<'_> {
         let x = self.along(node.given(0)).filter(|x| x.axis == 1)?;
         let shape = self.shape(node.given(0)?)?;
         let inner = shape.iter().skip(2).try_fold(1usize, |n, d| n.checked_mul((*d)?))?;
+        x.channels.len().checked_mul(inner).filter(|&all| all <= MOST)?;
         let channels = x.channels.iter().flat_map(|&c| std::iter::repeat_n(c, inner)).collect();
         Some(Along { axis: 1, channels })
     }

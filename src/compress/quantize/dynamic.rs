@@ -14,12 +14,18 @@ use crate::tensor::Tensor;
 const DYNAMIC: i64 = 11;
 const FLOAT: i64 = 1;
 
+/// What is quantized already, by name: several layers may read one value, or the same weights.
+#[derive(Debug, Default)]
+struct Known {
+    values: HashMap<String, [String; 3]>,
+    weights: HashMap<(String, bool, usize), [String; 3]>,
+}
+
 /// Products and convolutions on bytes: DynamicQuantizeLinear, MatMulInteger or ConvInteger, and the scales multiplied in.
 pub fn quantize(file: &mut ModelFile, layers: &[Layer]) -> Result<Vec<QuantizedLayer>, CompressError> {
-    opset::raise(file, DYNAMIC)?;
+    opset::raise_to(file, DYNAMIC)?;
     let mut quantized = vec![];
-    // Several layers may read one value.
-    let mut values: HashMap<String, [String; 3]> = HashMap::new();
+    let mut known = Known::default();
     for layer in layers {
         let place = file
             .nodes
@@ -33,7 +39,7 @@ pub fn quantize(file: &mut ModelFile, layers: &[Layer]) -> Result<Vec<QuantizedL
         let fits = plain && bias && layer.operator != "ConvTranspose" && layer.shape.iter().product::<usize>() >= FEW;
         quantized.push(QuantizedLayer::new(layer, if fits { Stored::Dynamic } else { Stored::Floats }));
         if fits {
-            let nodes = integers(file, layer, &node, &mut values)?;
+            let nodes = integers(file, layer, &node, &mut known)?;
             file.nodes.splice(place..=place, nodes.into_iter().map(Part::new));
         }
     }
@@ -45,29 +51,35 @@ fn integers(
     file: &mut ModelFile,
     layer: &Layer,
     node: &NodeProto,
-    values: &mut HashMap<String, [String; 3]>,
+    known: &mut Known,
 ) -> Result<Vec<NodeProto>, CompressError> {
     let (x, y) = (node.given(0).unwrap_or_default(), node.result());
     let mut nodes = vec![];
-    let known = values.get(x).cloned();
-    let [q, scale, zero] = known.unwrap_or_else(|| {
+    let same = known.values.get(x).cloned();
+    let [q, scale, zero] = same.unwrap_or_else(|| {
         let names = ["quantized", "scale", "zero"].map(|what| file.fresh(&format!("{x}_{what}")));
         let outputs = names.each_ref().map(String::as_str);
         nodes.push(NodeProto::new("DynamicQuantizeLinear", format!("{x}_quantize"), &[x], &outputs));
-        values.insert(x.to_owned(), names.clone());
+        known.values.insert(x.to_owned(), names.clone());
         names
     });
     let conv = layer.operator == "Conv";
-    let [w, w_scale, w_zero] = store(file, layer, conv)?;
+    let weights = (layer.weights.clone(), conv, layer.outputs);
+    let same = known.weights.get(&weights).cloned();
+    let [w, w_scale, w_zero] = match same {
+        Some(names) => names,
+        None => store(file, layer, conv)?,
+    };
+    known.weights.insert(weights, [w.clone(), w_scale.clone(), w_zero.clone()]);
     let name = |what: &str| format!("{y}_{what}");
-    let (sums, floats, scales) = (name("sums"), name("floats"), name("scales"));
+    let [sums, floats, scales, scaled] = ["sums", "floats", "scales", "scaled"].map(|what| file.fresh(&name(what)));
     let operator = if conv { "ConvInteger" } else { "MatMulInteger" };
     let mut product = NodeProto::new(operator, layer.name.clone(), &[&q, &w, &zero, &w_zero], &[&sums]);
     if conv {
         product.attribute.clone_from(&node.attribute);
     }
     let bias = node.given(2);
-    let result = if bias.is_some() { name("scaled") } else { y.to_owned() };
+    let result = if bias.is_some() { scaled } else { y.to_owned() };
     nodes.extend([
         product,
         NodeProto::new("Cast", name("cast"), &[&sums], &[&floats]).with_int("to", FLOAT),
@@ -85,11 +97,8 @@ fn integers(
 /// which engines take without a sign: 128 is zero.
 fn store(file: &mut ModelFile, layer: &Layer, conv: bool) -> Result<[String; 3], CompressError> {
     let tensor = layer.tensor(file)?;
-    let names = ["int8", "int8_scale", "int8_zero"].map(|what| format!("{}_{what}", layer.weights));
-    if file.constant(&names[0]).is_some() {
-        return Ok(names);
-    }
-    let bytes = grid::signed_bytes(tensor.as_slice::<f32>()?, tensor.shape(), layer.outputs);
+    let names = ["int8", "int8_scale", "int8_zero"].map(|what| file.fresh(&format!("{}_{what}", layer.weights)));
+    let bytes = grid::signed_bytes(tensor.as_slice::<f32>()?, tensor.shape(), layer.outputs, &[]);
     let count = bytes.scales.len();
     if conv {
         let shifted = bytes.data.iter().map(|&b| (i16::from(b) + 128) as u8).collect();
@@ -115,7 +124,7 @@ fn store(file: &mut ModelFile, layer: &Layer, conv: bool) -> Result<[String; 3],
 fn along_channels(file: &mut ModelFile, bias: &str, rank: usize) -> Result<String, CompressError> {
     let missing = || CompressError::Options(format!("the bias '{bias}' is no constant"));
     let tensor = file.constant(bias).ok_or_else(missing)?;
-    let name = format!("{bias}_along_channels");
+    let name = file.fresh(&format!("{bias}_along_channels"));
     let shape = [vec![1, tensor.len()], vec![1; rank - 2]].concat();
     file.set_constant(&name, &tensor.reshaped(shape)?)?;
     Ok(name)

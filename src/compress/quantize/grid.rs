@@ -16,8 +16,8 @@ fn slices(shape: &[usize], axis: usize) -> (usize, usize) {
 }
 
 /// The nearest numbers on symmetric grids of 255 steps, one for each slice along an axis: 127 stands for the slice's largest
-/// magnitude.
-pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize) -> Bytes {
+/// magnitude. A scale is no smaller than the slice's `least`, where there is one.
+pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize, least: &[f32]) -> Bytes {
     let (inner, count) = slices(shape, axis);
     let slice = |i: usize| i / inner % count;
     let mut scales = vec![0f32; count];
@@ -26,9 +26,13 @@ pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize) -> Bytes {
             *scale = scale.max(weight.abs());
         }
     }
-    for scale in &mut scales {
+    for (i, scale) in scales.iter_mut().enumerate() {
+        let least = least.get(i).copied().unwrap_or_default();
+        *scale = (*scale / 127.0).max(least);
         // Where all is 0 any scale does. A scale must not be so small that it is 0 for a device.
-        *scale = if *scale > f32::MIN_POSITIVE * 127.0 { *scale / 127.0 } else { 1.0 };
+        if *scale <= f32::MIN_POSITIVE {
+            *scale = 1.0;
+        }
     }
     let byte = |(i, weight): (usize, &f32)| {
         let scale = scales.get(slice(i)).copied().unwrap_or(1.0);

@@ -2,6 +2,7 @@
 
 mod blocks;
 mod dynamic;
+mod equalize;
 mod grid;
 mod norm;
 mod opset;
@@ -10,6 +11,8 @@ mod qdq;
 mod ranges;
 mod sensitive;
 mod weights;
+
+pub(super) use opset::raise_to;
 
 use super::layers::{self, Layer};
 use super::{CompressError, Sample, check_samples};
@@ -64,6 +67,9 @@ pub struct Quantization {
     pub range: Range,
     /// Whether biases make up for what rounding weights does to the means, for [`Scheme::Int8`].
     pub correct_bias: bool,
+    /// Whether layers that follow each other may be brought to ranges alike, for [`Scheme::Int8`]: they are where the outputs
+    /// change less on the samples then.
+    pub equalize: bool,
     /// The most that may be lost on the samples, for [`Scheme::Int8`]: of right answers where samples have labels (0.01 for one
     /// of a hundred), else how far the outputs may stray, relative to their root mean square. Layers are kept in floats
     /// until it holds, those that matter most first.
@@ -71,9 +77,17 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// All layers, with blocks of 32, ranges from the least to the largest, and biases corrected.
+    /// All layers, with blocks of 32, ranges from the least to the largest, biases corrected, and equalized where that helps.
     pub const fn new(scheme: Scheme) -> Self {
-        Self { scheme, layers: vec![], block: 32, range: Range::MinMax, correct_bias: true, max_loss: None }
+        Self {
+            scheme,
+            layers: vec![],
+            block: 32,
+            range: Range::MinMax,
+            correct_bias: true,
+            equalize: true,
+            max_loss: None,
+        }
     }
 
     /// Whether a node is among the layers that are to be quantized.
@@ -89,14 +103,26 @@ impl Quantization {
     /// Whether a model can be quantized so, with these samples: what is found to be wrong before anything is done.
     ///
     /// # Errors
-    /// If it is quantized already, there is no such layer, or samples are needed and are none or do not fit.
+    /// As [`Quantization::check_model`], or if samples are needed and are none or do not fit.
     pub fn check(&self, file: &ModelFile, samples: &[Sample]) -> Result<(), CompressError> {
+        self.check_model(file)?;
+        match self.scheme {
+            Scheme::Int8 => check_samples(&file.model()?, samples),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a model can be quantized so, whatever the samples.
+    ///
+    /// # Errors
+    /// If it is quantized already, there is no such layer, or the options contradict each other.
+    pub fn check_model(&self, file: &ModelFile) -> Result<(), CompressError> {
         // What has its weights in bytes may have them in four bits.
         let bytes = self.scheme == Scheme::Int4Weights;
         let refused = |node: &&NodeProto| match node.operator() {
             "DequantizeLinear" => !bytes,
             "DynamicQuantizeLinear" | "QuantizeLinear" | "MatMulNBits" | "GatherBlockQuantized" => true,
-            other => other.starts_with("QLinear") || other.ends_with("Integer"),
+            other => other.starts_with("QLinear") || other.contains("Integer"),
         };
         if let Some(node) = file.nodes.iter().map(Part::get).find(refused) {
             let (node, operator) = (node.called().to_owned(), node.operator().to_owned());
@@ -118,9 +144,6 @@ impl Quantization {
             return Err(CompressError::Options(
                 "only int8 is measured layer by layer: a loss bounds nothing else".to_owned(),
             ));
-        }
-        if self.scheme == Scheme::Int8 {
-            check_samples(&file.model()?, samples)?;
         }
         Ok(())
     }
@@ -190,6 +213,8 @@ pub struct Quantized {
     pub opset: i64,
     /// What was lost on the samples, where it was measured.
     pub loss: Option<f64>,
+    /// How many layers were equalized with those that read what they compute.
+    pub equalized: usize,
 }
 
 /// Quantizes a model. Samples are what activations are calibrated with, for [`Scheme::Int8`] alone, and run on the device.
@@ -209,20 +234,18 @@ pub fn quantize(
         Scheme::Int4Weights => layers::layers(file).into_iter().filter(|layer| how.includes(layer)).collect(),
         _ => layers::select(file, &how.layers)?,
     };
-    let mut loss = None;
+    let (mut loss, mut equalized) = (None, 0);
     let layers = match how.scheme {
         Scheme::F16 => weights::halves(&mut changed, &selected)?,
         Scheme::Int8Weights => weights::bytes(&mut changed, &selected)?,
         Scheme::Int4Weights => blocks::quantize(&mut changed, how, &selected)?,
         Scheme::Dynamic => dynamic::quantize(&mut changed, &selected)?,
-        Scheme::Int8 => match how.max_loss {
-            None => qdq::quantize(&mut changed, how, samples, device)?,
-            Some(most) => {
-                let (layers, lost) = sensitive::quantize(&mut changed, how, most, samples, device)?;
-                loss = Some(lost);
-                layers
-            }
-        },
+        Scheme::Int8 => {
+            let chosen = sensitive::quantize(file, how, samples, device)?;
+            changed = chosen.file;
+            (loss, equalized) = (how.max_loss.map(|_| chosen.loss), chosen.equalized);
+            chosen.layers
+        }
     };
     if layers.iter().all(|layer| layer.stored == Stored::Floats) {
         return Err(CompressError::Nothing("no layer of the model can be quantized so".to_owned()));
@@ -230,7 +253,7 @@ pub fn quantize(
     // What is said of values on the way may not be so any more.
     changed.between.clear();
     *file = changed;
-    Ok(Quantized { layers, opset: file.opset("").unwrap_or_default(), loss })
+    Ok(Quantized { layers, opset: file.opset("").unwrap_or_default(), loss, equalized })
 }
 
 impl Quantization {

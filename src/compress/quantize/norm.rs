@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::compress::CompressError;
 use crate::onnx::ModelFile;
-use crate::tensor::Tensor;
+use crate::tensor::{ElementType, Tensor};
 
 /// Folds each BatchNormalization whose input is a convolution's result that nothing else reads. How many were folded.
 ///
@@ -13,7 +13,8 @@ pub fn fold(file: &mut ModelFile) -> Result<usize, CompressError> {
     let mut folded = vec![];
     for place in 0..file.nodes.len() {
         let Some(norm) = file.nodes.get(place).map(|part| part.get().clone()) else { continue };
-        if !norm.is("BatchNormalization") || norm.output.iter().filter(|name| !name.is_empty()).count() != 1 {
+        let trains = norm.int("training_mode").unwrap_or_default() != 0;
+        if !norm.is("BatchNormalization") || trains || norm.output.iter().filter(|name| !name.is_empty()).count() != 1 {
             continue;
         }
         let Some(x) = norm.given(0) else { continue };
@@ -25,7 +26,9 @@ pub fn fold(file: &mut ModelFile) -> Result<usize, CompressError> {
         else {
             continue;
         };
-        let Some(weights) = conv.given(1).and_then(|name| file.constant(name)) else { continue };
+        let floats =
+            |tensor: &Tensor| tensor.element_type() == ElementType::F32 && tensor.shape().first() == Some(&scale.len());
+        let Some(weights) = conv.given(1).and_then(|name| file.constant(name)).filter(floats) else { continue };
         let bias = match conv.given(2) {
             None => vec![0.0; scale.len()],
             Some(name) => match file.constant(name) {

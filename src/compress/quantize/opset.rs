@@ -9,35 +9,44 @@ use crate::tensor::Tensor;
 pub const PER_AXIS: i64 = 13;
 
 /// Operators of which no version from 7 to 13 means anything else, but for what [`Change`] says of them.
-const SAME: [&str; 66] = [
+const SAME: [&str; 101] = [
     "Abs",
     "Acos",
+    "Acosh",
     "Add",
     "And",
     "ArgMax",
     "ArgMin",
     "Asin",
+    "Asinh",
     "Atan",
+    "Atanh",
     "AveragePool",
     "Cast",
     "Ceil",
+    "Celu",
     "Concat",
     "Constant",
     "ConstantOfShape",
     "Conv",
     "ConvTranspose",
     "Cos",
+    "Cosh",
     "DepthToSpace",
+    "Det",
     "Div",
     "Elu",
     "Equal",
     "Erf",
     "Exp",
     "Expand",
+    "EyeLike",
     "Flatten",
     "Floor",
     "GRU",
     "Gather",
+    "GatherElements",
+    "GatherND",
     "Gemm",
     "GlobalAveragePool",
     "GlobalMaxPool",
@@ -45,6 +54,8 @@ const SAME: [&str; 66] = [
     "HardSigmoid",
     "Identity",
     "InstanceNormalization",
+    "IsInf",
+    "IsNaN",
     "LRN",
     "LSTM",
     "LeakyRelu",
@@ -53,29 +64,53 @@ const SAME: [&str; 66] = [
     "MatMul",
     "Max",
     "MaxPool",
+    "Mean",
     "Min",
+    "Mod",
     "Mul",
     "Neg",
+    "NonZero",
     "Not",
+    "OneHot",
     "Or",
     "PRelu",
     "Pow",
     "RNN",
+    "Range",
     "Reciprocal",
+    "ReduceL1",
     "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
     "ReduceMax",
     "ReduceMean",
     "ReduceMin",
+    "ReduceProd",
+    "ReduceSumSquare",
     "Relu",
     "Reshape",
+    "ScatterElements",
+    "ScatterND",
+    "Selu",
     "Shape",
     "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Size",
+    "Softplus",
+    "Softsign",
     "SpaceToDepth",
     "Sqrt",
     "Sub",
     "Sum",
+    "Tan",
     "Tanh",
+    "ThresholdedRelu",
+    "Tile",
     "Transpose",
+    "Where",
+    "Xor",
 ];
 
 /// What has to be done to a node.
@@ -126,7 +161,18 @@ fn change(node: &NodeProto, from: i64, rank: impl Fn(&str) -> Option<usize>) -> 
     })
 }
 
-/// Brings a model to this operator set, 13 at most, if it is older.
+/// Brings a model to the 13th operator set if it is older than it needs to be.
+///
+/// # Errors
+/// As [`raise`].
+pub fn raise_to(file: &mut ModelFile, needed: i64) -> Result<(), CompressError> {
+    match file.opset("") {
+        Some(opset) if opset < needed => raise(file, PER_AXIS),
+        _ => Ok(()),
+    }
+}
+
+/// Brings a model to this operator set, the 13th, if it is older.
 ///
 /// # Errors
 /// With the first node that stands in the way.
@@ -137,19 +183,22 @@ pub fn raise(file: &mut ModelFile, needed: i64) -> Result<(), CompressError> {
     }
     let model = file.model()?;
     let rank = |name: &str| model.graph().fact(model.graph().find(name)?).map(|fact| fact.shape.len());
-    for place in 0..file.nodes.len() {
-        let Some(node) = file.nodes.get(place).map(|part| part.get().clone()) else { continue };
-        // Other domains have versions of their own.
-        if node.standard().is_none() {
-            continue;
-        }
+    // Other domains have versions of their own.
+    let standard = file.nodes.iter().map(Part::get).enumerate().filter(|(_, node)| node.standard().is_some());
+    let known = standard.map(|(place, node)| {
         let refused = || CompressError::Opset {
             opset,
             needed,
             node: node.called().to_owned(),
             operator: node.operator().to_owned(),
         };
-        let raised = match change(&node, opset, rank).ok_or_else(refused)? {
+        Ok((place, change(node, opset, rank).ok_or_else(refused)?))
+    });
+    // Nothing is changed if one of them is in the way.
+    let changes: Vec<(usize, Change)> = known.collect::<Result<_, CompressError>>()?;
+    for (place, change) in changes {
+        let Some(node) = file.nodes.get(place).map(|part| part.get().clone()) else { continue };
+        let raised = match change {
             Change::Nothing => continue,
             Change::Drop(name) => without(node.clone(), name),
             Change::Axis => node.clone().with_int("axis", -1),

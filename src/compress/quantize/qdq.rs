@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::places::Places;
 use super::ranges::{self, Seen};
-use super::{Quantization, QuantizedLayer, Range, Stored, norm, opset, weights};
+use super::{Quantization, QuantizedLayer, Range, Stored, equalize, norm, opset, weights};
 use crate::compress::CompressError;
 use crate::compress::layers::{self, Layer};
 use crate::compress::samples::{Sample, Watched};
@@ -12,6 +12,9 @@ use crate::onnx::messages::NodeProto;
 use crate::onnx::{ModelFile, Part};
 use crate::session::Device;
 use crate::tensor::Tensor;
+
+/// The largest integer that a bias may become: as much again is left to what is added to it.
+const LARGEST_BIAS: f64 = (1u32 << 30) as f64;
 
 /// What samples show of the values that are quantized.
 #[derive(Debug)]
@@ -21,17 +24,18 @@ struct Calibration {
     means: HashMap<String, Vec<f64>>,
 }
 
-/// Quantizes layers and what lies between them.
+/// Quantizes layers and what lies between them. Also how many layers were equalized.
 pub fn quantize(
     file: &mut ModelFile,
     how: &Quantization,
     samples: &[Sample],
     device: &Device,
-) -> Result<Vec<QuantizedLayer>, CompressError> {
+) -> Result<(Vec<QuantizedLayer>, usize), CompressError> {
     opset::raise(file, opset::PER_AXIS)?;
     // Names of layers stay; those of weights may not.
     let names: Vec<String> = layers::layers(file).into_iter().filter(|l| how.includes(l)).map(|l| l.name).collect();
     norm::fold(file)?;
+    let equalized = if how.equalize { equalize::equalize(file, &names)? } else { 0 };
     let model = file.model()?;
     let all = layers::layers(file);
     let chosen: Vec<Layer> =
@@ -53,15 +57,14 @@ pub fn quantize(
         .collect();
     for layer in &chosen {
         let scale = layer_input(file, layer).and_then(|x| scales.get(&x)).copied();
-        let done = scale.is_some() && file.constant(&layer.weights).is_some();
-        if let (Some((scale, _)), true) = (scale, done) {
+        if let Some((scale, _)) = scale {
             weigh(file, layer, scale, how.correct_bias.then_some(&calibration))?;
         }
-        quantized.push(QuantizedLayer::new(layer, if done { Stored::Integers } else { Stored::Floats }));
+        quantized.push(QuantizedLayer::new(layer, if scale.is_some() { Stored::Integers } else { Stored::Floats }));
     }
     around(file, &places, &scales)?;
     file.drop_unread();
-    Ok(quantized)
+    Ok((quantized, equalized))
 }
 
 fn node_of<'a>(file: &'a ModelFile, layer: &Layer) -> Option<&'a NodeProto> {
@@ -130,38 +133,32 @@ fn weigh(
     scale: f32,
     calibration: Option<&Calibration>,
 ) -> Result<(), CompressError> {
-    let floats = layer.tensor(file)?;
-    let bytes = weights::dequantized(file, layer)?;
-    let rounded = bytes.floats(floats.shape(), layer.outputs);
+    // Another layer may have had the same weights: they are bytes by now, and its bias stays as it is.
+    let Some(floats) = file.constant(&layer.weights) else { return Ok(()) };
     let Some(node) = node_of(file, layer).cloned() else { return Ok(()) };
-    // A product's bias is an addition behind it; what a Gemm multiplies its bias with is left alone.
-    if layer.operator == "MatMul"
-        || node.float("beta").unwrap_or(1.0) != 1.0
-        || node.float("alpha").unwrap_or(1.0) != 1.0
-    {
-        return Ok(());
-    }
-    let count = bytes.scales.len();
-    let bias = match node.given(2) {
-        None => vec![0.0; count],
-        // A bias that is no vector of constants stays as it is.
-        Some(name) => match file.constant(name).filter(|bias| bias.shape() == [count]) {
-            Some(bias) => bias.to_f64(),
-            None => return Ok(()),
-        },
-    };
+    let bias = bias(file, layer, &node);
+    // A channel whose weights are next to nothing beside its bias needs a grid that the bias has a place on.
+    let least = |bias: &f64| (bias.abs() / (f64::from(scale) * LARGEST_BIAS)) as f32;
+    let least: Vec<f32> = bias.iter().flatten().map(least).collect();
+    let bytes = weights::dequantized(file, layer, &least)?;
+    let Some(bias) = bias else { return Ok(()) };
+    let rounded = bytes.floats(floats.shape(), layer.outputs);
     let errors = match calibration.and_then(|c| c.means.get(node.given(0)?)) {
         Some(means) => mean_errors(&floats, &rounded, layer, means, &node)?,
-        None => vec![0.0; count],
+        None => vec![0.0; bias.len()],
     };
+    if node.given(2).is_none() && errors.iter().all(|&error| error == 0.0) {
+        return Ok(());
+    }
     let products: Vec<f32> = bytes.scales.iter().map(|w| w * scale).collect();
     let integer = |((b, e), s): ((&f64, &f64), &f32)| {
         ((b - e) / f64::from(*s)).round_ties_even().clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32
     };
     let integers = bias.iter().zip(&errors).zip(&products).map(integer).collect();
+    let count = bias.len();
     let y = node.result();
     let name = file.fresh(&format!("{y}_bias"));
-    let (q, s, z) = (format!("{name}_quantized"), format!("{name}_scale"), format!("{name}_zero"));
+    let [q, s, z] = ["quantized", "scale", "zero"].map(|what| file.fresh(&format!("{name}_{what}")));
     file.set_constant(&q, &Tensor::vector::<i32>(integers))?;
     file.set_constant(&s, &Tensor::vector(products))?;
     file.set_constant(&z, &Tensor::vector(vec![0i32; count]))?;
@@ -175,6 +172,20 @@ fn weigh(
         }
     }
     Ok(())
+}
+
+/// The bias of a layer, a number for each output, if it can be one of integers: a vector of constants, or none yet.
+fn bias(file: &ModelFile, layer: &Layer, node: &NodeProto) -> Option<Vec<f64>> {
+    // A product's bias is an addition behind it; what a Gemm multiplies its bias with is left alone.
+    let plain = |factor| node.float(factor).unwrap_or(1.0) == 1.0;
+    if layer.operator == "MatMul" || !plain("alpha") || !plain("beta") {
+        return None;
+    }
+    let count = layer.shape.get(layer.outputs).copied()?;
+    match node.given(2) {
+        None => Some(vec![0.0; count]),
+        Some(name) => Some(file.constant(name).filter(|bias| bias.shape() == [count])?.to_f64()),
+    }
 }
 
 /// What the mean of each output gains by the rounding of the weights: the sum over the inputs' means. (What padding adds at

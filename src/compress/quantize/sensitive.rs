@@ -58,53 +58,68 @@ fn loss(before: &Answers, after: &Answers, samples: &[Sample]) -> f64 {
     }
 }
 
-/// Quantizes all layers, or as many as the loss allows: those that change the outputs most when they alone are quantized stay
-/// as they are.
+/// A model that was quantized in one way of several.
+pub struct Chosen {
+    pub file: ModelFile,
+    pub layers: Vec<QuantizedLayer>,
+    /// How many layers were equalized.
+    pub equalized: usize,
+    /// What was lost on the samples.
+    pub loss: f64,
+    /// How far the outputs strayed.
+    strays: f64,
+}
+
+/// Quantizes all layers, equalized where the outputs stray less then, or as many as the loss allows: those that change the
+/// outputs most when they alone are quantized stay as they are.
 pub fn quantize(
-    file: &mut ModelFile,
+    file: &ModelFile,
     how: &Quantization,
-    most: f64,
     samples: &[Sample],
     device: &Device,
-) -> Result<(Vec<QuantizedLayer>, f64), CompressError> {
+) -> Result<Chosen, CompressError> {
     let before = Answers::of(file, samples, device)?;
-    let attempt = |names: &[String]| -> Result<(ModelFile, Vec<QuantizedLayer>, f64), CompressError> {
+    let attempt = |names: &[String], equalize: bool| -> Result<Chosen, CompressError> {
         let mut copy = file.clone();
-        let how = Quantization { layers: names.to_vec(), ..how.clone() };
-        let layers = qdq::quantize(&mut copy, &how, samples, device)?;
-        let loss = loss(&before, &Answers::of(&copy, samples, device)?, samples);
-        Ok((copy, layers, loss))
+        let how = Quantization { layers: names.to_vec(), equalize, ..how.clone() };
+        let (layers, equalized) = qdq::quantize(&mut copy, &how, samples, device)?;
+        let answers = Answers::of(&copy, samples, device)?;
+        let (loss, strays) = (loss(&before, &answers, samples), answers.strays(&before));
+        Ok(Chosen { file: copy, layers, equalized, loss, strays })
     };
     let mut names: Vec<String> =
         layers::layers(file).into_iter().filter(|layer| how.includes(layer)).map(|layer| layer.name).collect();
-    let mut best = attempt(&names)?;
-    if best.2 > most {
-        names = by_sensitivity(file, how, names, samples, device)?;
-        // The fewest that have to stay, as far as a search by halves finds them.
-        let (mut low, mut high) = (1, names.len());
-        let mut found = None;
-        while low < high {
-            let kept = low.midpoint(high);
-            let tried = attempt(names.get(kept..).unwrap_or_default())?;
-            if tried.2 <= most {
-                found = Some(tried);
-                high = kept;
-            } else {
-                low = kept + 1;
-            }
+    let mut best = attempt(&names, false)?;
+    if how.equalize {
+        let other = attempt(&names, true)?;
+        if other.equalized > 0 && other.strays < best.strays {
+            best = other;
         }
-        best = found.ok_or_else(|| {
-            let message = format!(
-                "no choice of layers keeps the loss within {most}: with all of them quantized it is {:.4}; allow more, or \
-                 quantize the weights alone",
-                best.2
-            );
-            CompressError::Nothing(message)
-        })?;
     }
-    let (copy, layers, loss) = best;
-    *file = copy;
-    Ok((layers, loss))
+    let Some(most) = how.max_loss.filter(|&most| best.loss > most) else { return Ok(best) };
+    let how = Quantization { equalize: best.equalized > 0, ..how.clone() };
+    names = by_sensitivity(file, &how, names, samples, device)?;
+    // The fewest that have to stay, as far as a search by halves finds them.
+    let (mut low, mut high) = (1, names.len());
+    let mut found = None;
+    while low < high {
+        let kept = low.midpoint(high);
+        let tried = attempt(names.get(kept..).unwrap_or_default(), how.equalize)?;
+        if tried.loss <= most {
+            found = Some(tried);
+            high = kept;
+        } else {
+            low = kept + 1;
+        }
+    }
+    found.ok_or_else(|| {
+        let message = format!(
+            "no choice of layers keeps the loss within {most}: with all of them quantized it is {:.4}; allow more, or \
+             quantize the weights alone",
+            best.loss
+        );
+        CompressError::Nothing(message)
+    })
 }
 
 /// The layers, those first that change the outputs most when they alone are quantized.
@@ -121,7 +136,7 @@ fn by_sensitivity(
     for name in names {
         let mut copy = file.clone();
         let alone = Quantization { layers: vec![name.clone()], ..how.clone() };
-        let quantized = qdq::quantize(&mut copy, &alone, probes, device)?;
+        let (quantized, _) = qdq::quantize(&mut copy, &alone, probes, device)?;
         // One that stays as it is changes nothing.
         let integers = quantized.iter().any(|layer| layer.stored == Stored::Integers);
         let change = if integers { Answers::of(&copy, probes, device)?.strays(&before) } else { 0.0 };

@@ -188,6 +188,12 @@ impl ModelFile {
         self.nodes.splice(0..0, nodes.into_iter().map(Part::new));
     }
 
+    /// Lets the model give these values, and nothing else.
+    pub(crate) fn show_only(&mut self, names: &[String]) {
+        let port = |name: &String| Part::new(ValueInfoProto { name: Some(name.clone()), r#type: None });
+        self.outputs = names.iter().map(port).collect();
+    }
+
     /// Takes out nodes of which nothing is read, and then constants.
     pub(crate) fn drop_dead(&mut self) {
         loop {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rimlight::compress::{Changes, Sample, compare};
+use rimlight::compress::{Changes, Sample, compare, unpack_zeros};
 use rimlight::onnx::ModelFile;
 use rimlight::{Device, Engine, Options, Session};
 
@@ -41,11 +41,11 @@ pub struct Measured {
     pub evaluation: Option<Changes>,
 }
 
-/// Measures a model before and after.
+/// Measures a model before and after. `original` is the one before as it lay on the disk.
 ///
 /// # Errors
 /// If one of them cannot be run.
-pub fn measure(files: [&ModelFile; 2], sets: &Sets, device: &Device) -> Outcome<Measured> {
+pub fn measure(files: [&ModelFile; 2], original: &ModelFile, sets: &Sets, device: &Device) -> Outcome<Measured> {
     let compared = |samples: &[Sample], what: &str| {
         let bar = output::progress(samples.len() as u64, what, false);
         let changes = compare(files[0], files[1], samples, device, |done| bar.set_position(done as u64));
@@ -59,7 +59,7 @@ pub fn measure(files: [&ModelFile; 2], sets: &Sets, device: &Device) -> Outcome<
     };
     let waiting = output::spinner("measuring");
     let sample = sets.compare.first();
-    let mut runs = [Run::new(files[0], sample, device)?, Run::new(files[1], sample, device)?];
+    let mut runs = [Run::new(original, sample, device)?, Run::new(files[1], sample, device)?];
     let start = Instant::now();
     // In turns, so that what else the machine does falls on both.
     while runs[0].times.len() < RUNS && (runs[0].times.len() < 5 || start.elapsed() < MEASURE) {
@@ -89,7 +89,9 @@ impl Run {
             graph.values.iter().filter_map(|v| v.fact.as_ref()?.constant.as_ref()).map(|t| t.bytes().len()).sum()
         };
         let memory = plan.schedule().map_or_else(|| held(plan.graph()) as u64, |s| s.summary.device_bytes());
-        let constants = || file.constants().filter_map(|name| file.constant(name));
+        let mut dense = file.clone();
+        unpack_zeros(&mut dense)?;
+        let constants = || dense.constants().filter_map(|name| dense.constant(name));
         let not_zero = |tensor: rimlight::Tensor| tensor.to_f64().into_iter().filter(|&v| v != 0.0).count();
         let figures = Figures {
             file: file.to_bytes()?.len() as u64,

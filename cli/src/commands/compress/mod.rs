@@ -4,10 +4,12 @@ mod figures;
 mod report;
 mod sets;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use rimlight::compress::{self, Pattern, Pruned, Pruning, Quantization, Quantized, Range, Scheme};
+use rimlight::compress::{
+    self, CompressError, Packed, Pattern, Pruned, Pruning, Quantization, Quantized, Range, Scheme,
+};
 use rimlight::onnx::ModelFile;
 
 use super::print;
@@ -42,6 +44,10 @@ pub struct Compress {
     prune: PruneFlags,
     #[command(flatten)]
     quantize: QuantizeFlags,
+    /// How constants of many zeros are stored: packed as a bit for each place and what is not zero, unpacked when the model is
+    /// loaded
+    #[arg(long, value_enum, value_name = "HOW", default_value = "auto")]
+    zeros: ZerosFlag,
     #[command(flatten)]
     sets: sets::SetFlags,
     /// Print JSON
@@ -102,6 +108,9 @@ struct QuantizeFlags {
     /// Leave biases as they are: they do not make up for what rounding weights does to the means (int8)
     #[arg(long)]
     no_bias_correction: bool,
+    /// Leave the ranges of layers that follow each other as they are, even where alike ones would lose less (int8)
+    #[arg(long)]
+    no_equalization: bool,
     /// Keep layers in floats until no more is lost on the samples: of right answers where samples have labels (0.01 for one of
     /// a hundred), else how far outputs stray, relative to their root mean square (int8)
     #[arg(long, value_name = "PART", requires = "quantize")]
@@ -120,6 +129,16 @@ enum SchemeFlag {
     Dynamic,
     /// Weights and activations in bytes, calibrated on samples
     Int8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ZerosFlag {
+    /// Packed where single weights were pruned
+    Auto,
+    /// Packed
+    Packed,
+    /// As numbers like all others
+    Plain,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -157,6 +176,7 @@ impl QuantizeFlags {
         };
         how.block = self.block as usize;
         how.correct_bias = !self.no_bias_correction;
+        how.equalize = !self.no_equalization;
         how.max_loss = self.max_loss;
         how.layers = layers.to_vec();
         Ok(Some(how))
@@ -189,6 +209,9 @@ impl PruneFlags {
 struct Done {
     pruned: Option<Pruned>,
     quantized: Option<Quantized>,
+    packed: Option<Packed>,
+    /// Why zeros are not packed.
+    plain: Option<String>,
 }
 
 impl Compress {
@@ -199,15 +222,20 @@ impl Compress {
             return Err(Failure::input("nothing is to be done: say what with --prune or --quantize"));
         }
         let (place, known) = known::find(&self.model)?;
-        let before = match &place {
+        let original = match &place {
             Place::File(path) => ModelFile::open(path)?,
             Place::Program(bytes) => ModelFile::from_bytes(*bytes)?,
         };
+        let mut before = original.clone();
+        compress::unpack_zeros(&mut before)?;
         self.check_output(&place)?;
         let model = before.model()?;
         // What is wrong is said before anything is read or computed.
         if let Some(how) = &pruning {
             how.check(&before)?;
+        }
+        if let Some(how) = &quantization {
+            how.check_model(&before)?;
         }
         let sets = Sets::read(&self.sets, &model, known.as_ref())?;
         if let Some(how) = &quantization {
@@ -224,12 +252,24 @@ impl Compress {
         if let Some(how) = &quantization {
             done.quantized = Some(compress::quantize(&mut after, how, &sets.compare, &device)?);
         }
+        let single = pruning.as_ref().is_some_and(|how| how.pattern != Pattern::Channels);
+        if self.zeros == ZerosFlag::Packed || self.zeros == ZerosFlag::Auto && single {
+            match compress::pack_zeros(&mut after) {
+                Ok(packed) => done.packed = Some(packed),
+                Err(error @ CompressError::Opset { .. }) if self.zeros == ZerosFlag::Auto => {
+                    done.plain = Some(error.to_string());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         waiting.finish_and_clear();
+        // What cannot be loaded is not written.
+        after.model()?;
         after.save(&self.output)?;
         if let (Some(path), Some(pruned)) = (&self.prune.masks, &done.pruned) {
             arrays::write_npz(path, &pruned.masks.0)?;
         }
-        let figures = figures::measure([&before, &after], &sets, &device)?;
+        let figures = figures::measure([&before, &after], &original, &sets, &device)?;
         let report = report::Report {
             name: &self.model,
             output: &self.output,
@@ -241,15 +281,20 @@ impl Compress {
         if self.json { super::print_json(&report.json()) } else { print(&report.text()) }
     }
 
-    /// Whether the file can be written, before anything is computed for it.
+    /// Whether the files can be written, before anything is computed for them.
     fn check_output(&self, place: &Place) -> Outcome {
-        let same = |path: &PathBuf| path.canonicalize().ok() == self.output.canonicalize().ok();
-        if self.output.exists() && matches!(place, Place::File(path) if same(path)) {
-            return Err(Failure::file(&self.output, "this is the model itself: name another file with -o"));
+        let same = |a: &Path, b: &Path| a.exists() && a.canonicalize().ok() == b.canonicalize().ok();
+        for file in [Some(&self.output), self.prune.masks.as_ref()].into_iter().flatten() {
+            if matches!(place, Place::File(model) if same(model, file)) {
+                return Err(Failure::file(file, "this is the model itself: name another file"));
+            }
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            if file.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
+                return Err(Failure::file(file, "this is no place for a file"));
+            }
         }
-        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if self.output.is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
-            return Err(Failure::file(&self.output, "this is no place for a file"));
+        if self.prune.masks.as_ref() == Some(&self.output) {
+            return Err(Failure::file(&self.output, "the model and the masks cannot be one file"));
         }
         Ok(())
     }

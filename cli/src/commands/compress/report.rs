@@ -41,6 +41,17 @@ impl Report<'_> {
         if let Some(quantized) = &self.done.quantized {
             text.push_str(&self.stored(quantized));
         }
+        if let Some(packed) = self.done.packed.as_ref().filter(|packed| packed.constants > 0) {
+            text.push_str(&format!(
+                "\nzeros of {} constants are packed: {:.1} kB are {:.1} kB\n",
+                packed.constants,
+                packed.before as f64 / 1e3,
+                packed.after as f64 / 1e3
+            ));
+        }
+        if let Some(why) = &self.done.plain {
+            text.push_str(&format!("\nzeros are stored as numbers: {why}\n"));
+        }
         text.push_str(&self.changes());
         text.push_str(&format!("\nwritten to '{}'\n", self.output.display()));
         text
@@ -96,6 +107,9 @@ impl Report<'_> {
         }
         let counts: Vec<String> = counts.iter().map(|(stored, n)| format!("{n} in {}", stored.name())).collect();
         let mut text = format!("\nlayers: {}; operator set {}", counts.join(", "), quantized.opset);
+        if quantized.equalized > 0 {
+            text.push_str(&format!("; {} equalized with those behind them", quantized.equalized));
+        }
         if let Some(loss) = quantized.loss {
             text.push_str(&format!("; loss {loss:.4}"));
         }
@@ -171,9 +185,13 @@ impl Report<'_> {
         if let Some(quantized) = &self.done.quantized {
             let layer = |layer: &rimlight::compress::QuantizedLayer| json!({ "layer": layer.name, "operator": layer.operator, "stored": layer.stored.name() });
             json["quantized"] = json!({
-                "opset": quantized.opset, "loss": quantized.loss,
+                "opset": quantized.opset, "loss": quantized.loss, "equalized": quantized.equalized,
                 "layers": quantized.layers.iter().map(layer).collect::<Vec<_>>(),
             });
+        }
+        if let Some(packed) = &self.done.packed {
+            json["packed"] =
+                json!({ "constants": packed.constants, "before_bytes": packed.before, "after_bytes": packed.after });
         }
         if let Some(evaluation) = &self.figures.evaluation {
             json["evaluation"] = json!({

@@ -98,7 +98,10 @@ impl Sets {
             for (i, sample) in all.into_iter().enumerate() {
                 if chosen.binary_search(&i).is_ok() { compare.push(sample) } else { rest.push(sample) }
             }
-            let shared = flags.calibrate == flags.evaluate;
+            let places = |paths: &[PathBuf]| -> Vec<PathBuf> {
+                paths.iter().map(|path| path.canonicalize().unwrap_or_else(|_| path.clone())).collect()
+            };
+            let shared = places(&flags.calibrate) == places(&flags.evaluate);
             if shared && rest.is_empty() {
                 return Err(Failure::input(format!(
                     "all {total} samples are calibrated with, and none is left to evaluate on: take fewer with --samples"
