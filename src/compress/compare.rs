@@ -68,12 +68,19 @@ struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, before: &Tensor, after: &Tensor) {
+    /// Adds what a value was and is, its channels along the second axis divided by these factors.
+    fn add(&mut self, before: &Tensor, after: &Tensor, factors: Option<&Vec<f32>>) {
         if before.shape() != after.shape() {
             self.other = true;
             return;
         }
-        for (a, b) in before.to_f64().into_iter().zip(after.to_f64()) {
+        let inner: usize = after.shape().iter().skip(2).product();
+        let factor = |i: usize| match factors {
+            Some(factors) => factors.get(i / inner.max(1) % factors.len().max(1)).map_or(1.0, |&f| f64::from(f)),
+            None => 1.0,
+        };
+        for (i, (a, b)) in before.to_f64().into_iter().zip(after.to_f64()).enumerate() {
+            let b = b * factor(i);
             self.before += a * a;
             self.after += b * b;
             self.product += a * b;
@@ -95,14 +102,15 @@ impl Sums {
     }
 }
 
-/// Runs two models on the same samples, and compares the outputs and what the layers give. `done` is told how many samples
-/// were run.
+/// Runs two models on the same samples, and compares the outputs and what the layers give. `factors` are what channels of
+/// values were divided by ([`Quantized::factors`](super::Quantized::factors)); `done` is told how many samples were run.
 ///
 /// # Errors
 /// If a sample does not fit, or a run fails.
 pub fn compare(
     before: &ModelFile,
     after: &ModelFile,
+    factors: &HashMap<String, Vec<f32>>,
     samples: &[Sample],
     device: &Device,
     mut done: impl FnMut(usize),
@@ -117,8 +125,8 @@ pub fn compare(
     for (i, sample) in samples.iter().enumerate() {
         let [before, after] = &mut runs;
         let (before, after) = (before.run(sample)?, after.run(sample)?);
-        for ((sums, before), after) in sums.iter_mut().zip(&before).zip(&after) {
-            sums.add(before, after);
+        for (((sums, name), before), after) in sums.iter_mut().zip(&names).zip(&before).zip(&after) {
+            sums.add(before, after, factors.get(name));
         }
         let [a, b] = [before.first(), after.first()].map(|tensor| tensor.and_then(|tensor| largest(tensor)));
         agree += usize::from(a == b);

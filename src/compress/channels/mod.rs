@@ -11,4 +11,5 @@ mod removal;
 mod rules;
 
 pub use choose::choose;
+pub use coupling::Coupling;
 pub use removal::Removal;

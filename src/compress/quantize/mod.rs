@@ -14,6 +14,8 @@ mod weights;
 
 pub(super) use opset::raise_to;
 
+use std::collections::HashMap;
+
 use super::layers::{self, Layer};
 use super::{CompressError, Sample, check_samples};
 use crate::onnx::messages::NodeProto;
@@ -53,6 +55,21 @@ pub enum Range {
     MeanSquare,
 }
 
+impl Range {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::MinMax, Self::Percentile, Self::MeanSquare, Self::Entropy];
+
+    /// A word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "min-max",
+            Self::Percentile => "percentile",
+            Self::Entropy => "entropy",
+            Self::MeanSquare => "mse",
+        }
+    }
+}
+
 /// How a model is quantized.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
@@ -63,12 +80,13 @@ pub struct Quantization {
     pub layers: Vec<String>,
     /// The numbers that share a scale, for [`Scheme::Int4Weights`]: 16, 32, 64, 128 or 256.
     pub block: usize,
-    /// How ranges are found, for [`Scheme::Int8`].
-    pub range: Range,
+    /// How ranges are found, for [`Scheme::Int8`]; where it is left open, in the way by which the outputs change least on the
+    /// samples.
+    pub range: Option<Range>,
     /// Whether biases make up for what rounding weights does to the means, for [`Scheme::Int8`].
     pub correct_bias: bool,
-    /// Whether layers that follow each other may be brought to ranges alike, for [`Scheme::Int8`]: they are where the outputs
-    /// change less on the samples then.
+    /// Whether channels of a value may be brought to ranges alike, for [`Scheme::Int8`]: they are where the outputs change less
+    /// on the samples then.
     pub equalize: bool,
     /// The most that may be lost on the samples, for [`Scheme::Int8`]: of right answers where samples have labels (0.01 for one
     /// of a hundred), else how far the outputs may stray, relative to their root mean square. Layers are kept in floats
@@ -77,17 +95,9 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// All layers, with blocks of 32, ranges from the least to the largest, biases corrected, and equalized where that helps.
+    /// All layers, with blocks of 32, biases corrected, the ranges that serve best, and equalized where that helps.
     pub const fn new(scheme: Scheme) -> Self {
-        Self {
-            scheme,
-            layers: vec![],
-            block: 32,
-            range: Range::MinMax,
-            correct_bias: true,
-            equalize: true,
-            max_loss: None,
-        }
+        Self { scheme, layers: vec![], block: 32, range: None, correct_bias: true, equalize: true, max_loss: None }
     }
 
     /// Whether a node is among the layers that are to be quantized.
@@ -213,8 +223,12 @@ pub struct Quantized {
     pub opset: i64,
     /// What was lost on the samples, where it was measured.
     pub loss: Option<f64>,
-    /// How many layers were equalized with those that read what they compute.
+    /// How ranges were found, where they were looked for.
+    pub range: Option<Range>,
+    /// How many layers were scaled so that the channels that they compute have ranges alike.
     pub equalized: usize,
+    /// By what each channel of a value was divided for that, along its second axis.
+    pub factors: HashMap<String, Vec<f32>>,
 }
 
 /// Quantizes a model. Samples are what activations are calibrated with, for [`Scheme::Int8`] alone, and run on the device.
@@ -234,7 +248,7 @@ pub fn quantize(
         Scheme::Int4Weights => layers::layers(file).into_iter().filter(|layer| how.includes(layer)).collect(),
         _ => layers::select(file, &how.layers)?,
     };
-    let (mut loss, mut equalized) = (None, 0);
+    let (mut loss, mut range, mut equalized, mut factors) = (None, None, 0, HashMap::new());
     let layers = match how.scheme {
         Scheme::F16 => weights::halves(&mut changed, &selected)?,
         Scheme::Int8Weights => weights::bytes(&mut changed, &selected)?,
@@ -243,7 +257,8 @@ pub fn quantize(
         Scheme::Int8 => {
             let chosen = sensitive::quantize(file, how, samples, device)?;
             changed = chosen.file;
-            (loss, equalized) = (how.max_loss.map(|_| chosen.loss), chosen.equalized);
+            loss = how.max_loss.map(|_| chosen.loss);
+            (range, equalized, factors) = (Some(chosen.range), chosen.equalized, chosen.factors);
             chosen.layers
         }
     };
@@ -253,7 +268,7 @@ pub fn quantize(
     // What is said of values on the way may not be so any more.
     changed.between.clear();
     *file = changed;
-    Ok(Quantized { layers, opset: file.opset("").unwrap_or_default(), loss, equalized })
+    Ok(Quantized { layers, opset: file.opset("").unwrap_or_default(), loss, range, equalized, factors })
 }
 
 impl Quantization {

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
+use super::equalize::{Chains, Factors};
 use super::places::Places;
 use super::ranges::{self, Seen};
-use super::{Quantization, QuantizedLayer, Range, Stored, equalize, norm, opset, weights};
+use super::{Quantization, QuantizedLayer, Range, Stored, norm, opset, weights};
 use crate::compress::CompressError;
 use crate::compress::layers::{self, Layer};
 use crate::compress::samples::{Sample, Watched};
@@ -24,47 +25,78 @@ struct Calibration {
     means: HashMap<String, Vec<f64>>,
 }
 
-/// Quantizes layers and what lies between them. Also how many layers were equalized.
-pub fn quantize(
-    file: &mut ModelFile,
-    how: &Quantization,
-    samples: &[Sample],
-    device: &Device,
-) -> Result<(Vec<QuantizedLayer>, usize), CompressError> {
-    opset::raise(file, opset::PER_AXIS)?;
-    // Names of layers stay; those of weights may not.
-    let names: Vec<String> = layers::layers(file).into_iter().filter(|l| how.includes(l)).map(|l| l.name).collect();
-    norm::fold(file)?;
-    let equalized = if how.equalize { equalize::equalize(file, &names)? } else { 0 };
-    let model = file.model()?;
-    let all = layers::layers(file);
-    let chosen: Vec<Layer> =
-        all.iter().filter(|layer| names.contains(&layer.name) && layer.operator != "ConvTranspose").cloned().collect();
-    let places = Places::of(file, &model, &chosen);
-    let calibration = calibrate(file, &places, &chosen, how.range, samples, device)?;
-    let mut scales: HashMap<String, (f32, u8)> = HashMap::new();
-    for value in &places.values {
-        let alike = places.alike.get(value).and_then(|other| scales.get(other)).copied();
-        let own = || calibration.seen.get(value).map(|seen| ranges::scale(seen.range(how.range)));
-        if let Some(scale) = alike.or_else(own) {
-            scales.insert(value.clone(), scale);
+/// A model that is ready to be quantized: of a new enough operator set, normalizations folded, its values seen.
+pub struct Prepared {
+    file: ModelFile,
+    /// The layers that are to be quantized, and those that are not.
+    chosen: Vec<Layer>,
+    others: Vec<Layer>,
+    places: Places,
+    calibration: Calibration,
+    /// By what channels were divided to make ranges alike.
+    pub factors: Factors,
+    /// How many layers were scaled for that.
+    pub equalized: usize,
+}
+
+impl Prepared {
+    /// Runs the samples; `equalize`d or not.
+    pub fn new(
+        file: &ModelFile,
+        how: &Quantization,
+        equalize: bool,
+        samples: &[Sample],
+        device: &Device,
+    ) -> Result<Self, CompressError> {
+        let mut file = file.clone();
+        opset::raise(&mut file, opset::PER_AXIS)?;
+        // Names of layers stay; those of weights may not.
+        let names: Vec<String> =
+            layers::layers(&file).into_iter().filter(|l| how.includes(l)).map(|l| l.name).collect();
+        norm::fold(&mut file)?;
+        let (chosen, others): (Vec<Layer>, Vec<Layer>) = layers::layers(&file)
+            .into_iter()
+            .partition(|layer| names.contains(&layer.name) && layer.operator != "ConvTranspose");
+        let places = Places::of(&file, &file.model()?, &chosen);
+        let (mut factors, mut equalized) = (Factors::new(), 0);
+        if equalize {
+            let chains = Chains::of(&file, &names);
+            let values: Vec<String> = places.values.iter().filter(|name| chains.has(name)).cloned().collect();
+            let ranges = channel_ranges(&file, &values, samples, device)?;
+            (factors, equalized) = chains.equalize(&mut file, &ranges)?;
         }
+        let calibration = calibrate(&file, &places, &chosen, how.range, samples, device)?;
+        Ok(Self { file, chosen, others, places, calibration, factors, equalized })
     }
-    let mut quantized: Vec<QuantizedLayer> = all
-        .iter()
-        .filter(|layer| !chosen.contains(layer))
-        .map(|layer| QuantizedLayer::new(layer, Stored::Floats))
-        .collect();
-    for layer in &chosen {
-        let scale = layer_input(file, layer).and_then(|x| scales.get(&x)).copied();
-        if let Some((scale, _)) = scale {
-            weigh(file, layer, scale, how.correct_bias.then_some(&calibration))?;
+
+    /// The model with ranges found in this way.
+    pub fn quantized(
+        &self,
+        range: Range,
+        correct_bias: bool,
+    ) -> Result<(ModelFile, Vec<QuantizedLayer>), CompressError> {
+        let mut file = self.file.clone();
+        let mut scales: HashMap<String, (f32, u8)> = HashMap::new();
+        for value in &self.places.values {
+            let alike = self.places.alike.get(value).and_then(|other| scales.get(other)).copied();
+            let own = || self.calibration.seen.get(value).map(|seen| ranges::scale(seen.range(range)));
+            if let Some(scale) = alike.or_else(own) {
+                scales.insert(value.clone(), scale);
+            }
         }
-        quantized.push(QuantizedLayer::new(layer, if scale.is_some() { Stored::Integers } else { Stored::Floats }));
+        let floats = self.others.iter().map(|layer| QuantizedLayer::new(layer, Stored::Floats));
+        let mut quantized: Vec<QuantizedLayer> = floats.collect();
+        for layer in &self.chosen {
+            let scale = layer_input(&file, layer).and_then(|x| scales.get(&x)).copied();
+            if let Some((scale, _)) = scale {
+                weigh(&mut file, layer, scale, correct_bias.then_some(&self.calibration))?;
+            }
+            quantized.push(QuantizedLayer::new(layer, if scale.is_some() { Stored::Integers } else { Stored::Floats }));
+        }
+        around(&mut file, &self.places, &scales)?;
+        file.drop_unread();
+        Ok((file, quantized))
     }
-    around(file, &places, &scales)?;
-    file.drop_unread();
-    Ok((quantized, equalized))
 }
 
 fn node_of<'a>(file: &'a ModelFile, layer: &Layer) -> Option<&'a NodeProto> {
@@ -80,7 +112,7 @@ fn calibrate(
     file: &ModelFile,
     places: &Places,
     layers: &[Layer],
-    range: Range,
+    range: Option<Range>,
     samples: &[Sample],
     device: &Device,
 ) -> Result<Calibration, CompressError> {
@@ -97,7 +129,7 @@ fn calibrate(
             }
         }
     }
-    if range != Range::MinMax {
+    if range != Some(Range::MinMax) {
         for sample in samples {
             for (seen, tensor) in seen.iter_mut().zip(watched.run(sample)?) {
                 seen.count(tensor.as_slice::<f32>()?);
@@ -109,6 +141,34 @@ fn calibrate(
         seen: places.values.iter().cloned().zip(seen).collect(),
         means: means.into_iter().map(mean).collect(),
     })
+}
+
+/// The largest magnitude of each channel of values, along their second axis.
+fn channel_ranges(
+    file: &ModelFile,
+    values: &[String],
+    samples: &[Sample],
+    device: &Device,
+) -> Result<HashMap<String, Vec<f32>>, CompressError> {
+    let mut ranges: HashMap<String, Vec<f32>> = HashMap::new();
+    if values.is_empty() {
+        return Ok(ranges);
+    }
+    let mut watched = Watched::new(file, values, samples, device)?;
+    for sample in samples {
+        for (name, tensor) in values.iter().zip(watched.run(sample)?) {
+            let channels = tensor.shape().get(1).copied().unwrap_or(1);
+            let inner: usize = tensor.shape().iter().skip(2).product();
+            let ranges = ranges.entry(name.clone()).or_default();
+            ranges.resize(channels, 0.0);
+            for (i, value) in tensor.as_slice::<f32>()?.iter().enumerate().filter(|(_, value)| value.is_finite()) {
+                if let Some(range) = ranges.get_mut(i / inner.max(1) % channels.max(1)) {
+                    *range = range.max(value.abs());
+                }
+            }
+        }
+    }
+    Ok(ranges)
 }
 
 /// Adds up each channel of a value.

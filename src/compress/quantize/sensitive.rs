@@ -1,6 +1,8 @@
 //! Layers that lose too much in bytes, and are kept in floats.
 
-use super::{Quantization, QuantizedLayer, Stored, qdq};
+use super::equalize::Factors;
+use super::qdq::Prepared;
+use super::{Quantization, QuantizedLayer, Range, Stored};
 use crate::compress::CompressError;
 use crate::compress::compare::largest;
 use crate::compress::layers;
@@ -62,16 +64,19 @@ fn loss(before: &Answers, after: &Answers, samples: &[Sample]) -> f64 {
 pub struct Chosen {
     pub file: ModelFile,
     pub layers: Vec<QuantizedLayer>,
-    /// How many layers were equalized.
+    /// How many layers were equalized, and by what channels were divided.
     pub equalized: usize,
+    pub factors: Factors,
+    /// How ranges were found.
+    pub range: Range,
     /// What was lost on the samples.
     pub loss: f64,
     /// How far the outputs strayed.
     strays: f64,
 }
 
-/// Quantizes all layers, equalized where the outputs stray less then, or as many as the loss allows: those that change the
-/// outputs most when they alone are quantized stay as they are.
+/// Quantizes all layers, in the way by which the outputs stray least where that is left open, or as many as the loss allows:
+/// those that change the outputs most when they alone are quantized stay as they are.
 pub fn quantize(
     file: &ModelFile,
     how: &Quantization,
@@ -79,37 +84,46 @@ pub fn quantize(
     device: &Device,
 ) -> Result<Chosen, CompressError> {
     let before = Answers::of(file, samples, device)?;
-    let attempt = |names: &[String], equalize: bool| -> Result<Chosen, CompressError> {
-        let mut copy = file.clone();
-        let how = Quantization { layers: names.to_vec(), equalize, ..how.clone() };
-        let (layers, equalized) = qdq::quantize(&mut copy, &how, samples, device)?;
-        let answers = Answers::of(&copy, samples, device)?;
-        let (loss, strays) = (loss(&before, &answers, samples), answers.strays(&before));
-        Ok(Chosen { file: copy, layers, equalized, loss, strays })
+    let attempt = |names: &[String], equalize: bool, range: Option<Range>| -> Result<Option<Chosen>, CompressError> {
+        let how = Quantization { layers: names.to_vec(), range, ..how.clone() };
+        let prepared = Prepared::new(file, &how, equalize, samples, device)?;
+        let mut best: Option<Chosen> = None;
+        for range in range.map_or(Range::ALL.to_vec(), |range| vec![range]) {
+            let (file, layers) = prepared.quantized(range, how.correct_bias)?;
+            let answers = Answers::of(&file, samples, device)?;
+            let (loss, strays) = (loss(&before, &answers, samples), answers.strays(&before));
+            if best.as_ref().is_none_or(|best| strays < best.strays) {
+                let (equalized, factors) = (prepared.equalized, prepared.factors.clone());
+                best = Some(Chosen { file, layers, equalized, factors, range, loss, strays });
+            }
+        }
+        Ok(best)
     };
+    let nothing = || CompressError::Nothing("there is no way to find ranges".to_owned());
     let mut names: Vec<String> =
         layers::layers(file).into_iter().filter(|layer| how.includes(layer)).map(|layer| layer.name).collect();
-    let mut best = attempt(&names, false)?;
-    if how.equalize {
-        let other = attempt(&names, true)?;
-        if other.equalized > 0 && other.strays < best.strays {
-            best = other;
-        }
+    let mut best = attempt(&names, false, how.range)?.ok_or_else(nothing)?;
+    if how.equalize
+        && let Some(other) = attempt(&names, true, how.range)?
+        && other.equalized > 0
+        && other.strays < best.strays
+    {
+        best = other;
     }
     let Some(most) = how.max_loss.filter(|&most| best.loss > most) else { return Ok(best) };
-    let how = Quantization { equalize: best.equalized > 0, ..how.clone() };
+    let how = Quantization { equalize: best.equalized > 0, range: Some(best.range), ..how.clone() };
     names = by_sensitivity(file, &how, names, samples, device)?;
     // The fewest that have to stay, as far as a search by halves finds them.
     let (mut low, mut high) = (1, names.len());
     let mut found = None;
     while low < high {
         let kept = low.midpoint(high);
-        let tried = attempt(names.get(kept..).unwrap_or_default(), how.equalize)?;
-        if tried.loss <= most {
-            found = Some(tried);
-            high = kept;
-        } else {
-            low = kept + 1;
+        match attempt(names.get(kept..).unwrap_or_default(), how.equalize, how.range)? {
+            Some(tried) if tried.loss <= most => {
+                found = Some(tried);
+                high = kept;
+            }
+            _ => low = kept + 1,
         }
     }
     found.ok_or_else(|| {
@@ -134,9 +148,9 @@ fn by_sensitivity(
     let before = Answers::of(file, probes, device)?;
     let mut ranked = vec![];
     for name in names {
-        let mut copy = file.clone();
         let alone = Quantization { layers: vec![name.clone()], ..how.clone() };
-        let (quantized, _) = qdq::quantize(&mut copy, &alone, probes, device)?;
+        let prepared = Prepared::new(file, &alone, false, probes, device)?;
+        let (copy, quantized) = prepared.quantized(how.range.unwrap_or_default(), how.correct_bias)?;
         // One that stays as it is changes nothing.
         let integers = quantized.iter().any(|layer| layer.stored == Stored::Integers);
         let change = if integers { Answers::of(&copy, probes, device)?.strays(&before) } else { 0.0 };

@@ -158,7 +158,7 @@ fn activations_are_quantized_in_the_run() {
 fn calibrated_models_have_integers_everywhere() {
     for range in [Range::MinMax, Range::Percentile, Range::Entropy, Range::MeanSquare] {
         let mut how = Quantization::new(Scheme::Int8);
-        how.range = range;
+        how.range = Some(range);
         let (file, quantized) = quantized(&how, &samples(8));
         assert!(quantized.layers.iter().all(|l| l.stored == Stored::Integers), "{quantized:?}");
         let operators = operators(&file);

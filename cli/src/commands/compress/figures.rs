@@ -1,5 +1,6 @@
 //! Both models measured side by side.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use rimlight::compress::{Changes, Sample, compare, unpack_zeros};
@@ -41,14 +42,21 @@ pub struct Measured {
     pub evaluation: Option<Changes>,
 }
 
-/// Measures a model before and after. `original` is the one before as it lay on the disk.
+/// Measures a model before and after. `original` is the one before as it lay on the disk, `factors` what channels of values
+/// were divided by.
 ///
 /// # Errors
 /// If one of them cannot be run.
-pub fn measure(files: [&ModelFile; 2], original: &ModelFile, sets: &Sets, device: &Device) -> Outcome<Measured> {
+pub fn measure(
+    files: [&ModelFile; 2],
+    original: &ModelFile,
+    factors: &HashMap<String, Vec<f32>>,
+    sets: &Sets,
+    device: &Device,
+) -> Outcome<Measured> {
     let compared = |samples: &[Sample], what: &str| {
         let bar = output::progress(samples.len() as u64, what, false);
-        let changes = compare(files[0], files[1], samples, device, |done| bar.set_position(done as u64));
+        let changes = compare(files[0], files[1], factors, samples, device, |done| bar.set_position(done as u64));
         bar.finish_and_clear();
         changes
     };

@@ -100,7 +100,7 @@ struct QuantizeFlags {
     #[arg(long, value_enum, value_name = "HOW")]
     quantize: Option<SchemeFlag>,
     /// How the ranges of activations follow from the samples (int8)
-    #[arg(long, value_enum, value_name = "HOW", default_value = "min-max")]
+    #[arg(long, value_enum, value_name = "HOW", default_value = "best")]
     range: RangeFlag,
     /// So many numbers share a scale (int4-weights)
     #[arg(long, value_name = "N", default_value_t = 32)]
@@ -108,7 +108,7 @@ struct QuantizeFlags {
     /// Leave biases as they are: they do not make up for what rounding weights does to the means (int8)
     #[arg(long)]
     no_bias_correction: bool,
-    /// Leave the ranges of layers that follow each other as they are, even where alike ones would lose less (int8)
+    /// Leave the ranges of channels as they are, even where alike ones would lose less (int8)
     #[arg(long)]
     no_equalization: bool,
     /// Keep layers in floats until no more is lost on the samples: of right answers where samples have labels (0.01 for one of
@@ -143,6 +143,8 @@ enum ZerosFlag {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum RangeFlag {
+    /// In each of these ways, and then in that by which the outputs change least on the samples
+    Best,
     /// From the least to the largest
     MinMax,
     /// Without a ten-thousandth of the elements
@@ -169,10 +171,11 @@ impl QuantizeFlags {
             ));
         }
         how.range = match self.range {
-            RangeFlag::MinMax => Range::MinMax,
-            RangeFlag::Percentile => Range::Percentile,
-            RangeFlag::Entropy => Range::Entropy,
-            RangeFlag::Mse => Range::MeanSquare,
+            RangeFlag::Best => None,
+            RangeFlag::MinMax => Some(Range::MinMax),
+            RangeFlag::Percentile => Some(Range::Percentile),
+            RangeFlag::Entropy => Some(Range::Entropy),
+            RangeFlag::Mse => Some(Range::MeanSquare),
         };
         how.block = self.block as usize;
         how.correct_bias = !self.no_bias_correction;
@@ -269,7 +272,8 @@ impl Compress {
         if let (Some(path), Some(pruned)) = (&self.prune.masks, &done.pruned) {
             arrays::write_npz(path, &pruned.masks.0)?;
         }
-        let figures = figures::measure([&before, &after], &original, &sets, &device)?;
+        let factors = done.quantized.as_ref().map(|quantized| quantized.factors.clone()).unwrap_or_default();
+        let figures = figures::measure([&before, &after], &original, &factors, &sets, &device)?;
         let report = report::Report {
             name: &self.model,
             output: &self.output,

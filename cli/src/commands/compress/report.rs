@@ -107,8 +107,11 @@ impl Report<'_> {
         }
         let counts: Vec<String> = counts.iter().map(|(stored, n)| format!("{n} in {}", stored.name())).collect();
         let mut text = format!("\nlayers: {}; operator set {}", counts.join(", "), quantized.opset);
+        if let Some(range) = quantized.range {
+            text.push_str(&format!("; ranges by {}", range.name()));
+        }
         if quantized.equalized > 0 {
-            text.push_str(&format!("; {} equalized with those behind them", quantized.equalized));
+            text.push_str(&format!("; channels of {} equalized", quantized.equalized));
         }
         if let Some(loss) = quantized.loss {
             text.push_str(&format!("; loss {loss:.4}"));
@@ -185,7 +188,8 @@ impl Report<'_> {
         if let Some(quantized) = &self.done.quantized {
             let layer = |layer: &rimlight::compress::QuantizedLayer| json!({ "layer": layer.name, "operator": layer.operator, "stored": layer.stored.name() });
             json["quantized"] = json!({
-                "opset": quantized.opset, "loss": quantized.loss, "equalized": quantized.equalized,
+                "opset": quantized.opset, "loss": quantized.loss,
+                "range": quantized.range.map(rimlight::compress::Range::name), "equalized": quantized.equalized,
                 "layers": quantized.layers.iter().map(layer).collect::<Vec<_>>(),
             });
         }
