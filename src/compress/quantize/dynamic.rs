@@ -19,13 +19,15 @@ const FLOAT: i64 = 1;
 struct Known {
     values: HashMap<String, [String; 3]>,
     weights: HashMap<(String, bool, usize), [String; 3]>,
+    /// How many bits of a byte weights take.
+    bits: u32,
 }
 
 /// Products and convolutions on bytes: DynamicQuantizeLinear, MatMulInteger or ConvInteger, and the scales multiplied in.
-pub fn quantize(file: &mut ModelFile, layers: &[Layer]) -> Result<Vec<QuantizedLayer>, CompressError> {
+pub fn quantize(file: &mut ModelFile, bits: u32, layers: &[Layer]) -> Result<Vec<QuantizedLayer>, CompressError> {
     opset::raise_to(file, DYNAMIC)?;
     let mut quantized = vec![];
-    let mut known = Known::default();
+    let mut known = Known { bits, ..Known::default() };
     for layer in layers {
         let place = file
             .nodes
@@ -68,7 +70,7 @@ fn integers(
     let same = known.weights.get(&weights).cloned();
     let [w, w_scale, w_zero] = match same {
         Some(names) => names,
-        None => store(file, layer, conv)?,
+        None => store(file, layer, conv, known.bits)?,
     };
     known.weights.insert(weights, [w.clone(), w_scale.clone(), w_zero.clone()]);
     let name = |what: &str| format!("{y}_{what}");
@@ -95,10 +97,10 @@ fn integers(
 
 /// A layer's weights: bytes `[k, n]` of a product with a scale and a zero point for each column, or those of a convolution,
 /// which engines take without a sign: 128 is zero.
-fn store(file: &mut ModelFile, layer: &Layer, conv: bool) -> Result<[String; 3], CompressError> {
+fn store(file: &mut ModelFile, layer: &Layer, conv: bool, bits: u32) -> Result<[String; 3], CompressError> {
     let tensor = layer.tensor(file)?;
     let names = ["int8", "int8_scale", "int8_zero"].map(|what| file.fresh(&format!("{}_{what}", layer.weights)));
-    let bytes = grid::signed_bytes(tensor.as_slice::<f32>()?, tensor.shape(), layer.outputs, &[]);
+    let bytes = grid::signed_bytes(tensor.as_slice::<f32>()?, tensor.shape(), layer.outputs, bits, &[]);
     let count = bytes.scales.len();
     if conv {
         let shifted = bytes.data.iter().map(|&b| (i16::from(b) + 128) as u8).collect();

@@ -15,9 +15,10 @@ fn slices(shape: &[usize], axis: usize) -> (usize, usize) {
     (inner.max(1), shape.get(axis).copied().unwrap_or(1).max(1))
 }
 
-/// The nearest numbers on symmetric grids of 255 steps, one for each slice along an axis: 127 stands for the slice's largest
-/// magnitude. A scale is no smaller than the slice's `least`, where there is one.
-pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize, least: &[f32]) -> Bytes {
+/// The nearest numbers on symmetric grids of so many bits, one for each slice along an axis: the largest number, 127 of eight
+/// bits, stands for the slice's largest magnitude. A scale is no smaller than the slice's `least`, where there is one.
+pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize, bits: u32, least: &[f32]) -> Bytes {
+    let end = (1u32 << (bits.clamp(2, 8) - 1)) as f32 - 1.0;
     let (inner, count) = slices(shape, axis);
     let slice = |i: usize| i / inner % count;
     let mut scales = vec![0f32; count];
@@ -28,7 +29,7 @@ pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize, least: &[f32]
     }
     for (i, scale) in scales.iter_mut().enumerate() {
         let least = least.get(i).copied().unwrap_or_default();
-        *scale = (*scale / 127.0).max(least);
+        *scale = (*scale / end).max(least);
         // Where all is 0 any scale does. A scale must not be so small that it is 0 for a device.
         if *scale <= f32::MIN_POSITIVE {
             *scale = 1.0;
@@ -37,7 +38,7 @@ pub fn signed_bytes(weights: &[f32], shape: &[usize], axis: usize, least: &[f32]
     let byte = |(i, weight): (usize, &f32)| {
         let scale = scales.get(slice(i)).copied().unwrap_or(1.0);
         // Saturating: the value is a whole number by now.
-        (weight / scale).round_ties_even().clamp(-127.0, 127.0) as i8
+        (weight / scale).round_ties_even().clamp(-end, end) as i8
     };
     Bytes { data: weights.iter().enumerate().map(byte).collect(), scales }
 }

@@ -80,6 +80,9 @@ pub struct Quantization {
     pub layers: Vec<String>,
     /// The numbers that share a scale, for [`Scheme::Int4Weights`]: 16, 32, 64, 128 or 256.
     pub block: usize,
+    /// The bits of a byte that weights take, 7 or 8, for [`Scheme::Int8`] and [`Scheme::Dynamic`]. Processors of x86 without
+    /// VNNI add two products of bytes in 16 bits, and engines that let them overflow need weights of 7.
+    pub weight_bits: u32,
     /// How ranges are found, for [`Scheme::Int8`]; where it is left open, in the way by which the outputs change least on the
     /// samples.
     pub range: Option<Range>,
@@ -97,7 +100,16 @@ pub struct Quantization {
 impl Quantization {
     /// All layers, with blocks of 32, biases corrected, the ranges that serve best, and equalized where that helps.
     pub const fn new(scheme: Scheme) -> Self {
-        Self { scheme, layers: vec![], block: 32, range: None, correct_bias: true, equalize: true, max_loss: None }
+        Self {
+            scheme,
+            layers: vec![],
+            block: 32,
+            weight_bits: 8,
+            range: None,
+            correct_bias: true,
+            equalize: true,
+            max_loss: None,
+        }
     }
 
     /// Whether a node is among the layers that are to be quantized.
@@ -146,6 +158,10 @@ impl Quantization {
         match self.layers.iter().find(|name| !Self::has(file, name)) {
             None if bytes => {}
             _ => layers::select(file, &self.layers).map(|_| ())?,
+        }
+        if !(7..=8).contains(&self.weight_bits) {
+            let message = format!("weights take 7 or 8 bits of a byte, not {}", self.weight_bits);
+            return Err(CompressError::Options(message));
         }
         if self.max_loss.is_some_and(|most| !(0.0..=1.0).contains(&most)) {
             return Err(CompressError::Options("a loss is a part of the whole, from 0 to 1".to_owned()));
@@ -253,7 +269,7 @@ pub fn quantize(
         Scheme::F16 => weights::halves(&mut changed, &selected)?,
         Scheme::Int8Weights => weights::bytes(&mut changed, &selected)?,
         Scheme::Int4Weights => blocks::quantize(&mut changed, how, &selected)?,
-        Scheme::Dynamic => dynamic::quantize(&mut changed, &selected)?,
+        Scheme::Dynamic => dynamic::quantize(&mut changed, how.weight_bits, &selected)?,
         Scheme::Int8 => {
             let chosen = sensitive::quantize(file, how, samples, device)?;
             changed = chosen.file;

@@ -78,7 +78,26 @@ impl Places {
                 }
             }
         }
+        places.drop_unused(file, layers);
         places
+    }
+
+    /// Takes out values from which nothing is computed on bytes: what only a Softmax at the end reads, and what is moved
+    /// and pooled for it. They would be rounded, and cut off where samples did not reach as far, for nothing.
+    fn drop_unused(&mut self, file: &ModelFile, layers: &[Layer]) {
+        let layers: HashSet<usize> = layers.iter().map(|layer| layer.node).collect();
+        let mut used: HashSet<&str> = HashSet::new();
+        for (place, part) in file.nodes.iter().enumerate().rev() {
+            let node = part.get();
+            if layers.contains(&place) {
+                used.extend(node.given(0));
+            } else if used.contains(node.result()) && self.known.contains(node.result()) {
+                used.extend(node.input.iter().map(String::as_str));
+            }
+        }
+        self.known.retain(|name| used.contains(name.as_str()));
+        self.values.retain(|name| used.contains(name.as_str()));
+        self.alike.retain(|name, _| used.contains(name.as_str()));
     }
 
     fn add(&mut self, name: &str) {

@@ -73,7 +73,7 @@ impl Prepared {
     pub fn quantized(
         &self,
         range: Range,
-        correct_bias: bool,
+        how: &Quantization,
     ) -> Result<(ModelFile, Vec<QuantizedLayer>), CompressError> {
         let mut file = self.file.clone();
         let mut scales: HashMap<String, (f32, u8)> = HashMap::new();
@@ -89,7 +89,7 @@ impl Prepared {
         for layer in &self.chosen {
             let scale = layer_input(&file, layer).and_then(|x| scales.get(&x)).copied();
             if let Some((scale, _)) = scale {
-                weigh(&mut file, layer, scale, correct_bias.then_some(&self.calibration))?;
+                weigh(&mut file, layer, scale, how, &self.calibration)?;
             }
             quantized.push(QuantizedLayer::new(layer, if scale.is_some() { Stored::Integers } else { Stored::Floats }));
         }
@@ -191,7 +191,8 @@ fn weigh(
     file: &mut ModelFile,
     layer: &Layer,
     scale: f32,
-    calibration: Option<&Calibration>,
+    how: &Quantization,
+    calibration: &Calibration,
 ) -> Result<(), CompressError> {
     // Another layer may have had the same weights: they are bytes by now, and its bias stays as it is.
     let Some(floats) = file.constant(&layer.weights) else { return Ok(()) };
@@ -200,10 +201,10 @@ fn weigh(
     // A channel whose weights are next to nothing beside its bias needs a grid that the bias has a place on.
     let least = |bias: &f64| (bias.abs() / (f64::from(scale) * LARGEST_BIAS)) as f32;
     let least: Vec<f32> = bias.iter().flatten().map(least).collect();
-    let bytes = weights::dequantized(file, layer, &least)?;
+    let bytes = weights::dequantized(file, layer, how.weight_bits, &least)?;
     let Some(bias) = bias else { return Ok(()) };
     let rounded = bytes.floats(floats.shape(), layer.outputs);
-    let errors = match calibration.and_then(|c| c.means.get(node.given(0)?)) {
+    let errors = match node.given(0).and_then(|x| calibration.means.get(x)).filter(|_| how.correct_bias) {
         Some(means) => mean_errors(&floats, &rounded, layer, means, &node)?,
         None => vec![0.0; bias.len()],
     };

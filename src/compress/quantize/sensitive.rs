@@ -89,7 +89,7 @@ pub fn quantize(
         let prepared = Prepared::new(file, &how, equalize, samples, device)?;
         let mut best: Option<Chosen> = None;
         for range in range.map_or(Range::ALL.to_vec(), |range| vec![range]) {
-            let (file, layers) = prepared.quantized(range, how.correct_bias)?;
+            let (file, layers) = prepared.quantized(range, &how)?;
             let answers = Answers::of(&file, samples, device)?;
             let (loss, strays) = (loss(&before, &answers, samples), answers.strays(&before));
             if best.as_ref().is_none_or(|best| strays < best.strays) {
@@ -150,7 +150,7 @@ fn by_sensitivity(
     for name in names {
         let alone = Quantization { layers: vec![name.clone()], ..how.clone() };
         let prepared = Prepared::new(file, &alone, false, probes, device)?;
-        let (copy, quantized) = prepared.quantized(how.range.unwrap_or_default(), how.correct_bias)?;
+        let (copy, quantized) = prepared.quantized(how.range.unwrap_or_default(), how)?;
         // One that stays as it is changes nothing.
         let integers = quantized.iter().any(|layer| layer.stored == Stored::Integers);
         let change = if integers { Answers::of(&copy, probes, device)?.strays(&before) } else { 0.0 };

@@ -52,17 +52,18 @@ pub fn bytes(file: &mut ModelFile, layers: &[Layer]) -> Result<Vec<QuantizedLaye
         let done = file.constant(&layer.weights).is_none();
         let worth = layer.shape.iter().product::<usize>() >= FEW;
         if !done && worth {
-            dequantized(file, layer, &[])?;
+            dequantized(file, layer, 8, &[])?;
         }
         quantized.push(QuantizedLayer::new(layer, if done || worth { Stored::Bytes } else { Stored::Floats }));
     }
     Ok(quantized)
 }
 
-/// A layer's weights behind a DequantizeLinear, with scales that are no smaller than these. The bytes, to compute with.
-pub fn dequantized(file: &mut ModelFile, layer: &Layer, least: &[f32]) -> Result<Bytes, CompressError> {
+/// A layer's weights in so many bits of a byte behind a DequantizeLinear, with scales that are no smaller than these. The
+/// bytes, to compute with.
+pub fn dequantized(file: &mut ModelFile, layer: &Layer, bits: u32, least: &[f32]) -> Result<Bytes, CompressError> {
     let tensor = layer.tensor(file)?;
-    let bytes = grid::signed_bytes(tensor.as_slice::<f32>()?, tensor.shape(), layer.outputs, least);
+    let bytes = grid::signed_bytes(tensor.as_slice::<f32>()?, tensor.shape(), layer.outputs, bits, least);
     let name = &layer.weights;
     let fresh = |file: &ModelFile, what: &str| file.fresh(&format!("{name}_{what}"));
     let (q, scale, zero) = (fresh(file, "quantized"), fresh(file, "scale"), fresh(file, "zero"));

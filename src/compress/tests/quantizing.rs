@@ -318,3 +318,33 @@ fn layers_that_share_their_weights_share_their_bytes() {
         assert!(difference(&answer(&net(), std::slice::from_ref(&x)), &answer(&file, &[x])) < 0.05, "{scheme:?}");
     }
 }
+
+#[test]
+fn what_is_only_read_in_floats_stays_in_floats() {
+    let net = || {
+        Net::new(13)
+            .input("x", &[-1, 3, 8, 8])
+            .conv("x", "first", [16, 3, 3, 3], 1)
+            .node("Relu", &["first"], "a")
+            .conv("a", "second", [10, 16, 1, 1], 1)
+            .node("Relu", &["second"], "b")
+            .node("GlobalAveragePool", &["b"], "mean")
+            .node("Flatten", &["mean"], "row")
+            .node("Softmax", &["row"], "y")
+            .output("y")
+            .file()
+    };
+    let mut file = net();
+    let mut how = Quantization::new(Scheme::Int8);
+    how.weight_bits = 7;
+    quantize(&mut file, &how, &samples(8), &Device::cpu()).unwrap();
+    // The input, and what the second convolution reads: classes may lie further apart than the samples showed.
+    assert_eq!(operators(&file).iter().filter(|o| *o == "QuantizeLinear").count(), 2, "{:?}", operators(&file));
+    for name in ["first.w_quantized", "second.w_quantized"] {
+        let largest = file.constant(name).unwrap().to_f64().into_iter().fold(0f64, |most, w| most.max(w.abs()));
+        assert_eq!(largest, 63.0, "{name}");
+    }
+    assert!(difference(&answer(&net(), &[x()]), &answer(&file, &[x()])) < 0.1);
+    how.weight_bits = 6;
+    assert!(matches!(quantize(&mut net(), &how, &samples(1), &Device::cpu()), Err(CompressError::Options(_))));
+}

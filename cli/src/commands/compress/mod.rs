@@ -105,6 +105,9 @@ struct QuantizeFlags {
     /// So many numbers share a scale (int4-weights)
     #[arg(long, value_name = "N", default_value_t = 32)]
     block: u32,
+    /// The bits of a byte that weights take: 7 for engines whose products of bytes overflow on x86 without VNNI (int8, dynamic)
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(7..=8))]
+    weight_bits: u32,
     /// Leave biases as they are: they do not make up for what rounding weights does to the means (int8)
     #[arg(long)]
     no_bias_correction: bool,
@@ -178,6 +181,7 @@ impl QuantizeFlags {
             RangeFlag::Mse => Some(Range::MeanSquare),
         };
         how.block = self.block as usize;
+        how.weight_bits = self.weight_bits;
         how.correct_bias = !self.no_bias_correction;
         how.equalize = !self.no_equalization;
         how.max_loss = self.max_loss;
