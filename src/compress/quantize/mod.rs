@@ -45,13 +45,13 @@ pub enum Scheme {
 #[non_exhaustive]
 pub enum Range {
     /// From the least to the largest.
-    #[default]
     MinMax,
     /// Without a ten-thousandth of the elements, half of it on each side.
     Percentile,
     /// Such that a distribution told in 256 steps says the most of what it was.
     Entropy,
     /// Such that the squares of the errors add up to least.
+    #[default]
     MeanSquare,
 }
 
@@ -98,14 +98,14 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// All layers, with blocks of 32, biases corrected, the ranges that serve best, and equalized where that helps.
+    /// All layers, with blocks of 32, biases corrected, ranges of the least error, and equalized where that helps.
     pub const fn new(scheme: Scheme) -> Self {
         Self {
             scheme,
             layers: vec![],
             block: 32,
             weight_bits: 8,
-            range: None,
+            range: Some(Range::MeanSquare),
             correct_bias: true,
             equalize: true,
             max_loss: None,

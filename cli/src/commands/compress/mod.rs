@@ -100,7 +100,7 @@ struct QuantizeFlags {
     #[arg(long, value_enum, value_name = "HOW")]
     quantize: Option<SchemeFlag>,
     /// How the ranges of activations follow from the samples (int8)
-    #[arg(long, value_enum, value_name = "HOW", default_value = "best")]
+    #[arg(long, value_enum, value_name = "HOW", default_value = "mse")]
     range: RangeFlag,
     /// So many numbers share a scale (int4-weights)
     #[arg(long, value_name = "N", default_value_t = 32)]
@@ -146,7 +146,7 @@ enum ZerosFlag {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum RangeFlag {
-    /// In each of these ways, and then in that by which the outputs change least on the samples
+    /// In each of the other ways, and then in that by which the outputs change least on the samples (many are needed)
     Best,
     /// From the least to the largest
     MinMax,
