@@ -343,6 +343,9 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     let wrong = samples.path().join("wrong.npz");
     let colours = rimlight::Tensor::new([1, 3, 28, 28], vec![0f32; 3 * 28 * 28]).unwrap();
     arrays::write_npz(&wrong, &[("image".to_owned(), colours)]).unwrap();
+    let none = samples.path().join("none.npz");
+    let nothing = rimlight::Tensor::new([0, 1, 28, 28], Vec::<f32>::new()).unwrap();
+    arrays::write_npz(&none, &[("image".to_owned(), nothing)]).unwrap();
     let (colours, empty) = (wrong.to_str().unwrap(), samples.path().join("empty"));
     std::fs::create_dir(&empty).unwrap();
     let compress =
@@ -359,6 +362,7 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
         (&["--quantize", "int8", "--calibrate", "docs"], "there is no sample in it"),
         (&["--quantize", "int8", "--calibrate", empty.to_str().unwrap()], "there is no sample in it"),
         (&["--quantize", "int8", "--calibrate", colours], "[1, 3, 28, 28]"),
+        (&["--quantize", "int8", "--calibrate", none.to_str().unwrap()], "'image' is given nothing: [0, 1, 28, 28]"),
         (&["--quantize", "int8", "--calibrate", "models/images", "--max-loss", "2"], "from 0 to 1"),
         (&["--quantize", "int8", "--calibrate", "tests/data/spam.io.npz"], "it has no array for the input 'image'"),
     ] {

@@ -51,6 +51,9 @@ pub fn check_samples(model: &Model, samples: &[Sample]) -> Result<(), CompressEr
             let wrong = |message: String| CompressError::Samples(format!("sample {}: {message}", i + 1));
             let tensor =
                 sample.input(port.name).ok_or_else(|| wrong(format!("there is nothing for input '{}'", port.name)))?;
+            if tensor.is_empty() {
+                return Err(wrong(format!("input '{}' is given nothing: {:?}", port.name, tensor.shape())));
+            }
             if let Some(fact) = port.fact
                 && !fits(fact, tensor)
             {

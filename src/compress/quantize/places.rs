@@ -34,7 +34,7 @@ const FOLDED: [&str; 2] = ["Clip", "Relu"];
 pub struct Places {
     /// In the order in which they are computed.
     pub values: Vec<String>,
-    /// A value whose scale is that of another.
+    /// A value whose scale is that of another, which comes before it; or behind it, where it is a part of that.
     pub alike: HashMap<String, String>,
     known: HashSet<String>,
 }
@@ -79,7 +79,19 @@ impl Places {
             }
         }
         places.drop_unused(file, layers);
+        for part in file.nodes.iter().rev() {
+            places.join(part.get(), &reads);
+        }
         places
+    }
+
+    /// Lets parts that nothing but a Concat reads have its scale: they are rounded once, and moved as bytes.
+    fn join(&mut self, node: &NodeProto, reads: &HashMap<String, usize>) {
+        let result = node.result();
+        let own = |name: &String| self.has(name) && !self.alike.contains_key(name) && reads.get(name) == Some(&1);
+        if node.is("Concat") && self.has(result) && node.input.iter().all(own) {
+            self.alike.extend(node.input.iter().map(|name| (name.clone(), result.to_owned())));
+        }
     }
 
     /// Takes out values from which nothing is computed on bytes: what only a Softmax at the end reads, and what is moved

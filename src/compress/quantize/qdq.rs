@@ -78,10 +78,14 @@ impl Prepared {
         let mut file = self.file.clone();
         let mut scales: HashMap<String, (f32, u8)> = HashMap::new();
         for value in &self.places.values {
-            let alike = self.places.alike.get(value).and_then(|other| scales.get(other)).copied();
-            let own = || self.calibration.seen.get(value).map(|seen| ranges::scale(seen.range(range)));
-            if let Some(scale) = alike.or_else(own) {
-                scales.insert(value.clone(), scale);
+            let mut origin = value;
+            // What moves numbers and what joins them may follow each other.
+            for _ in 0..self.places.alike.len() {
+                let Some(other) = self.places.alike.get(origin) else { break };
+                origin = other;
+            }
+            if let Some(seen) = self.calibration.seen.get(origin) {
+                scales.insert(value.clone(), ranges::scale(seen.range(range)));
             }
         }
         let floats = self.others.iter().map(|layer| QuantizedLayer::new(layer, Stored::Floats));

@@ -348,3 +348,29 @@ fn what_is_only_read_in_floats_stays_in_floats() {
     how.weight_bits = 6;
     assert!(matches!(quantize(&mut net(), &how, &samples(1), &Device::cpu()), Err(CompressError::Options(_))));
 }
+
+#[test]
+fn parts_of_a_concatenation_have_its_scale() {
+    let net = || {
+        Net::new(13)
+            .input("x", &[-1, 3, 8, 8])
+            .conv("x", "left", [4, 3, 3, 3], 1)
+            .conv("x", "right", [5, 3, 1, 1], 1)
+            .node("Relu", &["left"], "a")
+            .node("Relu", &["right"], "b")
+            .with("Concat", &["a", "b"], "both", |node| node.with_int("axis", 1))
+            .with("MaxPool", &["both"], "pooled", |node| node.with_ints("kernel_shape", &[2, 2]))
+            .conv("pooled", "y", [4, 9, 1, 1], 1)
+            .output("y")
+            .file()
+    };
+    let mut file = net();
+    quantize(&mut file, &Quantization::new(Scheme::Int8), &samples(8), &Device::cpu()).unwrap();
+    for value in ["a", "b", "pooled"] {
+        for what in ["scale", "zero"] {
+            let of = |value: &str| file.constant(&format!("{value}_q_{what}"));
+            assert!(of(value).is_some() && of(value) == of("both"), "{value} {what}");
+        }
+    }
+    assert!(difference(&answer(&net(), &[x()]), &answer(&file, &[x()])) < 0.1);
+}

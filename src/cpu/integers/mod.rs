@@ -1,4 +1,4 @@
-//! Convolutions and products of 8-bit integers, whose weights and scales are known.
+//! Convolutions, products and pools of 8-bit integers, whose weights and scales are known.
 //!
 //! Both factors are made numbers of 16 bits, whose products are added in pairs to sums of 32 bits: nothing is rounded before
 //! the sum is whole. The inputs are taken as bytes without a sign, from which the zero point is not subtracted: it is taken
@@ -9,10 +9,12 @@ mod conv;
 mod depthwise;
 mod pairs;
 mod panels;
+mod pool;
 mod product;
 mod weights;
 
 use crate::graph::{EvaluateError, Fact, Operator};
+use crate::ops::pool::Pool;
 use crate::ops::quantize::{Between, Channels, IntegerConv, IntegerProduct};
 use crate::tensor::{ElementType, Tensor};
 
@@ -29,6 +31,9 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
     }
     if let Some(operator) = operator.downcast::<Between>() {
         return between::kernel(operator, inputs, output);
+    }
+    if let Some(operator) = operator.downcast::<Pool>() {
+        return pool::kernel(operator, inputs);
     }
     product::kernel(operator.downcast::<IntegerProduct>()?, inputs, output)
 }

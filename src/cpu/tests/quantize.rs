@@ -102,4 +102,32 @@ proptest! {
             compared.map_err(TestCaseError::fail)?;
         }
     }
+
+    #[test]
+    fn largest_integers_agree(
+        n in 1usize..3, c in 1usize..5, axes in prop::collection::vec(axis(), 1..3), signed: bool, ceil: bool, seed in 0usize..1000,
+    ) {
+        let definition = window(Definition::new("MaxPool"), &axes).attribute("ceil_mode", i64::from(ceil));
+        let shape = shape(n, c, &axes, 5);
+        let bytes = (0..shape.iter().product()).map(|i: usize| ((i + seed).wrapping_mul(2_654_435_761) >> 7 & 255) as u8);
+        let x = match signed {
+            true => Tensor::new(shape, bytes.map(u8::cast_signed).collect()).unwrap(),
+            false => Tensor::new(shape, bytes.collect()).unwrap(),
+        };
+        let mut graph = Graph::builder();
+        let id = graph.input("x", x.element_type(), x.shape().to_vec());
+        let y = graph.operator(operator(&definition).unwrap(), &[Some(id)], 1)[0];
+        graph.output("y", y);
+        let graph = Arc::new(graph.build().unwrap());
+        let expected = reference::evaluate(&graph, std::slice::from_ref(&x), |_, value| value).unwrap().remove(0);
+        let expected = expected.into_tensor().unwrap();
+        for threads in [1, 3] {
+            let plan = Arc::new(CpuPlan::new(graph.clone(), &Threads::new(Some(threads))));
+            prop_assert!(plan.has_kernel().all(|has| has));
+            let mut session = plan.session();
+            session.run(&[Some(x.clone())]).unwrap();
+            let compared = Tolerance::EXACT.compare(session.output(0).unwrap(), &expected, None);
+            compared.map_err(TestCaseError::fail)?;
+        }
+    }
 }
