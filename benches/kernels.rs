@@ -145,8 +145,56 @@ fn layers(pair: &Pair, integers: bool) -> (Model, Vec<(String, Tensor)>) {
     (Model::from_graph(graph.build().unwrap_or_else(|e| panic!("{name}: {e}"))), vec![("x0".to_owned(), given)])
 }
 
+/// Products whose weights are the same matrix in 32, 8 and 4 bits, the latter with a scale for each 32 of a column: their
+/// names, bits (0: floats), rows, and the matrix's rows and columns. One row is bound by reading the matrix.
+const WEIGHTS: &[(&str, usize, [usize; 3])] = &[
+    ("weights-f32-1-row", 0, [1, 2048, 4096]),
+    ("weights-int8-1-row", 8, [1, 2048, 4096]),
+    ("weights-int4-1-row", 4, [1, 2048, 4096]),
+    ("weights-f32-64-rows", 0, [64, 1024, 1024]),
+    ("weights-int8-64-rows", 8, [64, 1024, 1024]),
+    ("weights-int4-64-rows", 4, [64, 1024, 1024]),
+];
+
+/// A model of one product with such weights.
+fn product(&(name, bits, [m, k, n]): &(&str, usize, [usize; 3])) -> (Model, Vec<(String, Tensor)>) {
+    let mut graph = Graph::builder();
+    let mut operands = vec![Some(graph.input("x0", ElementType::F32, [m, k]))];
+    let mut definition = Definition::new("MatMul");
+    if bits == 0 {
+        operands.push(Some(graph.constant("w", numbers(&[k, n]))));
+    } else {
+        definition = Definition::new("MatMulNBits").attribute("K", k as i64).attribute("N", n as i64);
+        definition = definition.attribute("bits", bits as i64).attribute("block_size", 32i64);
+        (definition.domain, definition.opset) = ("com.microsoft".to_owned(), 1);
+        let (blocks, blob) = (k / 32, 32 * bits / 8);
+        let bytes = (0..n * blocks * blob).map(|i| (i.wrapping_mul(2_654_435_761) >> 9) as u8).collect();
+        let scales = vec![0.01f32; n * blocks];
+        for tensor in [Tensor::new([n, blocks, blob], bytes), Tensor::new([n, blocks], scales)] {
+            let tensor = tensor.unwrap_or_else(|e| panic!("{name}: {e}"));
+            operands.push(Some(graph.constant(&format!("w{}", operands.len()), tensor)));
+        }
+    }
+    let operator = rimlight::ops::operator(&definition).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let y = graph.operator(operator, &operands, 1)[0];
+    graph.output("y", y);
+    let model = Model::from_graph(graph.build().unwrap_or_else(|e| panic!("{name}: {e}")));
+    (model, vec![("x0".to_owned(), numbers(&[m, k]))])
+}
+
 fn on(criterion: &mut Criterion, group: &str, device: &Device) {
     let mut group = criterion.benchmark_group(group);
+    for weights in WEIGHTS {
+        let (name, outputs) = (weights.0, ["y".to_owned()]);
+        let mut prepared = None;
+        group.bench_function(name, |bencher| {
+            let (session, inputs) = prepared.get_or_insert_with(|| {
+                let (model, inputs) = product(weights);
+                (model.session(device).unwrap_or_else(|e| panic!("{name}: {e}")), inputs)
+            });
+            bencher.iter(|| run(session, inputs, &outputs));
+        });
+    }
     let pairs = PAIRS.iter().flat_map(|pair| {
         [("f32", false), ("int8", true)].map(|(kind, integers)| (format!("{}-{kind}", pair.0), layers(pair, integers)))
     });

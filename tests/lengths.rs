@@ -69,6 +69,11 @@ fn sentences_mean_what_they_mean_to_others() {
             let least = cosines(&got.to_f64(), &expected.to_f64(), 4).into_iter().fold(1.0, f64::min);
             assert!(least > 0.9999, "{name}: {least}");
         }
+        // Its 22.6 million weights take about a byte each there.
+        if let Some(schedule) = session.schedule() {
+            let bytes = schedule.summary.constant_bytes;
+            assert!((22_000_000..25_000_000).contains(&bytes), "{bytes} bytes of constants");
+        }
     }
 }
 

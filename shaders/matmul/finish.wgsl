@@ -1,6 +1,6 @@
 // What happens to a product before it is stored: activation(alpha * sum + beta * c + r).
 // Column is counted in units of four. BIAS 1: c's rows are `c_pitch` units apart; 0 where there is one row for all. BIAS 2: c
-// is one row, a list of 32-bit floats behind b that begins at its unit `c_start`. RESIDUAL: r lies as y does.
+// is one row, a list of 32-bit floats behind b that begins at its unit `c_start`. BITS: b holds words. RESIDUAL: r lies as y does.
 // With SWITCHED the activation is a parameter, else part of the pipeline: a software adapter runs every branch of a switch,
 // which is little for a few rows and much for many.
 
@@ -26,7 +26,11 @@ fn finish(sum: vec4<f32>, row: u32, column: u32, at: u32) -> vec4<f32> {
     v += params.beta * load_c(row * params.c_pitch + column);
 #endif
 #if BIAS == 2
+#if BITS
+    v += params.beta * bitcast<vec4<f32>>(load_b(params.c_start + column));
+#else
     v += params.beta * exact4_b(params.c_start, column);
+#endif
 #endif
 #if RESIDUAL
     v += load_r(at);

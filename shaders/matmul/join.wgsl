@@ -11,7 +11,11 @@
 #param parts: u32
 #read partial
 #if BIAS == 2
+#if BITS
+#read b
+#else
 #read b exact
+#endif
 #endif
 #if BIAS == 1
 #read c

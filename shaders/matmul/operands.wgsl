@@ -7,9 +7,16 @@
 #param b_panel: u32
 #param b_step: u32
 #endif
+#if BITS // b as small whole numbers
+#import matmul/weights
+#endif
 #read a
 #if BIAS == 2
+#if BITS
+#read b
+#else
 #read b exact
+#endif
 #else
 #read b
 #endif

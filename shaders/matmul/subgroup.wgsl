@@ -3,7 +3,7 @@
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units. b: panels of LANES units of columns, `b_panel` units
 //         apart, in each panel k rows `b_step` units apart (a constant is packed so that a panel is dense; rows of whole
-//         units are panels too, with b_panel = LANES and b_step = n4). c: see finish.wgsl. PACKED: a in panels of ROWS rows,
+//         units are panels too, with b_panel = LANES and b_step = n4), for BITS as matmul/weights says. c: see finish.wgsl. PACKED: a in panels of ROWS rows,
 //         in each the units of all rows one after the other (see panels.wgsl); there is one product.
 // Work    one workgroup is one subgroup of LANES lanes and owns ROWS = GROUPS * LANES rows of one panel; a lane owns one
 //         unit of columns. For each unit of k, a lane reads GROUPS units of a, each of a row of its own, and four units of
@@ -38,6 +38,47 @@ fn main(
     let a{g} = offsets.x + min(row + {g}u * LANES + lane, params.m - 1u) * k4;
 #endif
 #endfor
+#if BITS
+    let whole = params.k / 4u / HALVES;
+    var at_group = 0u;
+    while at_group < whole {
+        let block = at_group / params.b_block;
+        let zeros = zeros_b(block, clamped);
+        let scales = scales_b(block, clamped);
+        let end = min((block + 1u) * params.b_block, whole);
+        for (; at_group < end; at_group++) {
+            let group = load_b(b_at + at_group * params.b_step);
+            for (var h = 0u; h < HALVES; h++) {
+                let b = rows_b(group, h, zeros);
+#for q in 4
+                let b{q} = b[{q}] * scales;
+#endfor
+#for g in GROUPS
+                let x{g} = load_a(a{g} + (at_group * HALVES + h) * A_STEP);
+#for l in LANES
+                let x{g}_{l} = subgroupBroadcast(x{g}, {l}u);
+                sum[{g} * LANES + {l}] += x{g}_{l}.x * b0;
+                sum[{g} * LANES + {l}] += x{g}_{l}.y * b1;
+                sum[{g} * LANES + {l}] += x{g}_{l}.z * b2;
+                sum[{g} * LANES + {l}] += x{g}_{l}.w * b3;
+#endfor
+#endfor
+            }
+        }
+    }
+    let group_rows = HALVES * 4u;
+    for (var kk = whole * group_rows; kk < params.k; kk++) {
+        let block = kk / group_rows / params.b_block;
+        let group = load_b(b_at + kk / group_rows * params.b_step);
+        let b0 = row_b(group, kk % group_rows, zeros_b(block, clamped)) * scales_b(block, clamped);
+#for g in GROUPS
+        let x{g} = get_a((a{g} + kk / 4u * A_STEP) * 4u + kk % 4u);
+#for l in LANES
+        sum[{g} * LANES + {l}] += subgroupBroadcast(x{g}, {l}u) * b0;
+#endfor
+#endfor
+    }
+#else
     let whole = params.k / 4u;
     for (var u = 0u; u < whole; u++) {
         let b_row = b_at + u * 4u * params.b_step;
@@ -64,6 +105,7 @@ fn main(
 #endfor
 #endfor
     }
+#endif
     if column >= params.n4 {
         return;
     }

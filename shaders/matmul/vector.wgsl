@@ -2,7 +2,7 @@
 // classifiers, and anything else that reads b once and is bound by that.
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units; b: panels of COLUMNS units of columns, see
-//         matmul/subgroup; c: see finish.wgsl.
+//         matmul/subgroup and, for BITS, matmul/weights; c: see finish.wgsl.
 // Work    one workgroup owns COLUMNS = LANES units of columns and ROWS rows. Invocations side by side take neighbouring columns of b;
 //         SLICES slices walk along k, so many units of it apart, and are summed in workgroup memory at the end. With one
 //         slice nothing is shared.
@@ -32,6 +32,43 @@ fn main(
     var sum{i} = vec4<f32>();
 #endfor
     let part = part_of_k(workgroup.z);
+#if BITS
+    // A slice takes spans of groups, none of which lies in two blocks.
+    let column = min(first + local % COLUMNS, params.n4 - 1u);
+    let whole = min(params.k / 4u, part.y) / HALVES;
+    for (var g = (part.x / HALVES / params.b_span + slice) * params.b_span; g < whole; g += SLICES * params.b_span) {
+        let block = g / params.b_block;
+        let zeros = zeros_b(block, column);
+#for i in ROWS
+        var own{i} = vec4<f32>();
+#endfor
+        for (var at = g; at < min(g + params.b_span, whole); at++) {
+            let group = load_b(b_at + at * params.b_step);
+#for h in HALVES
+            let b{h} = rows_b(group, {h}u, zeros);
+#for i in ROWS
+            let x{h}_{i} = load_a(a{i} + at * HALVES + {h}u);
+            own{i} += x{h}_{i}.x * b{h}[0] + x{h}_{i}.y * b{h}[1] + x{h}_{i}.z * b{h}[2] + x{h}_{i}.w * b{h}[3];
+#endfor
+#endfor
+        }
+        let scales = scales_b(block, column);
+#for i in ROWS
+        sum{i} += own{i} * scales;
+#endfor
+    }
+    if slice == 0u {
+        let rows = HALVES * 4u;
+        for (var kk = whole * rows; kk < min(params.k, part.y * 4u); kk++) {
+            let block = kk / rows / params.b_block;
+            let group = load_b(b_at + kk / rows * params.b_step);
+            let b0 = row_b(group, kk % rows, zeros_b(block, column)) * scales_b(block, column);
+#for i in ROWS
+            sum{i} += get_a(a{i} * 4u + kk) * b0;
+#endfor
+        }
+    }
+#else
     let whole = min(params.k / 4u, part.y);
     for (var u = part.x + slice; u < whole; u += SLICES) {
         let b_row = b_at + u * 4u * params.b_step;
@@ -51,6 +88,7 @@ fn main(
 #endfor
         }
     }
+#endif
 #if SLICES == 1
     if first + local >= params.n4 {
         return;
@@ -70,15 +108,15 @@ fn main(
         return;
     }
     let own = local / COLUMNS;
-    let column = first + local % COLUMNS;
-    if column >= params.n4 || row + own >= params.m {
+    let own_column = first + local % COLUMNS;
+    if own_column >= params.n4 || row + own >= params.m {
         return;
     }
     var sum = vec4<f32>();
     for (var s = 0u; s < SLICES; s++) {
         sum += partial[own * SIZE + s * COLUMNS + local % COLUMNS];
     }
-    let y_at = (workgroup.z * params.m + row + own) * params.n4 + column;
-    store_y(y_at, finish(sum, row + own, column, y_at));
+    let y_at = (workgroup.z * params.m + row + own) * params.n4 + own_column;
+    store_y(y_at, finish(sum, row + own, own_column, y_at));
 #endif
 }

@@ -1,6 +1,7 @@
 // y = activation(alpha * a × b + beta * c + r), for each product of a batch; for GPUs with fast workgroup memory.
 //
-// Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units; c: see finish.wgsl.
+// Layout  a: rows of k padded to units; y: rows of n padded to units; b: k rows of n padded to units, or one panel
+//         of matmul/weights; c: see finish.wgsl.
 // Work    one workgroup of 8 × 8 owns a tile of 64 rows and 16 units of columns, an invocation 8 rows (8 apart) of
 //         2 units (8 apart). Four units of k at a time are brought into workgroup memory (8 KiB), zeros where the
 //         matrix ends: a's own padding may hold anything.
@@ -36,12 +37,30 @@ fn main(
             let x = load_a(offsets.x + min(first_row + tile_row, params.m - 1u) * k4 + min(u, k4 - 1u));
             let inside = vec4<u32>(u * 4u, u * 4u + 1u, u * 4u + 2u, u * 4u + 3u) < vec4<u32>(params.k);
             a_tile[local % 4u * 64u + tile_row] = select(vec4<f32>(), x, inside);
+#if BITS
+#else
             let kk = first * 4u + {t}u * 4u + local / 16u;
             let column = min(first_column + local % 16u, params.n4 - 1u);
             let w = load_b(offsets.y + min(kk, params.k - 1u) * params.n4 + column);
             b_tile[{t}u * 64u + local] = select(vec4<f32>(), w, kk < params.k);
+#endif
         }
 #endfor
+#if BITS
+        {
+            // Each takes the four rows of one unit of k and of columns.
+            let u = first + local / 16u;
+            let column = min(first_column + local % 16u, params.n4 - 1u);
+            let at = min(u, k4 - 1u);
+            let block = at / HALVES / params.b_block;
+            let group = load_b(offsets.y + at / HALVES * params.n4 + column);
+            let rows = rows_b(group, at % HALVES, zeros_b(block, column));
+            let scales = scales_b(block, column);
+#for q in 4
+            b_tile[local / 16u * 64u + {q}u * 16u + local % 16u] = select(vec4<f32>(), rows[{q}] * scales, u * 4u + {q}u < params.k);
+#endfor
+        }
+#endif
         workgroupBarrier();
         for (var u = 0u; u < 4u; u++) {
 #for q in 4

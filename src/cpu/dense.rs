@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pulp::{Simd, WithSimd};
 
 use super::kernel::{Job, Kernel};
+use super::numbers::{Numbers, Row, Unpack};
 use super::product::{Addend, Output, Tile, multiply};
 use super::simd::{Lines, dispatch};
 use super::{Threads, tasks};
@@ -16,11 +17,28 @@ use crate::tensor::ElementType;
 struct Dense {
     product: Product,
     tile: Tile,
-    /// B, one matrix after the other, packed; `None` where it comes with each run.
-    b: Option<Arc<Lines>>,
+    b: Held,
     /// C's steps from row to row and from column to column.
     c: Option<[usize; 2]>,
     epilogue: Epilogue,
+}
+
+/// What is held of B.
+#[derive(Debug)]
+enum Held {
+    /// It comes with each run.
+    Nothing,
+    /// Matrices one after the other, packed.
+    Floats(Arc<Lines>),
+    /// A matrix of numbers with scales.
+    Numbers(Arc<Numbers>),
+}
+
+/// B while a product is computed.
+#[derive(Clone, Copy)]
+enum Factor<'a> {
+    Floats(&'a [f32]),
+    Numbers(&'a Numbers),
 }
 
 /// The kernel of a Gemm.
@@ -49,16 +67,19 @@ fn kernel(product: Product, b: &Fact, c: Option<[usize; 2]>, epilogue: Epilogue)
         return None;
     }
     let tile = Tile::of(product.m);
-    let packed = match &b.constant {
+    let &Product { k, n, transpose_b, .. } = &product;
+    let parameters = [tile.rows, tile.lanes, tile.vectors, k, n, usize::from(transpose_b)];
+    let held = match &b.constant {
         Some(b) if b.element_type() != ElementType::F32 => return None,
-        Some(b) => {
-            let &Product { k, n, transpose_b, .. } = &product;
-            let parameters = [tile.rows, tile.lanes, tile.vectors, k, n, usize::from(transpose_b)];
-            Some(b.packed_as("dense", &parameters, |b| packed(&product, tile, b.as_slice().unwrap_or_default())))
-        }
-        None => None,
+        Some(b) => match b.quantized().filter(|_| Numbers::suits(b, &product)) {
+            Some(of) => Held::Numbers(b.packed_as("numbers", &parameters, |_| Numbers::pack(of, &product, tile))),
+            None => Held::Floats(
+                b.packed_as("dense", &parameters, |b| packed(&product, tile, b.as_slice().unwrap_or_default())),
+            ),
+        },
+        None => Held::Nothing,
     };
-    Some(Box::new(Dense { product, tile, b: packed, c, epilogue }))
+    Some(Box::new(Dense { product, tile, b: held, c, epilogue }))
 }
 
 /// Matrices one after the other, packed.
@@ -93,7 +114,12 @@ impl Dense {
     fn parts<'a>(&self, y: &'a mut [f32], threads: usize) -> Vec<Part<'a>> {
         let &Product { m, n, .. } = &self.product;
         let small = self.product.work() < 1e5;
-        if threads == 1 || small || m >= threads * self.tile.rows {
+        // Columns that one thread unpacks serve all rows.
+        let rows = match self.b {
+            Held::Numbers(_) => n < 2 * threads * self.tile.columns(),
+            _ => true,
+        };
+        if threads == 1 || small || (rows && m >= threads * self.tile.rows) {
             let tasks = if threads == 1 || small { 1 } else { threads };
             let step = m.div_ceil(tasks).next_multiple_of(self.tile.rows);
             let part = |(i, rows): (usize, &'a mut [f32])| Part {
@@ -115,7 +141,14 @@ impl Dense {
         parts
     }
 
-    fn part(&self, mut part: Part<'_>, a: &[f32], b: &[f32], [c, residual]: [Option<&[f32]>; 2], packed: &mut [f32]) {
+    fn part(
+        &self,
+        mut part: Part<'_>,
+        a: &[f32],
+        b: Factor<'_>,
+        [c, residual]: [Option<&[f32]>; 2],
+        [packed, panels]: [&mut [f32]; 2],
+    ) {
         let &Product { m, k, n, transpose_a, .. } = &self.product;
         let (rows, first) = (part.rows.len(), part.first_row);
         let a = if self.tile.rows == 1 {
@@ -128,29 +161,52 @@ impl Dense {
             }
             &*packed
         };
-        let addend = c.zip(self.c).map(|(values, [row, column])| Addend {
-            values,
-            offset: first * row + part.first_column * column,
-            row,
-            column,
-            factor: self.epilogue.beta,
-        });
-        let residual = residual.map(|values| Addend {
-            values,
-            offset: first * n + part.first_column,
-            row: n,
-            column: 1,
-            factor: 1.0,
-        });
+        let addend = |begin: usize| {
+            c.zip(self.c).map(|(values, [row, column])| Addend {
+                values,
+                offset: first * row + begin * column,
+                row,
+                column,
+                factor: self.epilogue.beta,
+            })
+        };
+        let residual = |begin: usize| {
+            residual.map(|values| Addend { values, offset: first * n + begin, row: n, column: 1, factor: 1.0 })
+        };
+        let Part { first_column, ref mut rows, .. } = part;
         let output = Output {
-            rows: &mut part.rows,
+            rows,
             scale: self.epilogue.alpha,
             bias: None,
-            addend,
-            residual,
+            addend: addend(first_column),
+            residual: residual(first_column),
             activation: self.epilogue.activation,
         };
-        dispatch(Multiply { tile: self.tile, k, a, b: &b[part.first_column * k..], output });
+        let numbers = match b {
+            Factor::Floats(b) => {
+                return dispatch(Multiply { tile: self.tile, k, a, b: &b[first_column * k..], output });
+            }
+            Factor::Numbers(numbers) if self.tile.rows == 1 => {
+                return dispatch(Row { numbers, a, first: first_column, output });
+            }
+            Factor::Numbers(numbers) => numbers,
+        };
+        let (group, columns) = (numbers.group(), output.rows.first().map_or(0, |row| row.len()));
+        for begin in (0..columns).step_by(group) {
+            let end = (begin + group).min(columns);
+            let first = first_column + begin;
+            dispatch(Unpack { numbers, first, columns: end - begin, panels });
+            let mut rows: Vec<&mut [f32]> = output.rows.iter_mut().map(|row| &mut row[begin..end]).collect();
+            let output = Output {
+                rows: &mut rows,
+                scale: output.scale,
+                bias: None,
+                addend: addend(first),
+                residual: residual(first),
+                activation: output.activation,
+            };
+            dispatch(Multiply { tile: self.tile, k, a, b: panels, output });
+        }
     }
 }
 
@@ -160,32 +216,42 @@ impl Kernel for Dense {
     }
 
     fn holds(&self) -> &[usize] {
-        if self.b.is_some() { &[1] } else { &[] }
+        if matches!(self.b, Held::Nothing) { &[] } else { &[1] }
     }
 
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let &Product { m, k, n, .. } = &self.product;
         let a = job.inputs.tensor(0)?.as_slice::<f32>()?;
-        let b = if self.b.is_some() { &[] } else { job.inputs.tensor(1)?.as_slice::<f32>()? };
+        let b = if let Held::Nothing = self.b { job.inputs.tensor(1)?.as_slice::<f32>()? } else { &[] };
         let c = job.inputs.optional(2).map(|c| c.as_slice::<f32>()).transpose()?;
         let residual = job.inputs.optional(RESIDUAL).map(|r| r.as_slice::<f32>()).transpose()?;
         let y = job.y.as_mut_slice::<f32>()?;
         let size = self.tile.packed_b(k, n);
         let (scratch, pairs) = (job.scratch, self.product.pairs());
-        let one = |y: &mut [f32], a: &[f32], b: &[f32], threads: &Threads| {
+        let one = |y: &mut [f32], a: &[f32], b: Factor<'_>, threads: &Threads| {
             let parts = self.parts(y, threads.count());
             let rows = parts.iter().map(|part| part.rows.len()).max().unwrap_or(0);
+            let unpacked = match b {
+                Factor::Numbers(numbers) if self.tile.rows > 1 => self.tile.packed_b(k, numbers.group().min(n)),
+                _ => 0,
+            };
             tasks::each(threads, parts, |part| {
-                scratch.with(self.tile.packed_a(rows, k), |packed| self.part(part, a, b, [c, residual], packed));
+                scratch.with(self.tile.packed_a(rows, k) + unpacked, |memory| {
+                    let (panels, packed) = memory.split_at_mut(unpacked);
+                    self.part(part, a, b, [c, residual], [packed, panels]);
+                });
             });
         };
         let matrix = |y: &mut [f32], [a_matrix, b_matrix]: [usize; 2], threads: &Threads| {
             let a = &a[a_matrix * m * k..][..m * k];
             match &self.b {
-                Some(packed) => one(y, a, &packed.as_slice()[b_matrix * size..][..size], threads),
-                None => scratch.with(size, |packed| {
+                Held::Floats(packed) => {
+                    one(y, a, Factor::Floats(&packed.as_slice()[b_matrix * size..][..size]), threads);
+                }
+                Held::Numbers(numbers) => one(y, a, Factor::Numbers(numbers), threads),
+                Held::Nothing => scratch.with(size, |packed| {
                     pack_b(&self.product, self.tile, &b[b_matrix * k * n..][..k * n], packed);
-                    one(y, a, packed, threads);
+                    one(y, a, Factor::Floats(packed), threads);
                 }),
             }
         };

@@ -17,6 +17,7 @@ mod kernel;
 mod memory;
 mod moves;
 mod normalize;
+mod numbers;
 mod panels;
 mod pool;
 mod product;

@@ -238,7 +238,7 @@ pub(super) fn sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
 
 /// Completes the sums of a tile and stores what of it lies inside the result.
 #[inline(always)]
-fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
+pub(super) fn finish<S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     sums: &[[S::f32s; VECTORS]; ROWS],
     first_row: usize,

@@ -86,6 +86,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "matmul/register.wgsl",
     "matmul/subgroup.wgsl",
     "matmul/vector.wgsl",
+    "matmul/weights.wgsl",
     "matmul/workgroup.wgsl",
     "norm/apply.wgsl",
     "norm/hardmax.wgsl",

@@ -2,12 +2,14 @@
 //!
 //! Bounded, so that a small file cannot ask for large constants or much work: a result is kept if it takes at most 1 MiB or
 //! four times what its inputs take (weights that are converted from 8 bits to 32), all results together may take as much more,
-//! and what would take the references more than some seconds is left to the run.
+//! and what would take the references more than some seconds is left to the run. Weights that are small integers with scales
+//! are not computed at all before somebody reads them as floats: products take them as they are.
 
 use std::sync::Arc;
 
 use super::edit::Edit;
 use crate::graph::{Context, Fact, Graph, Inputs, Node, Operator, Value};
+use crate::ops::quantize::{BlockWeights, Quantize};
 use crate::tensor::shape::elements;
 use crate::tensor::{Recipe, Tensor, derived};
 
@@ -60,6 +62,12 @@ fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
         .map(|fact| fact.map_or(Some(None), |fact| fact.constant.as_ref().map(Some)))
         .collect::<Option<_>>()?;
     let facts = node.operator.infer(&inputs).ok()?;
+    let operator = Arc::clone(&node.operator);
+    let recipe = Recipe { name: "fold_constants", by: Arc::as_ptr(&operator).addr(), parameters: vec![] };
+    if numbers(&*operator, &constants).is_some() {
+        let weights = derived(recipe, &constants, move |constants| Some(vec![numbers(&*operator, constants)?]))?;
+        return Some(weights.into_iter().map(Fact::constant).collect());
+    }
     let size = |fact: &Fact| elements(&fact.concrete()?)?.checked_mul(fact.element_type.size());
     let given = inputs.iter().flatten().try_fold(0usize, |sum, fact| sum.checked_add(size(fact)?))?;
     let result = facts.iter().try_fold(0usize, |sum, fact| sum.checked_add(size(fact)?))?;
@@ -70,10 +78,14 @@ fn fold(graph: &Graph, node: &Node, budget: &mut Budget) -> Option<Vec<Fact>> {
     }
     budget.bytes -= result;
     budget.work -= work;
-    let operator = Arc::clone(&node.operator);
-    let recipe = Recipe { name: "fold_constants", by: Arc::as_ptr(&operator).addr(), parameters: vec![] };
     let results = derived(recipe, &constants, move |constants| computed(&*operator, constants))?;
     (results.len() >= node.outputs.len()).then(|| results.into_iter().map(Fact::constant).collect())
+}
+
+/// A matrix that an operator makes of constants as numbers with scales, of which nothing is computed here.
+fn numbers(operator: &dyn Operator, constants: &[Option<&Tensor>]) -> Option<Tensor> {
+    let linear = operator.downcast::<Quantize>().and_then(|linear| linear.numbers(constants));
+    linear.or_else(|| operator.downcast::<BlockWeights>()?.numbers(constants))
 }
 
 /// What an operator makes of constants. Whatever is wrong shows, with a better message, when the node runs.

@@ -19,6 +19,7 @@ mod fuse_residual_add;
 mod gather_activation;
 mod gather_gelu;
 mod gather_norm;
+mod gather_numbers;
 mod gather_rotary;
 mod operands;
 pub(crate) mod outermost;
@@ -65,6 +66,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fold_quantization",
         about: "computes what stands between DequantizeLinear and QuantizeLinear on the integers themselves",
         apply: fold_quantization::apply,
+    },
+    Rewrite {
+        name: "gather_numbers",
+        about: "takes rows of a table of small integers before it makes floats of them",
+        apply: gather_numbers::apply,
     },
     Rewrite {
         name: "fold_constants",

@@ -7,7 +7,7 @@ use super::edit::Edit;
 use crate::graph::{Activation, Graph, ValueId};
 use crate::ops::attention::fused::{Fused, Rows};
 use crate::ops::matmul::{Gemm, MatMul};
-use crate::tensor::{ElementType, Recipe, Tensor, derived};
+use crate::tensor::{ElementType, Quantized, Recipe, Tensor, derived};
 
 pub(super) fn apply(graph: &mut Graph) -> bool {
     let mut edit = Edit::of(graph);
@@ -98,7 +98,8 @@ fn find(edit: &Edit<'_>, index: usize) -> Option<Found> {
     let recipe = |name| Recipe { name, by: 0, parameters: transposed.map(usize::from).to_vec() };
     let parts = projections.each_ref().map(|projection| graph.constant(projection.weights));
     let weights = derived(recipe("pack_projections"), &parts, move |parts| {
-        Some(vec![side_by_side(inner, total, transposed, parts)?])
+        let numbers = side_by_side_as_numbers(transposed, parts);
+        Some(vec![numbers.or_else(|| side_by_side(inner, total, transposed, parts))?])
     })?;
     let bias = match projections.iter().any(|projection| projection.bias.is_some()) {
         true => {
@@ -113,6 +114,13 @@ fn find(edit: &Edit<'_>, index: usize) -> Option<Found> {
     };
     let weights = weights.into_iter().next()?;
     Some(Found { projections, x, weights, bias, gemm, fused })
+}
+
+/// The same of matrices that are numbers with scales, as such.
+fn side_by_side_as_numbers(transposed: [bool; 3], parts: &[Option<&Tensor>]) -> Option<Tensor> {
+    let parts =
+        parts.iter().zip(transposed).map(|(part, transposed)| Some(((*part)?.quantized()?.clone(), transposed)));
+    Some(Quantized::beside(&parts.collect::<Option<Vec<_>>>()?)?.tensor(ElementType::F32))
 }
 
 /// Matrices of `inner` rows, those that are not transposed, beside each other.

@@ -42,12 +42,12 @@ impl TestGraph {
         self.builder.constant(name, tensor)
     }
 
-    pub fn tensor(&mut self, name: &str, tensor: Tensor) -> ValueId {
-        self.builder.constant(name, tensor)
-    }
-
     pub fn integers(&mut self, name: &str, data: &[i64]) -> ValueId {
         self.builder.constant(name, Tensor::vector(data.to_vec()))
+    }
+
+    pub fn tensor(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        self.builder.constant(name, tensor)
     }
 
     pub fn scalar(&mut self, name: &str, value: i64) -> ValueId {

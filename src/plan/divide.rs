@@ -12,6 +12,7 @@ use crate::kernel::DeviceFacts;
 use crate::ops::concat::Concat;
 use crate::ops::gather::Gather;
 use crate::ops::gather_part::GatherPart;
+use crate::ops::matmul::{Gemm, MatMul};
 use crate::tensor::Tensor;
 
 /// Parts may be stored in 32 bits where the whole was to be in 16, as they are less beside what else their nodes read: so
@@ -78,6 +79,11 @@ fn find(graph: &Graph, precision: &Precision, node: &Node, limit: u64) -> Option
         let shape = tensor.shape().to_vec();
         // Most need no closer look: an element takes 8 bytes at most, and padding quadruples two dimensions at most.
         if (tensor.len() as u64).saturating_mul(8 * 16) <= limit {
+            continue;
+        }
+        // Products read these packed.
+        let product = node.operator.downcast::<MatMul>().is_some() || node.operator.downcast::<Gemm>().is_some();
+        if product && input == 1 && tensor.quantized().is_some_and(|numbers| numbers.bytes() <= limit / 2) {
             continue;
         }
         let Some(storage) = fact.and_then(|fact| precision.constant(graph, node, fact)) else { continue };

@@ -292,6 +292,12 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let unpacked = net.node(op("Reshape"), &[flat, shape]);
     let of_packed = net.node(op("Conv"), &[x, unpacked]);
     net.output(of_packed);
+    let table = net.constant(Tensor::new([5, 4], (0..20).map(|i| (i * 11 - 90) as i8).collect()).unwrap());
+    let of_rows = net.constant(Tensor::vector(vec![0.01f32, 0.02, 0.03, 0.04, 0.05]));
+    let table = net.node(op("DequantizeLinear").attribute("axis", 0i64), &[table, of_rows]);
+    let places = net.node(op("Cast").attribute("to", 7i64), &[rows]);
+    let taken = net.node(op("Gather"), &[table, places]);
+    net.output(taken);
     let (normal, turned) = (language::normalization(&mut net, x), language::rotary(&mut net));
     net.output(normal);
     net.output(turned);

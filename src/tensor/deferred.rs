@@ -13,7 +13,7 @@ use twox_hash::xxhash3_128::Hasher;
 
 use super::derived::Derived;
 use super::storage::Storage;
-use super::{ElementType, Tensor};
+use super::{ElementType, Quantized, Tensor};
 
 /// Elements up to which a constant is held by all that know it: what shapes are computed with, scales, biases.
 const SMALL: usize = 1 << 12;
@@ -48,6 +48,8 @@ pub struct Deferred {
     origin: Arc<Origin>,
     content: OnceLock<Arc<Content>>,
     make: Mutex<Option<Make>>,
+    /// What a matrix is made of, where that is known.
+    quantized: Option<Arc<Quantized>>,
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,7 +76,8 @@ impl Origin {
         make: impl FnOnce() -> Option<Tensor> + Send + 'static,
     ) -> Tensor {
         let make: Make = Box::new(make);
-        let deferred = Deferred { origin: Arc::clone(self), content: OnceLock::new(), make: Mutex::new(Some(make)) };
+        let (content, make) = (OnceLock::new(), Mutex::new(Some(make)));
+        let deferred = Deferred { origin: Arc::clone(self), content, make, quantized: None };
         Tensor { element_type, shape, storage: Storage::Deferred(Arc::new(deferred)) }
     }
 }
@@ -140,8 +143,34 @@ impl Tensor {
         let Self { element_type, shape, storage } = self;
         let content = Arc::new(Content { storage, lost: false });
         *lock(&origin.content) = Arc::downgrade(&content);
-        let deferred = Deferred { origin, content: OnceLock::from(content), make: Mutex::new(None) };
+        let deferred = Deferred { origin, content: OnceLock::from(content), make: Mutex::new(None), quantized: None };
         Self { element_type, shape, storage: Storage::Deferred(Arc::new(deferred)) }
+    }
+
+    /// The same tensor, known to be made of these numbers. It must be one that is deferred and held by nobody else.
+    pub(super) fn with_quantized(mut self, quantized: Arc<Quantized>) -> Self {
+        if let Storage::Deferred(deferred) = &mut self.storage
+            && let Some(deferred) = Arc::get_mut(deferred)
+        {
+            deferred.quantized = Some(quantized);
+        }
+        self
+    }
+
+    /// The same tensor as the one of this origin.
+    pub(super) fn with_origin_of(mut self, origin: &Arc<Origin>) -> Self {
+        if let Storage::Deferred(deferred) = &mut self.storage
+            && let Some(deferred) = Arc::get_mut(deferred)
+        {
+            deferred.origin = Arc::clone(origin);
+        }
+        self
+    }
+
+    /// The numbers that the matrix is made of, if they are known.
+    pub(crate) fn quantized(&self) -> Option<&Arc<Quantized>> {
+        let Storage::Deferred(deferred) = &self.storage else { return None };
+        deferred.quantized.as_ref().filter(|quantized| self.shape == quantized.shape())
     }
 
     /// Whether the tensor is so small that it is held rather than made again.
@@ -152,7 +181,10 @@ impl Tensor {
     /// Whether the bytes could not be had again, so that there are zeros in their place.
     pub(crate) fn is_lost(&self) -> bool {
         match &self.storage {
-            Storage::Deferred(deferred) => deferred.content.get().is_some_and(|content| content.lost),
+            Storage::Deferred(deferred) => {
+                deferred.content.get().is_some_and(|content| content.lost)
+                    || deferred.quantized.as_ref().is_some_and(|quantized| quantized.is_lost())
+            }
             _ => false,
         }
     }
@@ -164,7 +196,11 @@ impl Tensor {
         if let Some(hash) = known {
             return *hash;
         }
-        let hash = Hasher::oneshot(self.bytes());
+        let quantized = match &self.storage {
+            Storage::Deferred(deferred) => deferred.quantized.as_ref(),
+            _ => None,
+        };
+        let hash = quantized.map_or_else(|| Hasher::oneshot(self.bytes()), |quantized| quantized.hash());
         // That of zeros is not the constant's.
         if let Some(origin) = self.origin().filter(|_| !self.is_lost()) {
             _ = origin.hash.set(hash);

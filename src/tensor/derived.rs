@@ -38,6 +38,8 @@ enum Known {
 enum Made {
     Small(Tensor),
     Large(ElementType, Vec<usize>, Arc<Origin>),
+    /// Numbers with scales, of which nothing is computed before it is read.
+    Quantized(Arc<Origin>),
 }
 
 impl Known {
@@ -80,11 +82,15 @@ pub(crate) fn derived(
             })
     };
     if let Some(noted) = lock(&origin.derived).iter().find(same) {
-        return Some(noted.tensors(inputs));
+        return noted.tensors(inputs);
     }
     let made = compute(inputs)?;
     // What only looks at one of them otherwise costs nothing, and would have the constant hold itself.
-    let looks = made.iter().any(|tensor| tensor.origin().is_some());
+    let own = |tensor: &Tensor| {
+        let is = |input: &Tensor| input.origin().zip(tensor.origin()).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+        tensor.quantized().is_some() && !inputs.iter().flatten().any(|input| is(input))
+    };
+    let looks = made.iter().any(|tensor| tensor.origin().is_some() && !own(tensor));
     if looks || inputs.iter().flatten().any(|tensor| tensor.is_lost()) || lock(&origin.derived).len() >= NOTED {
         return Some(made);
     }
@@ -97,17 +103,18 @@ pub(crate) fn derived(
 
 impl Derived {
     /// What was made, once more of these constants.
-    fn tensors(&self, inputs: &[Option<&Tensor>]) -> Vec<Tensor> {
+    fn tensors(&self, inputs: &[Option<&Tensor>]) -> Option<Vec<Tensor>> {
         let tensor = |(place, made): (usize, &Made)| match made {
-            Made::Small(tensor) => tensor.clone(),
+            Made::Small(tensor) => Some(tensor.clone()),
+            Made::Quantized(origin) => Some((self.compute)(inputs)?.into_iter().nth(place)?.with_origin_of(origin)),
             Made::Large(element_type, shape, origin) => {
                 let inputs: Vec<Option<Tensor>> = inputs.iter().map(|input| input.cloned()).collect();
                 let compute = Arc::clone(&self.compute);
-                origin.tensor(*element_type, shape.clone(), move || {
+                Some(origin.tensor(*element_type, shape.clone(), move || {
                     let inputs: Vec<Option<&Tensor>> = inputs.iter().map(Option::as_ref).collect();
                     let made = compute(&inputs)?.into_iter().nth(place)?;
                     inputs.iter().flatten().all(|tensor| !tensor.is_lost()).then_some(made)
-                })
+                }))
             }
         };
         self.made.iter().enumerate().map(tensor).collect()
@@ -117,6 +124,7 @@ impl Derived {
 impl Made {
     fn of(tensor: &Tensor) -> Self {
         match tensor.origin() {
+            Some(origin) if tensor.quantized().is_some() => Self::Quantized(Arc::clone(origin)),
             Some(origin) => Self::Large(tensor.element_type, tensor.shape.clone(), Arc::clone(origin)),
             None => Self::Small(tensor.clone()),
         }

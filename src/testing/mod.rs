@@ -3,6 +3,7 @@
 mod adapter;
 mod compare;
 mod fuzz;
+mod numbers;
 mod properties;
 mod random;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeSet;
 
 pub use adapter::Adapter;
 pub use compare::Tolerance;
+pub use numbers::weights;
 use random::Random;
 
 use crate::graph::{Context, Fact, Inputs, Operand, Operator, Request, Value};

@@ -1,6 +1,7 @@
 //! Quantized numbers.
 
 use super::*;
+use crate::ops::matmul::Gemm;
 use crate::ops::quantize::{IntegerConv, IntegerProduct};
 use crate::ops::window::Window;
 
@@ -38,6 +39,20 @@ proptest! {
             compared.map_err(TestCaseError::fail)?;
         }
     }
+
+    #[test]
+    fn products_of_weights_in_few_bits_agree(
+        m in prop::sample::select(vec![1usize, 1, 3, 13, 40]), k in prop_oneof![4 => 1usize..150, 1 => 900usize..1600], n in 1usize..90,
+        along in prop::sample::select(vec![2usize, 16, 32, 1 << 20]), bits in 0usize..4, turned: bool, zeros: bool, biased: bool,
+    ) {
+        let t = [ElementType::I8, ElementType::U8, ElementType::I4, ElementType::U4][bits];
+        let gemm = Gemm { transpose_b: turned, activation: Activation::Tanh, alpha: 0.01, ..Gemm::default() };
+        let b = crate::testing::weights(t, [k, n], turned, along, zeros);
+        let mut inputs = vec![Input::Run(tensor(&[m, k], 1)), Input::Constant(b)];
+        inputs.extend(biased.then(|| Input::Constant(tensor(&[n], 2))));
+        check(Arc::new(gemm), &inputs, Tolerance { absolute: 4e-5, relative: 1e-5 })?;
+    }
+
     #[test]
     fn products_of_integers_agree_to_the_last_one(
         matrix: bool, groups in prop::sample::select(vec![1usize, 1, 2, 5]), inputs in 1usize..9, outputs in 1usize..15,

@@ -5,6 +5,7 @@ use super::split::Split;
 use super::tiles::{
     SWITCHED, Tiles, batch, cooperative, epilogue, families, families_for_all, idle, packed, rate, sizes,
 };
+use super::weights::Numbers;
 use super::{Epilogue, Product, RESIDUAL};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, DeviceFacts, Dispatch, Kernel, Layout, Storage, Want};
@@ -31,7 +32,7 @@ struct Addend {
 }
 
 /// B as a kernel binds it: what is wanted of the input, the binding, its storage, the steps between panels and rows, and
-/// the unit at which C begins behind it.
+/// the unit at which C begins behind it; and how it is packed where it is whole numbers with scales.
 struct Factor {
     want: Want,
     binding: Binding,
@@ -39,6 +40,7 @@ struct Factor {
     panel: usize,
     step: usize,
     c: Option<usize>,
+    numbers: Option<Numbers>,
 }
 
 /// The candidates for a product of inputs 0 and 1, inputs 2 and 3 (if there are such) added.
@@ -65,7 +67,7 @@ pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Ep
     if !plan.y.is_float() && !epilogue.is_plain() {
         return Err("no kernel scales integers".to_owned());
     }
-    let mut offered = vec![plan.generic()?];
+    let mut offered = vec![];
     if plan.y.is_float() {
         let families = || match request.open {
             true => families_for_all(product, request.device),
@@ -73,11 +75,14 @@ pub(super) fn candidates(request: &Request<'_>, product: &Product, epilogue: &Ep
         };
         offered.extend(families().into_iter().filter_map(|tiles| plan.split(&tiles)));
         offered.extend(families().into_iter().filter_map(|tiles| plan.tiled(tiles, None)));
-        offered
-            .extend(cooperative(product, request.device, [plan.a, plan.b]).and_then(|tiles| plan.tiled(tiles, None)));
+        offered.extend(cooperative(product, request.device, [plan.a, plan.b]).and_then(|tiles| plan.floats(tiles)));
         offered.extend(
             packed(product, request.device, request.open).and_then(|(tiles, rows)| plan.tiled(tiles, Some(rows))),
         );
+    }
+    // Those that read B as floats would have it take four or eight times the memory.
+    if offered.is_empty() || plan.numbers(1).is_none() {
+        offered.insert(0, plan.generic()?);
     }
     Ok(offered)
 }
@@ -132,13 +137,28 @@ impl Plan<'_> {
         let fact = self.request.input(1).ok()?.fact;
         if let Some(constant) = &fact.constant {
             let (want, panel) = (Want::Nothing, self.product.k.checked_mul(lanes)?);
+            if let Some(numbers) = self.numbers(lanes) {
+                let c = self.row_c();
+                let binding = numbers.bind(constant, self.product, lanes, c)?;
+                let (panel, c) = (numbers.panel(lanes), c.map(|_| numbers.c()));
+                let numbers = Some(numbers);
+                return Some(Factor { want, binding, storage: Storage::U32, panel, step: lanes, c, numbers });
+            }
             if let Some(c) = self.row_c() {
                 let packed = bind_biased(constant, self.product, lanes, c, self.b)?;
                 let c = Some(packed.biases / 4);
-                return Some(Factor { want, binding: packed.binding, storage: packed.storage, panel, step: lanes, c });
+                return Some(Factor {
+                    want,
+                    binding: packed.binding,
+                    storage: packed.storage,
+                    panel,
+                    step: lanes,
+                    c,
+                    numbers: None,
+                });
             }
             let binding = bind_b(constant, self.product, lanes, self.b)?;
-            return Some(Factor { want, binding, storage: self.b, panel, step: lanes, c: None });
+            return Some(Factor { want, binding, storage: self.b, panel, step: lanes, c: None, numbers: None });
         }
         let shape = fact.concrete()?;
         let want = Want::In(rows(&shape));
@@ -150,7 +170,14 @@ impl Plan<'_> {
             panel: lanes,
             step: n4,
             c: None,
+            numbers: None,
         })
+    }
+
+    /// How B is packed in panels of so many units, where it is whole numbers with scales.
+    fn numbers(&self, lanes: usize) -> Option<Numbers> {
+        let constant = self.request.input(1).ok()?.fact.constant.as_ref()?;
+        Numbers::of(constant, self.product, lanes)
     }
 
     /// Binds the residual, if there is one, and the result.
@@ -167,7 +194,8 @@ impl Plan<'_> {
         let &Product { m, k, n, .. } = self.product;
         let size = |elements: f64, storage: Storage| elements / 4.0 * storage.unit_bytes() as f64;
         let (m, k, n) = (m as f64, k as f64, n as f64);
-        self.batches as f64 * (size(m * k, self.a) + size(k * n, self.b) + size(m * n, self.y))
+        let b = self.numbers(1).map_or_else(|| size(k * n, self.b), |numbers| numbers.bytes() as f64);
+        self.batches as f64 * (size(m * k, self.a) + b + size(m * n, self.y))
     }
 
     /// A candidate that takes a residual in the layout in which it leaves the result, and may write over it.
@@ -248,18 +276,25 @@ impl Plan<'_> {
 
     /// A kernel that finishes results by `matmul/finish`.
     fn finishing(&self, kernel: Kernel, b: &Factor, c: Option<&Addend>) -> Kernel {
+        let kernel = b.numbers.map_or(kernel.clone(), |numbers| numbers.define(kernel));
         self.with_residual(kernel.define("BIAS", if b.c.is_some() { 2 } else { i64::from(c.is_some()) }))
+    }
+
+    /// A kernel that takes no B of whole numbers.
+    fn floats(&self, tiles: Tiles) -> Option<Candidate> {
+        if self.numbers(1).is_some() { None } else { self.tiled(tiles, None) }
     }
 
     /// The same in two steps: sums over parts of k, as many workgroups as keep the device busy, and what adds them.
     fn split(&self, tiles: &Tiles) -> Option<Candidate> {
         let p = self.product;
-        let split = Split::of(tiles, p, self.request.device)?;
         let [a_layout, y_layout] = self.layouts()?;
         let b = self.operand_b(tiles.panel(p))?;
+        let split = Split::of(tiles, p, b.numbers.as_ref(), self.request.device)?;
         let c = self.apart(&b)?;
         let steps = tiles.panelled().then_some([b.panel, b.step]);
-        let partial = split.partial(p, [(Binding::Input(0), self.a), (b.binding.clone(), b.storage)], steps);
+        let partial =
+            split.partial(p, [(Binding::Input(0), self.a), (b.binding.clone(), b.storage)], steps, b.numbers.as_ref());
         let mut join = split.join(p, self.request.device);
         join.kernel = self.finishing(join.kernel, &b, c.as_ref());
         if b.c.is_some() {
@@ -306,7 +341,11 @@ impl Plan<'_> {
             dispatch = dispatch.bind(c.binding.clone(), c.storage);
         }
         dispatch = self.bind_result(dispatch).ok()?;
-        dispatch = epilogue(sizes(dispatch, p, lanes.map(|_| [b.panel, b.step])), self.epilogue);
+        dispatch = sizes(dispatch, p, lanes.map(|_| [b.panel, b.step]));
+        if let Some(numbers) = &b.numbers {
+            dispatch = numbers.places(dispatch);
+        }
+        dispatch = epilogue(dispatch, self.epilogue);
         dispatch = begin_c(dispatch, &b, c.as_ref());
         // A packed B is padded to whole panels.
         let b_units = if b.want == Want::Nothing { n4.next_multiple_of(lanes.unwrap_or(n4)) } else { n4 };

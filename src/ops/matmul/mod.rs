@@ -12,6 +12,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod weights;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 //! offered.
 
 use super::tiles::{Tiles, batch, epilogue, idle, sizes};
+use super::weights::Numbers;
 use super::{Epilogue, Product};
 use crate::kernel::{Binding, DeviceFacts, Dispatch, Kernel, Storage};
 
@@ -40,7 +41,7 @@ pub(super) struct Split {
 
 impl Split {
     /// The parts that suit a device, if there are several.
-    pub fn of(tiles: &Tiles, p: &Product, device: &DeviceFacts) -> Option<Self> {
+    pub fn of(tiles: &Tiles, p: &Product, numbers: Option<&Numbers>, device: &DeviceFacts) -> Option<Self> {
         let name = match tiles.name {
             "vector" => "vector, split",
             "register" => "register, split",
@@ -49,11 +50,16 @@ impl Split {
         };
         let [x, y, _] = tiles.grid;
         let parts = parts(p.k, x.saturating_mul(y), device).filter(|_| p.batch.is_empty())?;
-        let part = p.k.div_ceil(4).div_ceil(parts).next_multiple_of(4);
+        let kernel = tiles.kernel.clone().define("SPLIT", 1);
+        let (kernel, unit) = match numbers {
+            Some(numbers) => (numbers.define(kernel), numbers.unit(&tiles.kernel)),
+            None => (kernel, 1),
+        };
+        let part = p.k.div_ceil(4).div_ceil(parts).next_multiple_of(4).next_multiple_of(unit);
         let parts = p.k.div_ceil(4).div_ceil(part);
         let grid = [x, y, u32::try_from(parts).ok()?];
         let operations = tiles.operations * idle(grid, device) / idle(tiles.grid, device);
-        Some(Self { name, kernel: tiles.kernel.clone().define("SPLIT", 1), grid, part, parts, operations })
+        Some(Self { name, kernel, grid, part, parts, operations })
     }
 
     /// Units of all sums.
@@ -63,12 +69,20 @@ impl Split {
 
     /// The sums of each part, from A and B (whose steps between panels and rows are given where it has such) to the first
     /// scratch memory, in 32 bits.
-    pub fn partial(&self, p: &Product, [a, b]: [(Binding, Storage); 2], panels: Option<[usize; 2]>) -> Dispatch {
+    pub fn partial(
+        &self,
+        p: &Product,
+        [a, b]: [(Binding, Storage); 2],
+        panels: Option<[usize; 2]>,
+        numbers: Option<&Numbers>,
+    ) -> Dispatch {
         let dispatch = Dispatch::of(self.kernel.clone().define("BIAS", 0))
             .bind(a.0, a.1)
             .bind(b.0, b.1)
             .bind(Binding::Scratch(0), Storage::F32);
-        let dispatch = batch(epilogue(sizes(dispatch, p, panels), &Epilogue::PLAIN), p, 0, 0);
+        let dispatch = sizes(dispatch, p, panels);
+        let dispatch = numbers.map_or(dispatch.clone(), |numbers| numbers.places(dispatch));
+        let dispatch = batch(epilogue(dispatch, &Epilogue::PLAIN), p, 0, 0);
         let [x, y, z] = self.grid;
         dispatch.param("part", self.part).workgroups(x, y, z)
     }

@@ -157,7 +157,7 @@ fn long_sums_are_split_and_agree() {
             let device = DeviceFacts::floor(class);
             let families = super::families(&product, &device);
             split.extend(
-                families.iter().filter_map(|tiles| Split::of(tiles, &product, &device)).map(|split| split.name),
+                families.iter().filter_map(|tiles| Split::of(tiles, &product, None, &device)).map(|split| split.name),
             );
         }
     }

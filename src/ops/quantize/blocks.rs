@@ -1,17 +1,22 @@
 //! MatMulNBits (com.microsoft): a product with weights of 2, 4 or 8 bits in blocks.
 //!
 //! `Y = A × Wᵀ + bias`, `W[n, k] = (q[n, k] - zero[n, k / block]) · scale[n, k / block]`. The weights of a block lie packed in
-//! bytes, the first in the lowest bits; packed zero points as well, a whole number of bytes for each n.
+//! bytes, the first in the lowest bits; packed zero points as well, a whole number of bytes for each n. Where they are
+//! constants, it is a product with a matrix; the kernel here is for the others.
 
 use std::sync::Arc;
 
+use super::block_weights::BlockWeights;
 use super::finish::scales;
 use super::linear::matches_type;
 use super::table::Table;
 use crate::graph::{
-    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value,
+    Context, Definition, DefinitionError, Dim, EvaluateError, Fact, Graph, Inputs, Operator, Request, ShapeError,
+    Value, ValueId,
 };
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Want};
+use crate::ops::composite::{self, Recipe};
+use crate::ops::matmul::Gemm;
 use crate::tensor::shape::elements;
 use crate::tensor::{ElementType, Tensor};
 
@@ -21,10 +26,10 @@ const LIMIT: i64 = 1 << 24;
 /// A product with packed weights.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct BlockProduct {
-    k: usize,
-    n: usize,
-    bits: usize,
-    block: usize,
+    pub(super) k: usize,
+    pub(super) n: usize,
+    pub(super) bits: usize,
+    pub(super) block: usize,
 }
 
 /// Makes a MatMulNBits.
@@ -49,12 +54,12 @@ pub(in crate::ops) fn make(d: &Definition) -> Result<Arc<dyn Operator>, Definiti
 }
 
 impl BlockProduct {
-    const fn blocks(&self) -> usize {
+    pub(super) const fn blocks(&self) -> usize {
         self.k.div_ceil(self.block)
     }
 
     /// Bytes of the packed zero points of one column.
-    const fn zero_bytes(&self) -> usize {
+    pub(super) const fn zero_bytes(&self) -> usize {
         (self.blocks() * self.bits).div_ceil(8)
     }
 
@@ -207,6 +212,21 @@ impl Operator for BlockProduct {
         );
         let work = results as f64 * self.k as f64 * 2.0;
         Ok(vec![candidate.dispatch(dispatch).cost(work * 20.0, packed as f64)])
+    }
+
+    fn expansion(&self, inputs: &[Option<&Fact>]) -> Result<Option<Graph>, ShapeError> {
+        let y = self.infer(inputs)?.remove(0);
+        let Some(shape) = y.concrete().filter(|_| self.has_matrix(inputs)) else { return Ok(None) };
+        let rows = shape[..shape.len() - 1].to_vec();
+        composite::graph(inputs, 1, |recipe: &mut Recipe, inputs: &[Option<ValueId>]| {
+            let given = |i: usize| inputs.get(i).copied().flatten();
+            let weights = Arc::new(BlockWeights { product: *self });
+            let weights = recipe.operator(weights, &[given(1), given(2), given(3)], 1)?[0];
+            let gemm = Arc::new(Gemm { transpose_b: true, rows: Some(rows.clone()), ..Gemm::default() });
+            let mut operands = vec![given(0), Some(weights)];
+            operands.extend(given(5).map(Some));
+            Ok(Some(vec![Some(recipe.operator(gemm, &operands, 1)?[0])]))
+        })
     }
 
     fn work(&self, _: &[Option<&Fact>], outputs: &[Fact]) -> f64 {

@@ -14,7 +14,7 @@ use crate::graph::{
 use crate::kernel::Candidates;
 use crate::ops::composite::{self, Recipe};
 use crate::tensor::shape::{axis, elements};
-use crate::tensor::{Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, Tensor};
+use crate::tensor::{Element, ElementType, F8E4M3FN, F8E4M3FNUZ, F8E5M2, F8E5M2FNUZ, Quantized, Tensor};
 
 mod kernel;
 
@@ -151,6 +151,28 @@ impl Quantize {
     /// Along which axis of so many dimensions scales that are not one for all lie.
     pub(crate) fn axis(&self, rank: usize) -> Option<usize> {
         axis(self.axis, rank)
+    }
+
+    /// The same back from integers, with scales along another axis, so many elements of which share one (0: all or one do).
+    pub(crate) fn along(&self, axis: usize, block: usize) -> Self {
+        Self { axis: axis as i64, block, ..self.clone() }
+    }
+
+    /// A matrix that it makes of constants as the numbers that it is made of, if it is one of floats out of integers.
+    pub(crate) fn numbers(&self, inputs: &[Option<&Tensor>]) -> Option<Tensor> {
+        let given = |i: usize| inputs.get(i).copied().flatten();
+        let (x, scale) = (given(0)?, given(1)?);
+        let to = self.to.unwrap_or(scale.element_type());
+        let suits = self.back && to == scale.element_type() && matches!(to, ElementType::F32 | ElementType::F16);
+        let (&[rows, columns], true) = (x.shape(), suits) else { return None };
+        let block = match self.places(x.shape(), scale.shape()).ok()? {
+            Places { axis: None, .. } => [rows, columns],
+            Places { axis: Some(0), shared: true, .. } => [1, columns],
+            Places { axis: Some(_), shared: true, .. } => [rows, 1],
+            Places { axis: Some(0), block, .. } => [block, 1],
+            Places { block, .. } => [1, block],
+        };
+        Some(Quantized::of_elements(x, scale, given(2), block)?.tensor(to))
     }
 
     /// For each element, the place of its scale, walked in order.

@@ -7,6 +7,7 @@
 //! | [`convolution`] | ConvInteger, QLinearConv |
 //! | [`product`] | MatMulInteger, QLinearMatMul, QGemm, MatMulIntegerToFloat |
 //! | [`blocks`] | MatMulNBits |
+//! | [`block_weights`] | none: the weights of a MatMulNBits as a matrix |
 //! | [`gather`] | GatherBlockQuantized |
 //! | [`around`] | DynamicQuantizeMatMul, and QLinear… of operators on floats |
 //! | [`between`] | none: sums, products, means and functions of quantized numbers, as a rewrite makes them |
@@ -15,6 +16,7 @@
 
 mod around;
 mod between;
+mod block_weights;
 mod blocks;
 mod channels;
 mod convolution;
@@ -30,6 +32,7 @@ mod tests;
 
 pub(super) use around::{dynamic_product, make as around};
 pub(crate) use between::{Between, Kind, Numbers};
+pub(crate) use block_weights::BlockWeights;
 pub(super) use blocks::make as blocks;
 pub(crate) use channels::Channels;
 pub(crate) use convolution::IntegerConv;
