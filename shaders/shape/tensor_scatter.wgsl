@@ -36,7 +36,9 @@ fn begin_of(e: u32) -> i32 {
     let begin = 0;
 #endif
 #if CIRCULAR
-    return (begin % size + size) % size;
+    // Not begin % size, which GLSL leaves open where begin is negative.
+    let rest = begin - begin / size * size;
+    return select(rest, rest + size, rest < 0);
 #else
     // Kept within reach, so that nothing overflows.
     return clamp(begin, params.begin - i32(params.length), params.begin + size) - params.begin;
