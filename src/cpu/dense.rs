@@ -8,7 +8,7 @@ use super::kernel::{Job, Kernel};
 use super::numbers::{Numbers, Row, Unpack};
 use super::product::{Addend, Output, Tile, multiply};
 use super::simd::{Lines, dispatch};
-use super::{Threads, tasks};
+use super::{Threads, sparse, tasks};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::matmul::{Epilogue, Gemm, MatMul, Product, RESIDUAL};
 use crate::tensor::ElementType;
@@ -65,6 +65,11 @@ pub(super) fn matmul(matmul: &MatMul, inputs: &[Option<&Fact>]) -> Option<Box<dy
 fn kernel(product: Product, b: &Fact, c: Option<[usize; 2]>, epilogue: Epilogue) -> Option<Box<dyn Kernel>> {
     if product.k == 0 || product.results()? == 0 {
         return None;
+    }
+    if let Some(b) = b.constant.as_ref().filter(|b| b.element_type() == ElementType::F32)
+        && let Some(kernel) = sparse::kernel(&product, b, c, epilogue)
+    {
+        return Some(kernel);
     }
     let tile = Tile::of(product.m);
     let &Product { k, n, transpose_b, .. } = &product;

@@ -29,6 +29,7 @@ mod residual;
 mod resize;
 mod simd;
 mod softmax;
+mod sparse;
 mod split;
 mod stencil;
 mod tasks;

@@ -358,3 +358,29 @@ fn work_large_enough_for_several_tasks_agrees() {
     check(operator(&Definition::new("Add")).unwrap(), &[Input::Run(a.clone()), Input::Constant(b)], SUMS).unwrap();
     check(operator(&Definition::new("Relu")).unwrap(), &[Input::Run(a)], SUMS).unwrap();
 }
+
+proptest! {
+    // Of matrices that are large enough.
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+
+    #[test]
+    fn products_with_zeros_agree(
+        k in 300usize..700, trans: bool, c in 0usize..5, zeros in prop::sample::select(vec![69usize, 75, 95, 100]),
+        alpha in -2f32..2.0, beta in -2f32..2.0, activation in activation(), at in prop::collection::vec(0usize..300, 0..2),
+    ) {
+        let n = (1usize << 18).div_ceil(k);
+        let definition = Definition::new("Gemm").attribute("alpha", alpha).attribute("beta", beta);
+        let op = operator(&definition.attribute("transB", i64::from(trans))).unwrap().with_activation(activation).unwrap();
+        let mut b = tensor(&if trans { [n, k] } else { [k, n] }, 2).as_slice::<f32>().unwrap().to_vec();
+        b.iter_mut().enumerate().filter(|(i, _)| i.wrapping_mul(7919) % 100 < zeros).for_each(|(_, b)| *b = 0.0);
+        let mut a = tensor(&[1, k], 1).as_slice::<f32>().unwrap().to_vec();
+        at.iter().for_each(|&at| a[at] = f32::INFINITY);
+        let b = Tensor::new(if trans { vec![n, k] } else { vec![k, n] }, b).unwrap();
+        let mut inputs = vec![Input::Run(Tensor::new([1, k], a).unwrap()), Input::Constant(b)];
+        let shapes = [vec![], vec![n], vec![1, n], vec![1, 1]];
+        if let Some(c) = shapes.get(c) {
+            inputs.push(Input::Run(tensor(c, 3)));
+        }
+        check(op, &inputs, SUMS)?;
+    }
+}
