@@ -13,7 +13,7 @@ use crate::ops::matmul::{Epilogue, Product, RESIDUAL};
 use crate::tensor::Tensor;
 
 /// The part of zeros from which on this takes less time (measured; see `docs/compression.md`).
-const ZEROS: f64 = 0.7;
+const ZEROS: f64 = 0.75;
 /// Elements of a matrix that lies in memory, not in a cache.
 const LARGE: usize = 1 << 18;
 /// Sums of a column that do not wait for each other.
