@@ -348,8 +348,9 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     arrays::write_npz(&none, &[("image".to_owned(), nothing)]).unwrap();
     let (colours, empty) = (wrong.to_str().unwrap(), samples.path().join("empty"));
     std::fs::create_dir(&empty).unwrap();
-    let compress =
-        |more: &[&str]| run(&[&["compress", "digits", "-o", path, "--backend", "cpu", "--json"], more].concat());
+    let compress = |more: &[&str]| {
+        run(&[&["compress", "digits", "-o", path, "--backend", "cpu", "--runs", "3", "--json"], more].concat())
+    };
     for (wrong, expected) in [
         (&[][..], "nothing is to be done"),
         (&["--prune", "l1"], "--prune needs --amount"),
@@ -384,8 +385,21 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     // Zeros take a bit each, in the file, and what is packed so may be compressed again.
     let sparse = folder.path().join("sparse.onnx");
     let sparse = sparse.to_str().unwrap();
-    let arguments =
-        ["compress", "digits", "-o", sparse, "--prune", "l1", "--amount", "0.5", "--backend", "cpu", "--json"];
+    let arguments = [
+        "compress",
+        "digits",
+        "-o",
+        sparse,
+        "--prune",
+        "l1",
+        "--amount",
+        "0.5",
+        "--backend",
+        "cpu",
+        "--runs",
+        "3",
+        "--json",
+    ];
     let report = json(&run(&arguments));
     assert!(report["packed"]["constants"].as_u64() > Some(0));
     let bytes = |which: &str| report[which]["file_bytes"].as_f64().unwrap();
@@ -393,11 +407,25 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     assert!(json(&run(&["run", sparse, "--input", "image=models/images/digit_3.png", "--backend", "cpu", "--json"]))["outputs"].is_array());
     let again = folder.path().join("again.onnx");
     let again = again.to_str().unwrap();
-    let arguments =
-        ["compress", sparse, "-o", again, "--quantize", "f16", "--zeros", "packed", "--backend", "cpu", "--json"];
+    let arguments = [
+        "compress",
+        sparse,
+        "-o",
+        again,
+        "--quantize",
+        "f16",
+        "--zeros",
+        "packed",
+        "--backend",
+        "cpu",
+        "--runs",
+        "3",
+        "--json",
+    ];
     assert!(json(&run(&arguments))["after"]["file_bytes"].as_f64().unwrap() < 0.4 * bytes("before"));
     // What was written is quantized then, and not once more.
-    let arguments = ["compress", path, "-o", again, "--quantize", "int8-weights", "--backend", "cpu", "--json"];
+    let arguments =
+        ["compress", path, "-o", again, "--quantize", "int8-weights", "--backend", "cpu", "--runs", "3", "--json"];
     assert_eq!(json(&run(&arguments))["quantized"]["opset"], 17);
     let output = run(&["compress", again, "-o", path, "--quantize", "f16"]);
     assert!(message(&output).contains("the model is quantized already"), "{}", message(&output));

@@ -14,8 +14,6 @@ use crate::output;
 
 /// How long the runs of both models are measured.
 const MEASURE: Duration = Duration::from_secs(3);
-/// The most runs of each.
-const RUNS: usize = 100;
 
 /// What a model takes.
 #[derive(Debug, Clone, Default)]
@@ -43,7 +41,7 @@ pub struct Measured {
 }
 
 /// Measures a model before and after. `original` is the one before as it lay on the disk, `factors` what channels of values
-/// were divided by.
+/// were divided by. Runs are measured for a while, so many of each at most.
 ///
 /// # Errors
 /// If one of them cannot be run.
@@ -53,6 +51,7 @@ pub fn measure(
     factors: &HashMap<String, Vec<f32>>,
     sets: &Sets,
     device: &Device,
+    most: usize,
 ) -> Outcome<Measured> {
     let compared = |samples: &[Sample], what: &str| {
         let bar = output::progress(samples.len() as u64, what, false);
@@ -70,7 +69,7 @@ pub fn measure(
     let mut runs = [Run::new(original, sample, device)?, Run::new(files[1], sample, device)?];
     let start = Instant::now();
     // In turns, so that what else the machine does falls on both.
-    while runs[0].times.len() < RUNS && (runs[0].times.len() < 5 || start.elapsed() < MEASURE) {
+    while runs[0].times.len() < most && (runs[0].times.len() < 5 || start.elapsed() < MEASURE) {
         for run in &mut runs {
             run.once()?;
         }

@@ -50,6 +50,9 @@ pub struct Compress {
     zeros: ZerosFlag,
     #[command(flatten)]
     sets: sets::SetFlags,
+    /// Measure so many runs of each model at most
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -277,7 +280,7 @@ impl Compress {
             arrays::write_npz(path, &pruned.masks.0)?;
         }
         let factors = done.quantized.as_ref().map(|quantized| quantized.factors.clone()).unwrap_or_default();
-        let figures = figures::measure([&before, &after], &original, &factors, &sets, &device)?;
+        let figures = figures::measure([&before, &after], &original, &factors, &sets, &device, self.runs as usize)?;
         let report = report::Report {
             name: &self.model,
             output: &self.output,
