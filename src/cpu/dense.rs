@@ -11,7 +11,7 @@ use super::simd::{Lines, dispatch};
 use super::{Threads, sparse, tasks};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::matmul::{Epilogue, Gemm, MatMul, Product, RESIDUAL};
-use crate::tensor::ElementType;
+use crate::tensor::{ElementType, Tensor};
 
 #[derive(Debug)]
 struct Dense {
@@ -66,7 +66,9 @@ fn kernel(product: Product, b: &Fact, c: Option<[usize; 2]>, epilogue: Epilogue)
     if product.k == 0 || product.results()? == 0 {
         return None;
     }
-    if let Some(b) = b.constant.as_ref().filter(|b| b.element_type() == ElementType::F32)
+    // Numbers of few bits are not made floats to be counted.
+    let floats = |b: &&Tensor| b.element_type() == ElementType::F32 && b.quantized().is_none();
+    if let Some(b) = b.constant.as_ref().filter(floats)
         && let Some(kernel) = sparse::kernel(&product, b, c, epilogue)
     {
         return Some(kernel);
