@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use super::{
-    Scratch, Threads, arithmetic, attention, chain, conv, conv_transpose, dense, functions, gather, integers, moves,
-    normalize, quantize, recurrent, reduce, residual, resize, softmax, split, stencil,
+    Scratch, Threads, arithmetic, attention, chain, conv, conv_transpose, dense, dynamic, functions, gather, integers,
+    moves, normalize, quantize, recurrent, reduce, residual, resize, softmax, split, stencil,
 };
 use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::attention::fused::Fused;
@@ -71,6 +71,9 @@ pub(super) fn kernel(
     let output = (*output)?;
     if output.concrete()?.contains(&0) {
         return None;
+    }
+    if let Some(kernel) = dynamic::kernel(operator) {
+        return Some(kernel);
     }
     let single = more.iter().all(Option::is_none);
     if single && let Some(kernel) = quantize::kernel(operator, inputs, output) {

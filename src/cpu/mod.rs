@@ -9,6 +9,7 @@ mod conv;
 mod conv_transpose;
 mod dense;
 mod depthwise;
+mod dynamic;
 mod executor;
 mod functions;
 mod gather;

@@ -3,7 +3,7 @@
 use super::super::kernel::{Job, Kernel};
 use super::super::tasks;
 use super::pairs::{Pairs, Work, dispatch};
-use super::{Finish, Finished, bytes};
+use super::{Finish, bytes};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::quantize::{Between, Kind, Numbers};
 use crate::tensor::ElementType;
@@ -98,15 +98,15 @@ impl Work for Part<'_> {
         let wide = |v: u8, zero: f32| f32::from(v ^ flip) - zero;
         match of.kind {
             Kind::Add => pairs.for_each(|(y, (a, b))| {
-                *y = u8::of(wide(*a, a_zero) * a_factor + wide(*b, b_zero) * b_factor, finish);
+                *y = finish.byte(wide(*a, a_zero) * a_factor + wide(*b, b_zero) * b_factor);
             }),
             Kind::Mul => pairs.for_each(|(y, (a, b))| {
-                *y = u8::of(wide(*a, a_zero) * wide(*b, b_zero) * a_factor, finish);
+                *y = finish.byte(wide(*a, a_zero) * wide(*b, b_zero) * a_factor);
             }),
             _ => {
                 for (y, a) in y.iter_mut().zip(a.chunks_exact(of.plane)) {
                     let sum: u32 = a.iter().map(|&v| u32::from(v ^ flip)).sum();
-                    *y = u8::of((sum as f32 - of.plane as f32 * a_zero) * a_factor, finish);
+                    *y = finish.byte((sum as f32 - of.plane as f32 * a_zero) * a_factor);
                 }
             }
         }

@@ -4,10 +4,11 @@ use super::super::kernel::{Job, Kernel};
 use super::super::{Scratch, Threads, tasks};
 use super::pairs::{COLUMNS, Pairs, ROWS, Work, dispatch, tile};
 use super::panels::{self, Seen};
+use super::prepared::{Preparation, Prepared};
 use super::weights::{Signed, Weights};
 use super::{Channel, Finish, Finished, Results, Source, put};
 use crate::graph::{EvaluateError, Fact};
-use crate::ops::quantize::{Channels, IntegerConv};
+use crate::ops::quantize::IntegerConv;
 use crate::ops::window::{Axis, three};
 
 /// Pairs of the panels that one task holds.
@@ -26,30 +27,27 @@ struct Convolution {
     axes: [Axis; 3],
     seen: Seen,
     weights: Weights<ROWS>,
-    source: Source,
-    /// The zero point of x is taken from the biases.
-    channels: Channels,
+    preparation: Preparation,
 }
 
-/// The kernel, where weights and scales are known.
+/// The kernel, where weights are known.
 pub(super) fn kernel(conv: &IntegerConv, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
     let fact = inputs.first().copied().flatten()?;
     let x = fact.concrete()?;
-    let (weights, mut channels) = conv.known(inputs, output)?;
+    let (weights, zeros, ends) = conv.known(inputs, output)?;
     let w = weights.shape();
     let (groups, taps) = (conv.conv().groups(), w[2..].iter().product::<usize>());
     let axes = three(&conv.conv().window.axes(&x[2..], &w[2..]).ok()?)?;
     let (outputs, k) = (w[0] / groups, w[1] * taps);
-    let (source, numbers) = (Source::of(fact, &channels), Signed::of(weights)?);
-    let zeros: Vec<i32> = channels.w_zeros.iter().map(|&zero| numbers.zero(zero)).collect();
-    for (row, bias) in channels.biases.iter_mut().enumerate() {
-        let sum = (0..k).fold(0i32, |sum, i| sum.wrapping_add(i32::from(numbers.at(row * k + i)) - zeros[row]));
-        *bias = source.corrected(*bias, sum);
-    }
+    let numbers = Signed::of(weights)?;
+    let zeros: Vec<i32> = zeros.into_iter().map(|zero| numbers.zero(zero)).collect();
+    let sum =
+        |row: usize| (0..k).fold(0i32, |sum, i| sum.wrapping_add(i32::from(numbers.at(row * k + i)) - zeros[row]));
+    let preparation = Preparation::new(ends, fact.element_type, (0..w[0]).map(sum).collect());
     let weights = Weights::new(groups, outputs, k, &zeros, |row, i| numbers.at(row * k + i));
     let seen = Seen::new(axes, w[1]);
     let (samples, inputs) = (x[0], w[1]);
-    Some(Box::new(Convolution { samples, groups, inputs, outputs, axes, seen, weights, source, channels }))
+    Some(Box::new(Convolution { samples, groups, inputs, outputs, axes, seen, weights, preparation }))
 }
 
 impl Convolution {
@@ -85,8 +83,8 @@ impl Convolution {
         [most.min(panels.div_ceil(2 * threads)) * COLUMNS, self.outputs]
     }
 
-    fn run_on<U: Finished>(&self, x: &[u8], y: &mut [U], threads: &Threads, scratch: &Scratch) {
-        let Seen::Windows(windows, _) = &self.seen else { return self.multiply(x, y, threads, scratch) };
+    fn run_on<U: Finished>(&self, x: &[u8], y: &mut [U], with: &Prepared, (threads, scratch): (&Threads, &Scratch)) {
+        let Seen::Windows(windows, _) = &self.seen else { return self.multiply(x, y, with, (threads, scratch)) };
         let [plane, _] = self.planes();
         let (planes, size) = (x.len() / plane, windows.copied());
         // The last rows may be read beyond the last copy.
@@ -96,14 +94,14 @@ impl Convolution {
             let step = if planes * size < tasks::SMALL { planes } else { planes.div_ceil(threads.count()) };
             let work = copies[..planes * size].chunks_mut(step * size).enumerate().collect();
             tasks::each(threads, work, |(i, copies)| {
-                dispatch(Copies { conv: self, x: &x[i * step * plane..], plane, size, copies });
+                dispatch(Copies { conv: self, source: with.source, x: &x[i * step * plane..], plane, size, copies });
             });
-            self.multiply(copies, y, threads, scratch);
+            self.multiply(copies, y, with, (threads, scratch));
         });
     }
 
     /// Multiplies the weights with planes of inputs, or their copies.
-    fn multiply<U: Finished>(&self, x: &[u8], y: &mut [U], threads: &Threads, scratch: &Scratch) {
+    fn multiply<U: Finished>(&self, x: &[u8], y: &mut [U], with: &Prepared, (threads, scratch): (&Threads, &Scratch)) {
         let [plane, positions] = self.planes();
         let plane = if let Seen::Windows(windows, _) = &self.seen { windows.copied() } else { plane };
         let [step, channels] = self.share(threads.count());
@@ -129,7 +127,7 @@ impl Convolution {
             scratch.with(length + ROWS * self.pairs(), |memory| {
                 let (weights, panels) = bytemuck::cast_slice_mut(memory).split_at_mut(ROWS * self.pairs());
                 let channel = [group, channel];
-                dispatch(Task { conv: self, x, plane, weights, channel, first, count, panels, rows: &mut rows });
+                dispatch(Task { conv: self, with, x, plane, weights, channel, first, count, panels, rows: &mut rows });
             });
         });
     }
@@ -141,15 +139,16 @@ impl Kernel for Convolution {
     }
 
     fn holds(&self) -> &[usize] {
-        &[1, 2, 3, 4, 5, 6, 7, 8]
+        self.preparation.held()
     }
 
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let Job { inputs, y, threads, scratch, .. } = job;
-        let x = inputs.tensor(0)?.bytes();
+        let (x, with, means) = (inputs.tensor(0)?.bytes(), self.preparation.of_run(&inputs)?, (threads, scratch));
         match Results::of(y)? {
-            Results::Bytes(y) => self.run_on(x, y, threads, scratch),
-            Results::Floats(y) => self.run_on(x, y, threads, scratch),
+            Results::Bytes(y) => self.run_on(x, y, &with, means),
+            Results::Floats(y) => self.run_on(x, y, &with, means),
+            Results::Sums(y) => self.run_on(x, y, &with, means),
         }
         Ok(())
     }
@@ -158,6 +157,7 @@ impl Kernel for Convolution {
 /// Some planes to be copied with their padding.
 struct Copies<'a> {
     conv: &'a Convolution,
+    source: Source,
     x: &'a [u8],
     plane: usize,
     size: usize,
@@ -167,7 +167,7 @@ struct Copies<'a> {
 impl Work for Copies<'_> {
     #[inline(always)]
     fn run<P: Pairs>(self, _: P) {
-        let Source { flip, zero } = self.conv.source;
+        let Source { flip, zero } = self.source;
         if let Seen::Windows(windows, _) = &self.conv.seen {
             for (x, copy) in self.x.chunks_exact(self.plane).zip(self.copies.chunks_exact_mut(self.size)) {
                 windows.copy_bytes(x, flip, zero, copy);
@@ -179,6 +179,7 @@ impl Work for Copies<'_> {
 /// A range of positions of some channels of a group of an image.
 struct Task<'a, 'b, U> {
     conv: &'a Convolution,
+    with: &'a Prepared,
     /// The planes of the group, or their copies.
     x: &'a [u8],
     plane: usize,
@@ -195,17 +196,28 @@ struct Task<'a, 'b, U> {
 impl<U: Finished> Work for Task<'_, '_, U> {
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { conv, x, plane, weights, channel: [group, channel], first, count, panels, rows } = self;
+        let Self {
+            conv,
+            with: Prepared { source, channels },
+            x,
+            plane,
+            weights,
+            channel: [group, channel],
+            first,
+            count,
+            panels,
+            rows,
+        } = self;
         let length = (conv.pairs() * COLUMNS).max(1);
         for (i, panel) in panels.chunks_exact_mut(length).enumerate() {
             let at = [first + i * COLUMNS, (count - i * COLUMNS).min(COLUMNS)];
             match &conv.seen {
-                Seen::Own => panels::own(pairs, x, plane, at[0], conv.source, panel),
+                Seen::Own => panels::own(pairs, x, plane, at[0], *source, panel),
                 Seen::Windows(windows, places) => panels::windows(pairs, x, windows, places, at, panel),
-                Seen::Any(axes) => panels::any(pairs, x, *axes, at, conv.source, panel),
+                Seen::Any(axes) => panels::any(pairs, x, *axes, at, *source, panel),
             }
         }
-        let finish = Finish::of(&conv.channels);
+        let finish = Finish::of(channels);
         let block = group * conv.outputs.div_ceil(ROWS) + channel / ROWS;
         for (i, rows) in rows.chunks_mut(ROWS).enumerate() {
             conv.weights.widen(pairs, block + i, weights);
@@ -213,7 +225,7 @@ impl<U: Finished> Work for Task<'_, '_, U> {
             for (j, panel) in panels.chunks_exact(length).enumerate() {
                 let sums = tile(pairs, weights, panel);
                 for (r, (row, sums)) in rows.iter_mut().zip(sums).enumerate() {
-                    let results = U::all(pairs, sums, Channel::of(&conv.channels, first + r), finish);
+                    let results = U::all(pairs, sums, Channel::of(channels, first + r), finish);
                     put(&mut row[j * COLUMNS..], &results);
                 }
             }

@@ -7,10 +7,11 @@
 use super::super::kernel::{Job, Kernel};
 use super::super::{Scratch, Threads, tasks};
 use super::pairs::{COLUMNS, Pairs, Work, dispatch};
+use super::prepared::{Preparation, Prepared};
 use super::weights::{Signed, pair};
 use super::{Channel, Finish, Finished, Results, Source, bytes_of, put};
 use crate::graph::{EvaluateError, Fact};
-use crate::ops::quantize::{Channels, IntegerConv};
+use crate::ops::quantize::IntegerConv;
 use crate::ops::window::Axis;
 
 /// Outputs of a vector.
@@ -40,18 +41,14 @@ struct Depthwise {
     /// For each channel and each element of the kernel.
     weights: Vec<i8>,
     zeros: Vec<i32>,
-    /// A row that lies above or below the plane.
-    outside: Vec<u8>,
-    source: Source,
-    /// The zero point of x is taken from the biases.
-    channels: Channels,
+    preparation: Preparation,
 }
 
 /// The kernel, where each channel sees its own along two axes.
 pub(super) fn kernel(conv: &IntegerConv, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
     let fact = inputs.first().copied().flatten()?;
     let x = fact.concrete()?;
-    let (weights, mut channels) = conv.known(inputs, output)?;
+    let (weights, zeros, ends) = conv.known(inputs, output)?;
     let &[outputs, 1, kernel_y, kernel_x] = weights.shape() else { return None };
     let axes = conv.conv().window.axes(&x[2..], &[kernel_y, kernel_x]).ok()?;
     let &[height, width] = &axes[..] else { return None };
@@ -79,14 +76,13 @@ pub(super) fn kernel(conv: &IntegerConv, inputs: &[Option<&Fact>], output: &Fact
             places[index].taps[row % 2] = Some(tap);
         }
     }
-    let (source, numbers, taps) = (Source::of(fact, &channels), Signed::of(weights)?, kernel_y * kernel_x);
-    let zeros: Vec<i32> = channels.w_zeros.iter().map(|&zero| numbers.zero(zero)).collect();
+    let (numbers, taps) = (Signed::of(weights)?, kernel_y * kernel_x);
+    let zeros: Vec<i32> = zeros.into_iter().map(|zero| numbers.zero(zero)).collect();
     let weights: Vec<i8> = (0..outputs * taps).map(|i| numbers.at(i)).collect();
-    for ((bias, weights), zero) in channels.biases.iter_mut().zip(weights.chunks_exact(taps)).zip(&zeros) {
-        *bias = source.corrected(*bias, weights.iter().map(|&w| i32::from(w) - zero).sum());
-    }
-    let outside = vec![source.zero ^ source.flip; width.input];
-    Some(Box::new(Depthwise { height, width, rows, pitch, places, weights, zeros, outside, source, channels }))
+    let lines = weights.chunks_exact(taps).zip(&zeros);
+    let sums = lines.map(|(line, zero)| line.iter().map(|&w| i32::from(w) - zero).sum());
+    let preparation = Preparation::new(ends, fact.element_type, sums.collect());
+    Some(Box::new(Depthwise { height, width, rows, pitch, places, weights, zeros, preparation }))
 }
 
 impl Kernel for Depthwise {
@@ -95,41 +91,44 @@ impl Kernel for Depthwise {
     }
 
     fn holds(&self) -> &[usize] {
-        &[1, 2, 3, 4, 5, 6, 7, 8]
+        self.preparation.held()
     }
 
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
         let Job { inputs, y, threads, scratch, .. } = job;
-        let x = inputs.tensor(0)?.bytes();
+        let (x, with, means) = (inputs.tensor(0)?.bytes(), self.preparation.of_run(&inputs)?, (threads, scratch));
         match Results::of(y)? {
-            Results::Bytes(y) => self.run_on(x, y, threads, scratch),
-            Results::Floats(y) => self.run_on(x, y, threads, scratch),
+            Results::Bytes(y) => self.run_on(x, y, &with, means),
+            Results::Floats(y) => self.run_on(x, y, &with, means),
+            Results::Sums(y) => self.run_on(x, y, &with, means),
         }
         Ok(())
     }
 }
 
 impl Depthwise {
-    fn run_on<U: Finished>(&self, x: &[u8], y: &mut [U], threads: &Threads, scratch: &Scratch) {
+    fn run_on<U: Finished>(&self, x: &[u8], y: &mut [U], with: &Prepared, (threads, scratch): (&Threads, &Scratch)) {
         let plane = self.height.output * self.width.output;
         let step = tasks::planes(threads, y.len() / plane, y.len() * self.height.kernel * self.width.kernel);
         let work: Vec<_> = y.chunks_mut(step * plane).enumerate().collect();
         let length = self.rows * self.width.stride * self.pitch + LANES * WIDE;
+        let outside = &vec![with.source.zero ^ with.source.flip; self.width.input][..];
         tasks::each(threads, work, |(i, y)| {
             scratch.with(length, |copy| {
-                dispatch(Planes { of: self, x, y, first: i * step, copy: bytemuck::cast_slice_mut(copy) });
+                let copy = bytemuck::cast_slice_mut(copy);
+                dispatch(Planes { of: self, with, outside, x, y, first: i * step, copy });
             });
         });
     }
 
     /// Copies a plane. Each stretch is written in whole vectors: what lies behind it is written after it.
     #[inline(always)]
-    fn copy<P: Pairs>(&self, pairs: P, x: &[u8], copy: &mut [i32]) {
-        let (h, w, Source { flip, zero }) = (&self.height, &self.width, self.source);
+    fn copy<P: Pairs>(&self, pairs: P, (x, outside): (&[u8], &[u8]), source: Source, copy: &mut [i32]) {
+        let (h, w, Source { flip, zero }) = (&self.height, &self.width, source);
         let beside = pair(zero.into(), zero.into());
         let row = |row: usize| {
             let inside = row.checked_sub(h.before).filter(|&row| row < h.input);
-            inside.map_or(&self.outside[..], |row| &x[row * w.input..])
+            inside.map_or(outside, |row| &x[row * w.input..])
         };
         for i in 0..self.rows {
             let (upper, lower) = (row(2 * i), row(2 * i + 1));
@@ -168,6 +167,9 @@ fn picked(row: &[u8], stride: usize, flip: u8) -> [u8; COLUMNS] {
 /// Some planes of the output.
 struct Planes<'a, U> {
     of: &'a Depthwise,
+    with: &'a Prepared,
+    /// A row that lies above or below the plane.
+    outside: &'a [u8],
     x: &'a [u8],
     y: &'a mut [U],
     first: usize,
@@ -177,17 +179,17 @@ struct Planes<'a, U> {
 impl<U: Finished> Work for Planes<'_, U> {
     #[inline(always)]
     fn run<P: Pairs>(self, pairs: P) {
-        let Self { of, x, y, first, copy } = self;
+        let Self { of, with: Prepared { source, channels }, outside, x, y, first, copy } = self;
         let (h, w) = (of.height, of.width);
         copy.fill(0);
-        let (taps, finish) = (h.kernel * w.kernel, Finish::of(&of.channels));
+        let (taps, finish) = (h.kernel * w.kernel, Finish::of(channels));
         let (size, plane) = (h.input * w.input, h.output * w.output);
         let mut weights = of.places.each_ref().map(|places| vec![0; places.len()]);
         for begin in (0..y.len()).step_by(plane) {
             let index = first + begin / plane;
-            of.copy(pairs, &x[index * size..][..size], copy);
+            of.copy(pairs, (&x[index * size..][..size], outside), *source, copy);
             let index = index % of.zeros.len();
-            let channel = Channel::of(&of.channels, index);
+            let channel = Channel::of(channels, index);
             let own = &of.weights[index * taps..][..taps];
             for (weights, places) in weights.iter_mut().zip(&of.places) {
                 for (weight, place) in weights.iter_mut().zip(places) {

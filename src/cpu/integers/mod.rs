@@ -1,8 +1,9 @@
-//! Convolutions, products and pools of 8-bit integers, whose weights and scales are known.
+//! Convolutions, products and pools of 8-bit integers.
 //!
 //! Both factors are made numbers of 16 bits, whose products are added in pairs to sums of 32 bits: nothing is rounded before
-//! the sum is whole. The inputs are taken as bytes without a sign, from which the zero point is not subtracted: it is taken
-//! from the biases beforehand. Weights are kept in 8 bits and widened where they are used.
+//! the sum is whole. Convolutions take their inputs as bytes without a sign, from which the zero point is not subtracted: it
+//! is taken from the biases beforehand, or where a run begins if it comes with it. Products subtract it where they widen the
+//! inputs. Weights are kept in 8 bits and widened where they are used.
 
 mod between;
 mod conv;
@@ -10,6 +11,7 @@ mod depthwise;
 mod pairs;
 mod panels;
 mod pool;
+mod prepared;
 mod product;
 mod weights;
 
@@ -19,7 +21,7 @@ use crate::ops::quantize::{Between, Channels, IntegerConv, IntegerProduct};
 use crate::tensor::{ElementType, Tensor};
 
 use super::kernel::Kernel;
-use pairs::{COLUMNS, Pairs};
+use pairs::{COLUMNS, Pairs, numbers};
 
 /// 1.5 · 2²³: the low bits of floats of this size are whole numbers, so that a sum with it is rounded to one, ties to even.
 const WHOLE: f32 = 12_582_912.0;
@@ -49,9 +51,9 @@ struct Source {
 
 impl Source {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a zero point is an integer of 8 bits")]
-    fn of(x: &Fact, channels: &Channels) -> Self {
-        let flip = if x.element_type == ElementType::I8 { 0x80 } else { 0 };
-        Self { flip, zero: channels.x_zero as u8 ^ flip }
+    fn of(x: ElementType, zero: i32) -> Self {
+        let flip = if x == ElementType::I8 { 0x80 } else { 0 };
+        Self { flip, zero: zero as u8 ^ flip }
     }
 
     /// What the zero point adds to sums with weights of this sum, as a bias that takes it away.
@@ -111,9 +113,9 @@ impl Channel {
     }
 }
 
-/// What sums become: bytes, with a sign or without, or floats.
+/// What sums become: bytes, with a sign or without, floats, or what they are.
 trait Finished: Copy + Default + Send {
-    fn of(product: f32, finish: Finish) -> Self;
+    fn of(sum: i32, channel: Channel, finish: Finish) -> Self;
 
     /// What becomes of sums of one channel.
     fn all<P: Pairs>(pairs: P, sums: [P::Vector; 2], channel: Channel, finish: Finish) -> [Self; COLUMNS];
@@ -121,8 +123,8 @@ trait Finished: Copy + Default + Send {
 
 impl Finished for u8 {
     #[inline(always)]
-    fn of(product: f32, finish: Finish) -> Self {
-        finish.byte(product)
+    fn of(sum: i32, channel: Channel, finish: Finish) -> Self {
+        finish.byte(channel.float(sum))
     }
 
     #[inline(always)]
@@ -133,13 +135,25 @@ impl Finished for u8 {
 
 impl Finished for f32 {
     #[inline(always)]
-    fn of(product: f32, _: Finish) -> Self {
-        product
+    fn of(sum: i32, channel: Channel, _: Finish) -> Self {
+        channel.float(sum)
     }
 
     #[inline(always)]
     fn all<P: Pairs>(pairs: P, sums: [P::Vector; 2], channel: Channel, _: Finish) -> [Self; COLUMNS] {
         pairs.floats(sums, channel)
+    }
+}
+
+impl Finished for i32 {
+    #[inline(always)]
+    fn of(sum: i32, channel: Channel, _: Finish) -> Self {
+        sum.wrapping_add(channel.bias)
+    }
+
+    #[inline(always)]
+    fn all<P: Pairs>(pairs: P, sums: [P::Vector; 2], channel: Channel, finish: Finish) -> [Self; COLUMNS] {
+        numbers(pairs, sums).map(|sum| Self::of(sum, channel, finish))
     }
 }
 
@@ -168,12 +182,14 @@ fn bytes_of<const N: usize>(from: &[u8], flip: u8) -> [u8; N] {
 enum Results<'a> {
     Bytes(&'a mut [u8]),
     Floats(&'a mut [f32]),
+    Sums(&'a mut [i32]),
 }
 
 impl<'a> Results<'a> {
     fn of(y: &'a mut Tensor) -> Result<Self, EvaluateError> {
         Ok(match y.element_type() {
             ElementType::U8 | ElementType::I8 => Self::Bytes(bytes(y)?),
+            ElementType::I32 => Self::Sums(y.as_mut_slice::<i32>()?),
             _ => Self::Floats(y.as_mut_slice::<f32>()?),
         })
     }

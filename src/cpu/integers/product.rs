@@ -1,54 +1,123 @@
-//! Products of a matrix of integers by one that is known.
+//! Products of matrices of integers. B is packed beforehand if it is known, else in each run.
+
+use std::borrow::Cow;
 
 use super::super::kernel::{Job, Kernel};
 use super::super::{Scratch, Threads, tasks};
 use super::pairs::{COLUMNS, Pairs, ROWS, Work, dispatch, line, numbers, tile};
-use super::weights::{Signed, Weights};
+use super::weights::{Signed, Weights, pair};
 use super::{Channel, Finish, Finished, Results, Source};
-use crate::graph::{EvaluateError, Fact};
-use crate::ops::quantize::{Channels, IntegerProduct};
+use crate::graph::{EvaluateError, Fact, ShapeError};
+use crate::ops::matmul::Product;
+use crate::ops::quantize::{Channels, Ends, IntegerProduct};
+use crate::tensor::{ElementType, Tensor};
+
+/// The matrices of B by columns.
+type Packed = Vec<Weights<COLUMNS>>;
 
 #[derive(Debug)]
-struct Matrix {
+struct Matrices {
+    product: Product,
+    a: ElementType,
+    b: Option<Packed>,
+    ends: Ends,
+    held: Vec<usize>,
+}
+
+/// The kernel, where scales, biases and zero points of B are one for all, or one for each column.
+pub(super) fn kernel(product: &IntegerProduct, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
+    let a = inputs.first().copied().flatten()?.element_type;
+    let (product, ends) = product.ends(inputs, output)?;
+    let b = ends.known_weights(inputs).and_then(|(b, zeros)| packed(&product, b, &zeros));
+    let held = if b.is_some() { ends.held() } else { vec![] };
+    Some(Box::new(Matrices { product, a, b, ends, held }))
+}
+
+/// The matrices of B, whose columns have these zero points, or all of them this one.
+fn packed(p: &Product, b: &Tensor, zeros: &[i32]) -> Option<Packed> {
+    let (numbers, size) = (Signed::of(b)?, p.k * p.n);
+    let zeros: Vec<i32> = zeros.iter().cycle().take(p.n).map(|&zero| numbers.zero(zero)).collect();
+    let matrix = |first: usize| {
+        let place = |column: usize, i: usize| if p.transpose_b { column * p.k + i } else { i * p.n + column };
+        Weights::new(1, p.n, p.k, &zeros, |column, i| numbers.at(first + place(column, i)))
+    };
+    (zeros.len() == p.n).then(|| (0..b.len()).step_by(size.max(1)).map(matrix).collect())
+}
+
+impl Kernel for Matrices {
+    fn products(&self) -> usize {
+        self.product.k
+    }
+
+    fn holds(&self) -> &[usize] {
+        &self.held
+    }
+
+    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
+        let Job { inputs, y, threads, scratch, .. } = job;
+        let (p, a, zeros) = (&self.product, inputs.tensor(0)?.bytes(), self.ends.x_zeros(&inputs));
+        let b = match &self.b {
+            Some(b) => Cow::Borrowed(&b[..]),
+            None => {
+                let (b, zeros) = self.ends.weights(&inputs)?;
+                let wrong =
+                    || ShapeError::new("B is no matrix of 8-bit integers with a zero point, or one for each column");
+                Cow::Owned(packed(p, b, &zeros).ok_or_else(wrong)?)
+            }
+        };
+        let (channels, means) = (self.ends.in_run(&inputs)?, (threads, scratch));
+        let part = |[a_matrix, b_matrix]: [usize; 2]| Matrix {
+            m: p.m,
+            k: p.k,
+            n: p.n,
+            a: &a[a_matrix * p.m * p.k..][..p.m * p.k],
+            a_type: self.a,
+            zeros: &zeros,
+            first: a_matrix * p.m,
+            b: &b[b_matrix],
+            channels: &channels,
+        };
+        let (parts, size) = (p.pairs().into_iter().map(part), p.m * p.n);
+        match Results::of(y)? {
+            Results::Bytes(y) => parts.zip(y.chunks_exact_mut(size)).for_each(|(part, y)| part.run_on(y, means)),
+            Results::Floats(y) => parts.zip(y.chunks_exact_mut(size)).for_each(|(part, y)| part.run_on(y, means)),
+            Results::Sums(y) => parts.zip(y.chunks_exact_mut(size)).for_each(|(part, y)| part.run_on(y, means)),
+        }
+        Ok(())
+    }
+}
+
+/// One matrix by another.
+struct Matrix<'a> {
     m: usize,
     k: usize,
     n: usize,
-    /// B by columns.
-    b: Weights<COLUMNS>,
-    source: Source,
-    /// The zero point of A is taken from the biases.
-    channels: Channels,
+    a: &'a [u8],
+    a_type: ElementType,
+    /// The zero points of A: one for all rows, or one for each, from the first again after the last.
+    zeros: &'a [i32],
+    /// The first row among those of all matrices of A.
+    first: usize,
+    b: &'a Weights<COLUMNS>,
+    channels: &'a Channels,
 }
 
-/// The kernel, where B and the scales are known.
-pub(super) fn kernel(product: &IntegerProduct, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
-    let (p, b, mut channels) = product.known(inputs, output)?;
-    let (source, numbers) = (Source::of(inputs.first().copied().flatten()?, &channels), Signed::of(b)?);
-    let (k, n) = (p.k, p.n);
-    let at = |column: usize, i: usize| numbers.at(if p.transpose_b { column * k + i } else { i * n + column });
-    let zeros: Vec<i32> = channels.w_zeros.iter().map(|&zero| numbers.zero(zero)).collect();
-    for (column, bias) in channels.biases.iter_mut().enumerate() {
-        let sum = (0..k).fold(0i32, |sum, i| sum.wrapping_add(i32::from(at(column, i)) - zeros[column]));
-        *bias = source.corrected(*bias, sum);
-    }
-    let b = Weights::new(1, n, k, &zeros, at);
-    Some(Box::new(Matrix { m: p.m, k, n, b, source, channels }))
-}
-
-impl Matrix {
-    fn run_on<U: Finished>(&self, a: &[u8], y: &mut [U], threads: &Threads, scratch: &Scratch) {
+impl Matrix<'_> {
+    fn run_on<U: Finished>(&self, y: &mut [U], (threads, scratch): (&Threads, &Scratch)) {
         let pairs = self.k.div_ceil(2);
         // All of a block's rows lie beside each other; a single row is one by itself.
         let rows = if self.m == 1 { 1 } else { ROWS };
         let blocks = self.m.div_ceil(rows);
-        let flip = self.source.flip;
         scratch.with(blocks * rows * pairs, |packed| {
             let packed: &mut [i32] = bytemuck::cast_slice_mut(packed);
             for (i, block) in packed.chunks_exact_mut((rows * pairs).max(1)).enumerate() {
                 for r in 0..rows {
-                    let row = &a[(i * rows + r).min(self.m - 1) * self.k..][..self.k];
-                    let (whole, rest) = row.as_chunks::<2>();
-                    let join = |[one, other]: [u8; 2]| i32::from(one ^ flip) | i32::from(other ^ flip) << 16;
+                    let row = (i * rows + r).min(self.m - 1);
+                    let zero = self.zeros[(self.first + row) % self.zeros.len()];
+                    let Source { flip, zero } = Source::of(self.a_type, zero);
+                    let wide = |byte: u8| i32::from(byte ^ flip) - i32::from(zero);
+                    let join = |[one, other]: [u8; 2]| pair(wide(one), wide(other));
+                    let (whole, rest) = self.a[row * self.k..][..self.k].as_chunks::<2>();
                     block[r..].iter_mut().step_by(rows).zip(whole).for_each(|(to, &two)| *to = join(two));
                     if let &[last] = rest {
                         // The weight beside it is nothing.
@@ -84,29 +153,9 @@ impl Matrix {
     }
 }
 
-impl Kernel for Matrix {
-    fn products(&self) -> usize {
-        self.k
-    }
-
-    fn holds(&self) -> &[usize] {
-        &[1, 2, 3, 4, 5, 6, 7, 8]
-    }
-
-    fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
-        let Job { inputs, y, threads, scratch, .. } = job;
-        let a = inputs.tensor(0)?.bytes();
-        match Results::of(y)? {
-            Results::Bytes(y) => self.run_on(a, y, threads, scratch),
-            Results::Floats(y) => self.run_on(a, y, threads, scratch),
-        }
-        Ok(())
-    }
-}
-
 /// Some rows and columns of the result.
 struct Task<'a, 'b, U> {
-    matrix: &'a Matrix,
+    matrix: &'a Matrix<'a>,
     /// Blocks of this many rows, from the first of the task's on.
     a: &'a [i32],
     rows: usize,
@@ -122,21 +171,19 @@ impl<U: Finished> Work for Task<'_, '_, U> {
     fn run<P: Pairs>(self, pairs: P) {
         let Self { matrix, a, rows, column, panel, y } = self;
         let length = matrix.k.div_ceil(2);
-        let finish = Finish::of(&matrix.channels);
+        let finish = Finish::of(matrix.channels);
         let width = y.first().map_or(0, |row| row.len());
         for first in (0..width).step_by(COLUMNS) {
             let count = (width - first).min(COLUMNS);
             matrix.b.widen(pairs, (column + first) / COLUMNS, panel);
             // Columns that are missing are finished as the last one, and not written.
-            let of = |i: usize| Channel::of(&matrix.channels, (column + first + i).min(matrix.n - 1));
+            let of = |i: usize| Channel::of(matrix.channels, (column + first + i).min(matrix.n - 1));
             let columns: [Channel; COLUMNS] = std::array::from_fn(of);
             let write = |y: &mut [U], sums: [P::Vector; 2]| {
                 let sums = numbers(pairs, sums);
                 let mut results = [U::default(); COLUMNS];
-                for (result, (sum, &Channel { bias, factor, rest })) in
-                    results.iter_mut().zip(sums.iter().zip(&columns))
-                {
-                    *result = U::of(sum.wrapping_add(bias) as f32 * factor + rest, finish);
+                for (result, (&sum, &channel)) in results.iter_mut().zip(sums.iter().zip(&columns)) {
+                    *result = U::of(sum, channel, finish);
                 }
                 y[first..first + count].copy_from_slice(&results[..count]);
             };

@@ -4,7 +4,7 @@ use super::pairs::Pairs;
 use crate::tensor::{ElementType, Tensor};
 
 /// Lines of weights in blocks of `N`: for each pair of numbers along what is summed one pair for each line of the block.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Weights<const N: usize> {
     bytes: Vec<i8>,
     /// The zero point of each line of each block, where they are not all 0.

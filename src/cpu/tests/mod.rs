@@ -2,6 +2,7 @@
 
 mod attention;
 mod chains;
+mod dynamic;
 mod lanes;
 mod moves;
 mod quantize;

@@ -1,15 +1,18 @@
-//! What becomes of the sums of each output channel, where all that decides it is known before a run.
+//! What becomes of the sums of each output channel, where all that decides it is known before a run, or comes with it.
+
+use std::borrow::Cow;
 
 use super::finish::{scales, within, zeros};
+use crate::graph::{EvaluateError, Fact, Inputs, ShapeError};
 use crate::tensor::{ElementType, Tensor};
 
-/// Where the inputs stand in a node that multiplies integers.
+/// Where the inputs stand in a node that multiplies integers. Without scales the sums are the result.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Places {
-    pub x_scale: usize,
+    pub x_scale: Option<usize>,
     pub x_zero: usize,
     pub w: usize,
-    pub w_scale: usize,
+    pub w_scale: Option<usize>,
     pub w_zero: usize,
     pub y_scale: Option<usize>,
     pub y_zero: Option<usize>,
@@ -52,27 +55,104 @@ impl Channels {
                 _ => (all.len() == outputs).then(|| all.to_vec()),
             }
         }
-        let x_scale = scales(known(places.x_scale)?).first().copied()?;
+        let x_scale = scales(optional(places.x_scale)?).first().copied()?;
         let y_scale = optional(places.y_scale)?.map_or(Some(1.0), |t| scales(Some(t)).first().copied())?;
-        let w_scales = spread(&scales(known(places.w_scale)?), outputs)?;
+        let w_scales = spread(&scales(optional(places.w_scale)?), outputs)?;
         let bias = optional(places.bias)?;
         let floats = bias.is_some_and(|bias| bias.element_type().is_float());
         let quantized = match within(output, bounds) {
             Some((low, high)) => Some([zeros(optional(places.y_zero)?).first().copied()? as f32, low, high]),
-            None if output == ElementType::F32 => None,
+            None if matches!(output, ElementType::F32 | ElementType::I32) => None,
             None => return None,
         };
         let rests = if floats { Some(spread(&scales(bias), outputs)?) } else { None };
         let rests: Option<Vec<f32>> = rests.map(|rests| rests.into_iter().map(|rest| rest / y_scale).collect());
-        let channels = Self {
+        Some(Self {
             x_zero: zeros(known(places.x_zero)?).first().copied()?,
             w_zeros: spread(&zeros(known(places.w_zero)?), outputs)?,
             biases: if floats { vec![0; outputs] } else { spread(&zeros(bias), outputs)? },
             factors: w_scales.into_iter().map(|w_scale| alpha * x_scale * w_scale / y_scale).collect(),
             rests,
             quantized,
-        };
+        })
+    }
+
+    /// Whether no result is infinite or NaN.
+    pub fn is_finite(&self) -> bool {
         let finite = |all: &[f32]| all.iter().all(|v| v.is_finite());
-        (finite(&channels.factors) && channels.rests.as_deref().is_none_or(finite)).then_some(channels)
+        finite(&self.factors) && self.rests.as_deref().is_none_or(finite)
+    }
+}
+
+/// [`Channels`] that are known, or that each run gives.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ends {
+    places: Places,
+    /// How many there are, and the type of the results.
+    outputs: (usize, ElementType),
+    alpha: f32,
+    known: Option<Channels>,
+}
+
+impl Ends {
+    /// Those of a node with these inputs. Only sums and floats may hang on what a run gives: what integers are bounded to is
+    /// known.
+    pub(super) fn of(
+        inputs: &[Option<&Fact>],
+        places: Places,
+        outputs: (usize, ElementType),
+        alpha: f32,
+        bounds: Option<[i32; 2]>,
+    ) -> Option<Self> {
+        let known = Channels::of(|index| content(inputs, index), places, outputs, alpha, bounds);
+        let known = known.filter(|channels| channels.quantized.is_none() || channels.is_finite());
+        let open = matches!(outputs.1, ElementType::F32 | ElementType::I32);
+        (known.is_some() || open).then_some(Self { places, outputs, alpha, known })
+    }
+
+    /// What becomes of the sums, if it is known.
+    pub fn known(&self) -> Option<&Channels> {
+        self.known.as_ref()
+    }
+
+    /// What becomes of the sums in a run with these inputs.
+    pub fn in_run(&self, inputs: &Inputs<'_>) -> Result<Cow<'_, Channels>, EvaluateError> {
+        if let Some(known) = &self.known {
+            return Ok(Cow::Borrowed(known));
+        }
+        let given = |index| Some(inputs.optional(index));
+        let channels = Channels::of(given, self.places, self.outputs, self.alpha, None);
+        let wrong = || ShapeError::new("its scales, zero points and biases are not one for all or one for each output");
+        Ok(Cow::Owned(channels.ok_or_else(wrong)?))
+    }
+
+    /// The zero points of x in a run with these inputs.
+    pub fn x_zeros(&self, inputs: &Inputs<'_>) -> Vec<i32> {
+        zeros(inputs.optional(self.places.x_zero))
+    }
+
+    /// The weights with their zero points, of whatever number these are.
+    pub fn weights<'a>(&self, inputs: &Inputs<'a>) -> Result<(&'a Tensor, Vec<i32>), EvaluateError> {
+        Ok((inputs.tensor(self.places.w)?, zeros(inputs.optional(self.places.w_zero))))
+    }
+
+    /// The same, if they are known.
+    pub fn known_weights<'a>(&self, inputs: &[Option<&'a Fact>]) -> Option<(&'a Tensor, Vec<i32>)> {
+        Some((content(inputs, self.places.w)??, zeros(content(inputs, self.places.w_zero)?)))
+    }
+
+    /// The inputs that nobody looks at in a run once the weights are packed.
+    pub fn held(&self) -> Vec<usize> {
+        let Places { w, w_scale, w_zero, x_scale, y_scale, y_zero, bias, .. } = self.places;
+        let rest = [x_scale, w_scale, Some(w_zero), y_scale, y_zero, bias].into_iter().flatten();
+        [w].into_iter().chain(rest.filter(|_| self.known.is_some())).collect()
+    }
+}
+
+/// The content of an input; `None` if it is not known, `Some(None)` if it is left out.
+fn content<'a>(inputs: &[Option<&'a Fact>], index: usize) -> Option<Option<&'a Tensor>> {
+    match Fact::optional(inputs, index) {
+        None => Some(None),
+        Some(fact) => fact.constant.as_ref().map(Some),
     }
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::channels::{Channels, Places};
+use super::channels::{Ends, Places};
 use super::finish::{Scales, biases, finish, requantized, scales, within, zeros};
 use super::linear::matches_type;
 use super::packed::{self, Geometry};
@@ -99,36 +99,33 @@ impl IntegerConv {
         &self.conv
     }
 
-    /// Where the inputs stand, if the sums are not the result.
-    fn places(&self) -> Option<Places> {
+    /// Where the inputs stand.
+    const fn places(&self) -> Places {
         let roles = self.roles;
-        Some(Places {
-            x_scale: roles.x_scale?,
+        Places {
+            x_scale: roles.x_scale,
             x_zero: roles.x_zero,
             w: roles.w,
-            w_scale: roles.w_scale?,
+            w_scale: roles.w_scale,
             w_zero: roles.w_zero,
             y_scale: roles.y_scale,
             y_zero: roles.y_zero,
             bias: roles.bias,
-        })
+        }
     }
 
-    /// The weights, and what becomes of the sums of each output channel, if all of that is known.
-    pub fn known<'a>(&self, inputs: &[Option<&'a Fact>], output: &Fact) -> Option<(&'a Tensor, Channels)> {
-        let known = |index: usize| match Fact::optional(inputs, index) {
-            None => Some(None),
-            Some(fact) => fact.constant.as_ref().map(Some),
-        };
-        let weights = known(self.roles.w)??;
-        let outputs = (*weights.shape().first()?, output.element_type);
-        Some((weights, Channels::of(known, self.places()?, outputs, 1.0, self.bounds)?))
+    /// The weights with a zero point for each output channel, if they are known, and what becomes of the sums.
+    pub fn known<'a>(&self, inputs: &[Option<&'a Fact>], output: &Fact) -> Option<(&'a Tensor, Vec<i32>, Ends)> {
+        let outputs = *Fact::at(inputs, self.roles.w).ok()?.concrete()?.first()?;
+        let ends = Ends::of(inputs, self.places(), (outputs, output.element_type), 1.0, self.bounds)?;
+        let (weights, zeros) = ends.known_weights(inputs)?;
+        let zeros = if let [one] = zeros[..] { vec![one; outputs] } else { zeros };
+        (zeros.len() == outputs).then_some((weights, zeros, ends))
     }
 
     /// The kernels over packed words, where the weights are known.
     fn packed(&self, request: &Request<'_>, (x, w): (&[usize], &[usize]), axes: [Axis; 3]) -> Vec<Candidate> {
         let [Axis::ONE, h, v] = axes else { return vec![] };
-        let Some(places) = self.places() else { return vec![] };
         // The plane of a pointwise convolution is one long row.
         let axes = match h.is_pointwise() && v.is_pointwise() {
             true => [Axis::ONE, Axis { input: h.input * v.input, output: h.output * v.output, ..Axis::ONE }],
@@ -149,7 +146,7 @@ impl IntegerConv {
             y_layout: Layout::Channels4.canonical(x),
             w_steps: [w[1] * taps, taps, 1],
         };
-        let problem = packed::Problem::of(request, geometry, places, 1.0, self.bounds);
+        let problem = packed::Problem::of(request, geometry, self.places(), 1.0, self.bounds);
         problem.map_or(vec![], |problem| packed::candidates(&problem))
     }
 

@@ -21,6 +21,18 @@ const GROUPS: u64 = 64;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct DynamicQuantize;
 
+impl DynamicQuantize {
+    /// The scale of numbers between these two, which 0 lies between.
+    pub fn scale(low: f32, high: f32) -> f32 {
+        if high == low { 1.0 } else { (high - low) / 255.0 }
+    }
+
+    /// The zero point of numbers from `low` on: a whole number, or NaN where the range is infinite.
+    pub fn zero(low: f32, scale: f32) -> f32 {
+        (-low / scale).clamp(0.0, 255.0).round_ties_even()
+    }
+}
+
 /// Makes a DynamicQuantizeLinear.
 #[expect(clippy::unnecessary_wraps, reason = "all constructors have this form")]
 pub(in crate::ops) fn make(_: &Definition) -> Result<Arc<dyn Operator>, DefinitionError> {
@@ -46,8 +58,8 @@ impl Operator for DynamicQuantize {
         let numbers = x.as_slice::<f32>()?;
         let low = numbers.iter().fold(0f32, |low, &v| low.min(v));
         let high = numbers.iter().fold(0f32, |high, &v| high.max(v));
-        let scale = if high == low { 1.0 } else { (high - low) / 255.0 };
-        let zero = (-low / scale).clamp(0.0, 255.0).round_ties_even();
+        let scale = Self::scale(low, high);
+        let zero = Self::zero(low, scale);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "casts of floats saturate")]
         let y: Vec<u8> = numbers.iter().map(|v| ((v / scale).round_ties_even() + zero) as u8).collect();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is bounded")]

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use super::channels::{Channels, Places};
+use super::channels::{Ends, Places};
 use super::finish::{Scales, biases, finish, requantized, scales, within, zeros};
 use super::linear::matches_type;
 use super::packed::{self, Geometry};
@@ -123,19 +123,19 @@ impl IntegerProduct {
         Self { name, roles: QUANTIZED, alpha, transpose, bounds, folded: true }
     }
 
-    /// Where the inputs stand, if the sums are not the result.
-    fn places(&self) -> Option<Places> {
+    /// Where the inputs stand.
+    const fn places(&self) -> Places {
         let roles = self.roles;
-        Some(Places {
-            x_scale: roles.a_scale?,
+        Places {
+            x_scale: roles.a_scale,
             x_zero: roles.a_zero,
             w: roles.b,
-            w_scale: roles.b_scale?,
+            w_scale: roles.b_scale,
             w_zero: roles.b_zero,
             y_scale: roles.y_scale,
             y_zero: roles.y_zero,
             bias: roles.c,
-        })
+        }
     }
 
     /// Whether rows of A have scales, zero points or biases of their own, or it is no product of one matrix by another.
@@ -144,17 +144,19 @@ impl IntegerProduct {
         each || !problem.product.batch.is_empty() || problem.product.transpose_a || problem.product.k == 0
     }
 
-    /// The product in numbers, the matrix B, and what becomes of the sums of each column, if all of that is known.
-    pub fn known<'a>(&self, inputs: &[Option<&'a Fact>], output: &Fact) -> Option<(Product, &'a Tensor, Channels)> {
-        let problem = self.problem(&|index| Fact::optional(inputs, index).and_then(Fact::concrete)).ok()?;
-        let known = |index: usize| match Fact::optional(inputs, index) {
-            None => Some(None),
-            Some(fact) => fact.constant.as_ref().map(Some),
-        };
-        let weights = known(self.roles.b)??;
-        let outputs = (problem.product.n, output.element_type);
-        let channels = Channels::of(known, self.places()?, outputs, self.alpha, self.bounds)?;
-        (!Self::is_uneven(&problem)).then_some((problem.product, weights, channels))
+    /// The product in numbers, and what becomes of the sums of each column, if that is the same for all rows and matrices.
+    pub fn ends(&self, inputs: &[Option<&Fact>], output: &Fact) -> Option<(Product, Ends)> {
+        let shape = |index: usize| Fact::optional(inputs, index).and_then(Fact::concrete);
+        let problem = self.problem(&shape).ok()?;
+        let p = problem.product;
+        let each =
+            [problem.b_zero_each.then_some(self.roles.b_zero), self.roles.b_scale.filter(|_| problem.b_scale_each)];
+        let even = each.into_iter().flatten().all(|index| shape(index).and_then(|s| elements(&s)) == Some(p.n));
+        if !even || problem.a_scale_each || problem.c_strides[0] != 0 || p.transpose_a || p.k == 0 {
+            return None;
+        }
+        let ends = Ends::of(inputs, self.places(), (p.n, output.element_type), self.alpha, self.bounds)?;
+        Some((p, ends))
     }
 
     /// The kernels over packed words, where B is known and its lines are whole words.
@@ -176,8 +178,7 @@ impl IntegerProduct {
             y_layout: Layout::Linear,
             w_steps: if p.transpose_b { [p.k, 1, 1] } else { [1, p.n, 1] },
         };
-        let Some(places) = self.places() else { return vec![] };
-        let problem = packed::Problem::of(request, geometry, places, self.alpha, self.bounds);
+        let problem = packed::Problem::of(request, geometry, self.places(), self.alpha, self.bounds);
         problem.map_or(vec![], |problem| packed::candidates(&problem))
     }
 

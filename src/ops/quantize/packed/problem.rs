@@ -57,7 +57,8 @@ impl<'a> Problem<'a> {
         };
         let weights = known(places.w)??;
         let output = request.outputs.first()?.element_type;
-        let mut channels = Channels::of(known, places, (geometry.outputs, output), alpha, bounds)?;
+        let channels = Channels::of(known, places, (geometry.outputs, output), alpha, bounds);
+        let mut channels = channels.filter(|channels| channels.is_finite() && output != ElementType::I32)?;
         let unsigned = request.input(0).ok()?.fact.element_type == ElementType::U8;
         let offset = |t: ElementType| if t == ElementType::U8 { 128 } else { 0 };
         let sign = offset(weights.element_type());
