@@ -16,6 +16,7 @@ mod fuse_chain;
 mod fuse_padding;
 mod fuse_product;
 mod fuse_residual_add;
+mod fuse_scales;
 mod gather_activation;
 mod gather_gelu;
 mod gather_norm;
@@ -76,6 +77,11 @@ pub const REWRITES: &[Rewrite] = &[
         name: "fold_constants",
         about: "computes nodes whose inputs are constants, once",
         apply: fold_constants::apply,
+    },
+    Rewrite {
+        name: "fuse_scales",
+        about: "multiplies sums of integers by their scales where they are computed, and adds a bias (MatMulInteger, Cast, Mul)",
+        apply: fuse_scales::apply,
     },
     Rewrite {
         name: "gather_activation",

@@ -94,6 +94,17 @@ impl IntegerConv {
         Self { conv, roles: Roles { y_scale, y_zero, ..QUANTIZED }, bounds, folded: true }
     }
 
+    /// The same with floats as results, for sums that are to be multiplied by scales: with the inputs of a QLinearConv, but the
+    /// last scale and zero point.
+    pub fn scaled(&self) -> Option<Self> {
+        self.roles.x_scale.is_none().then(|| Self::folded(self.conv.clone(), true, None))
+    }
+
+    /// Where the input stands that is added to results that are floats.
+    pub fn bias_of_floats(&self) -> Option<usize> {
+        self.roles.bias.filter(|_| self.folded && self.roles.y_scale.is_none() && self.bounds.is_none())
+    }
+
     /// The shape of it.
     pub fn conv(&self) -> &Conv {
         &self.conv

@@ -123,6 +123,22 @@ impl IntegerProduct {
         Self { name, roles: QUANTIZED, alpha, transpose, bounds, folded: true }
     }
 
+    /// The same with floats as results, for sums that are to be multiplied by scales: with the inputs of a QGemm, but the last
+    /// scale and zero point.
+    pub fn scaled(&self) -> Option<Self> {
+        self.roles.a_scale.is_none().then(|| Self::folded(self.transpose, 1.0, None))
+    }
+
+    /// Where B stands.
+    pub const fn right(&self) -> usize {
+        self.roles.b
+    }
+
+    /// Where the input stands that is added to the results, if these are floats where nothing is quantized.
+    pub fn bias_of_floats(&self) -> Option<usize> {
+        self.roles.c.filter(|_| self.folded && self.bounds.is_none())
+    }
+
     /// Where the inputs stand.
     const fn places(&self) -> Places {
         let roles = self.roles;

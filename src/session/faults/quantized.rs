@@ -16,6 +16,18 @@ fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|i| ((i * 37 + 11) % 251) as u8).collect()
 }
 
+/// A product whose left side is quantized in the run: `[…, 4]` becomes `[…, 5]`.
+pub fn dynamic(net: &mut Net, x: ValueId) -> ValueId {
+    let quantize = operator(&Definition { outputs: 3, ..op("DynamicQuantizeLinear") }).unwrap();
+    let range = net.graph.operator(quantize, &[Some(x)], 3);
+    let weights = net.constant(Tensor::new([4, 5], bytes(20)).unwrap());
+    let sums = net.node(op("MatMulInteger"), &[range[0], weights, range[2]]);
+    let sums = net.node(op("Cast").attribute("to", 1i64), &[sums]);
+    let own = net.constant(Tensor::vector(vec![0.01f32, 0.02, 0.03, 0.04, 0.05]));
+    let scales = net.node(op("Mul"), &[range[1], own]);
+    net.node(op("Mul"), &[sums, scales])
+}
+
 /// Quantization by every kernel, products of integers, casts through small floats.
 pub fn quantized() -> (Model, Vec<(&'static str, Tensor)>) {
     let mut net = Net::new();
