@@ -34,6 +34,7 @@ fn main(
     let left = ox * params.stride_x - params.before_x;
     let weight = quad * params.kernel_y * params.kernel_x;
     let begin = load_t(quad);
+    let outside = outside_x();
 #for r in ROWS
 #for c in COLUMNS
     var sum{r}_{c} = begin;
@@ -56,7 +57,7 @@ fn main(
         let start = select(0u, row, in_row) * params.input_x * params.x_pixel;
         var seen: array<vec4<i32>, SPAN>;
 #for j in SPAN
-        seen[{j}] = unpack4xI8(select(params.outside, word_x(at{j} + start) ^ params.flip, in_row && in{j}));
+        seen[{j}] = unpack4xI8(select(outside, word_x(at{j} + start) ^ params.flip, in_row && in{j}));
 #endfor
 #for r in ROWS
 #for ky in KERNEL
@@ -78,7 +79,7 @@ fn main(
             let column = left + kx * params.dilation_x;
             let inside = row < params.input_y && column < params.input_x;
             let at = first + select(0u, row * params.input_x + column, inside) * params.x_pixel;
-            let x = unpack4xI8(select(params.outside, word_x(at) ^ params.flip, inside));
+            let x = unpack4xI8(select(outside, word_x(at) ^ params.flip, inside));
             sum0_0 += unpack4xI8(word_w(weight + ky * params.kernel_x + kx)) * x;
         }
     }

@@ -36,6 +36,7 @@ fn main(
     let top = oy * params.stride_y - params.before_y;
     let left = ox * params.stride_x - params.before_x;
     let first = sample * params.x_sample + quad / params.group_quads * params.steps * params.x_quad;
+    let outside = outside_x();
     // A block may reach beyond the last quad: it computes that one again.
 #for q in QUADS
     let quad{q} = min(quad + {q}u, params.out_quads - 1u);
@@ -57,7 +58,7 @@ fn main(
 #endfor
             for (var k = 0u; k < params.steps; k++) {
 #for p in PIXELS
-                let x{p} = select(params.outside, word_x(e{p} + k * params.x_quad) ^ params.flip, in{p});
+                let x{p} = select(outside, word_x(e{p} + k * params.x_quad) ^ params.flip, in{p});
 #endfor
 #for q in QUADS
                 {

@@ -28,6 +28,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     let top = oy * params.stride_y - params.before_y;
     let left = ox * params.stride_x - params.before_x;
     let first = workgroup.z * params.x_sample;
+    let outside = outside_x();
     let taps = params.kernel_y * params.kernel_x;
     var panel = workgroup.x * taps * params.steps * BLOCK + min(lane, u32(BLOCK - 1));
     var sums: array<vec4<i32>, QUADS * PIXELS>;
@@ -55,7 +56,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 #endfor
         for (var k = 0u; k < params.steps; k++) {
 #for p in PIXELS
-            let x{p} = unpack4xI8(select(params.outside, word_x(e{p}) ^ params.flip, in{p}));
+            let x{p} = unpack4xI8(select(outside, word_x(e{p}) ^ params.flip, in{p}));
             e{p} += params.x_quad;
             excess{p} += x{p}.x + x{p}.y + x{p}.z;
             let m{p} = x{p} - (vec4<i32>(0, x{p}.xyz) << vec4<u32>(8u));

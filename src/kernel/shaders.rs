@@ -113,6 +113,7 @@ pub const SHADERS: &[(&str, &str)] = shaders! {
     "quantize/lookup.wgsl",
     "quantize/mean.wgsl",
     "quantize/packed_depthwise.wgsl",
+    "quantize/packed_ends.wgsl",
     "quantize/packed_register.wgsl",
     "quantize/packed_subgroup.wgsl",
     "quantize/packed_sums.wgsl",

@@ -277,7 +277,7 @@ fn rewritable() -> (Model, Vec<(&'static str, Tensor)>) {
     let w = net.node(op("DequantizeLinear"), &[w, scale]);
     let of_integers = net.node(op("Conv"), &[floats, w]);
     net.output(of_integers);
-    let dynamic = quantized::dynamic(&mut net, rows);
+    let dynamic = quantized::dynamic(&mut net, rows, 4);
     net.output(dynamic);
     let mask = net.constant(Tensor::vector(vec![0b1010_0111u8, 0b0110_1001]));
     let table: Vec<u8> = (0..2048).map(|i| ((i / 8) >> (i % 8) & 1) as u8).collect();

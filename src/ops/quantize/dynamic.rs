@@ -69,49 +69,56 @@ impl Operator for DynamicQuantize {
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
         let shape = request.shape(0)?;
-        let (count, total) = (units(&shape, Layout::Linear), elements(&shape));
-        let (count, total) = count.zip(total).ok_or("it is too large for a shader")?;
-        u32::try_from(total).map_err(|_| "it is too large for a shader")?;
-        let x = request.storage(0)?;
-        let groups = count.div_ceil(u64::from(WORKGROUP)).clamp(1, GROUPS);
-        let mut candidate = Candidate::new("range", vec![Want::In(Layout::Linear)], vec![Layout::Linear; 3]);
-        candidate.scratch = vec![(groups, Storage::F32), (1, Storage::F32)];
-        let find = |last: bool| {
-            Kernel::of("quantize/extent.wgsl").define("WORKGROUP", WORKGROUP).define("LAST", i64::from(last))
-        };
-        if total > 0 {
-            candidate = candidate.dispatch(
-                Dispatch::of(find(false))
-                    .bind(Binding::Input(0), x)
-                    .bind(Binding::Scratch(0), Storage::F32)
-                    .param("units", count as usize)
-                    .param("elements", total)
-                    .workgroups(u32::try_from(groups).unwrap_or(1), 1, 1),
-            );
-        }
-        candidate = candidate.dispatch(
-            Dispatch::of(find(true))
-                .bind(Binding::Scratch(0), Storage::F32)
-                .bind(Binding::Scratch(1), Storage::F32)
-                .bind(Binding::Output(1), request.output_storage(1)?)
-                .bind(Binding::Output(2), request.output_storage(2)?)
-                .param("units", if total > 0 { groups as usize } else { 0 })
-                .param("elements", 0usize)
-                .workgroups(1, 1, 1),
-        );
-        if total > 0 {
-            let kernel = Kernel::of("quantize/dynamic.wgsl").define("WORKGROUP", WORKGROUP);
-            candidate = candidate.dispatch(
-                Dispatch::of(kernel)
-                    .bind(Binding::Input(0), x)
-                    .bind(Binding::Scratch(1), Storage::F32)
-                    .bind(Binding::Output(0), request.output_storage(0)?)
-                    .param("units", count as usize)
-                    .linear(count, WORKGROUP, request.device),
-            );
-        }
-        Ok(vec![candidate.cost(total as f64 * 6.0, total as f64 * 9.0)])
+        // Channels in groups, where none is padding.
+        let grouped = shape.len() > 2 && shape[1].is_multiple_of(4);
+        let layouts = [Layout::Linear].into_iter().chain(grouped.then_some(Layout::Channels4));
+        layouts.map(|layout| in_layout(request, &shape, layout)).collect()
     }
+}
+
+/// The kernels on x as it lies so.
+fn in_layout(request: &Request<'_>, shape: &[usize], layout: Layout) -> Result<Candidate, String> {
+    let (count, total) = (units(shape, layout), elements(shape));
+    let (count, total) = count.zip(total).ok_or("it is too large for a shader")?;
+    u32::try_from(total).map_err(|_| "it is too large for a shader")?;
+    let x = request.storage(0)?;
+    let groups = count.div_ceil(u64::from(WORKGROUP)).clamp(1, GROUPS);
+    let mut candidate = Candidate::new("range", vec![Want::In(layout)], vec![layout, Layout::Linear, Layout::Linear]);
+    candidate.scratch = vec![(groups, Storage::F32), (1, Storage::F32)];
+    let find =
+        |last: bool| Kernel::of("quantize/extent.wgsl").define("WORKGROUP", WORKGROUP).define("LAST", i64::from(last));
+    if total > 0 {
+        candidate = candidate.dispatch(
+            Dispatch::of(find(false))
+                .bind(Binding::Input(0), x)
+                .bind(Binding::Scratch(0), Storage::F32)
+                .param("units", count as usize)
+                .param("elements", total)
+                .workgroups(u32::try_from(groups).unwrap_or(1), 1, 1),
+        );
+    }
+    candidate = candidate.dispatch(
+        Dispatch::of(find(true))
+            .bind(Binding::Scratch(0), Storage::F32)
+            .bind(Binding::Scratch(1), Storage::F32)
+            .bind(Binding::Output(1), request.output_storage(1)?)
+            .bind(Binding::Output(2), request.output_storage(2)?)
+            .param("units", if total > 0 { groups as usize } else { 0 })
+            .param("elements", 0usize)
+            .workgroups(1, 1, 1),
+    );
+    if total > 0 {
+        let kernel = Kernel::of("quantize/dynamic.wgsl").define("WORKGROUP", WORKGROUP);
+        candidate = candidate.dispatch(
+            Dispatch::of(kernel)
+                .bind(Binding::Input(0), x)
+                .bind(Binding::Scratch(1), Storage::F32)
+                .bind(Binding::Output(0), request.output_storage(0)?)
+                .param("units", count as usize)
+                .linear(count, WORKGROUP, request.device),
+        );
+    }
+    Ok(candidate.cost(total as f64 * 6.0, total as f64 * 9.0))
 }
 
 #[cfg(test)]
@@ -145,8 +152,11 @@ mod tests {
             n in prop::sample::select(vec![0usize, 1, 2, 3, 5, 64, 257, 1031, 40_003]), from in -3.0f32..3.0, to in -3.0f32..3.0,
         ) {
             let x = (0..n).map(|i| from + (to - from) * ((i * 7919 % n) as f32 / n as f32)).collect();
+            // With channels that lie in groups, too.
+            let shape = if n == 64 { vec![2, 8, 2, 2] } else { vec![n] };
             // The scale may be stored in 16 bits.
-            check(&DynamicQuantize, &[Input::Run(Tensor::vector(x))], Tolerance { absolute: 1e-7, relative: 0.0 });
+            let x = Input::Run(Tensor::new(shape, x).unwrap());
+            check(&DynamicQuantize, &[x], Tolerance { absolute: 1e-7, relative: 0.0 });
         }
     }
 }

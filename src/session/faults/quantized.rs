@@ -16,14 +16,15 @@ fn bytes(n: usize) -> Vec<u8> {
     (0..n).map(|i| ((i * 37 + 11) % 251) as u8).collect()
 }
 
-/// A product whose left side is quantized in the run: `[…, 4]` becomes `[…, 5]`.
-pub fn dynamic(net: &mut Net, x: ValueId) -> ValueId {
+/// A product whose left side is quantized in the run: `[…, k]` becomes `[…, 4]`. The sums are small enough for one more to tell.
+pub fn dynamic(net: &mut Net, x: ValueId, k: usize) -> ValueId {
     let quantize = operator(&Definition { outputs: 3, ..op("DynamicQuantizeLinear") }).unwrap();
     let range = net.graph.operator(quantize, &[Some(x)], 3);
-    let weights = net.constant(Tensor::new([4, 5], bytes(20)).unwrap());
+    let weights = bytes(4 * k).into_iter().map(|v| v.cast_signed() / 64).collect();
+    let weights = net.constant(Tensor::new([k, 4], weights).unwrap());
     let sums = net.node(op("MatMulInteger"), &[range[0], weights, range[2]]);
     let sums = net.node(op("Cast").attribute("to", 1i64), &[sums]);
-    let own = net.constant(Tensor::vector(vec![0.01f32, 0.02, 0.03, 0.04, 0.05]));
+    let own = net.constant(Tensor::vector(vec![0.1f32, 0.2, 0.3, 0.4]));
     let scales = net.node(op("Mul"), &[range[1], own]);
     net.node(op("Mul"), &[sums, scales])
 }
@@ -62,6 +63,7 @@ pub fn quantized() -> (Model, Vec<(&'static str, Tensor)>) {
     ];
     let dynamic = operator(&Definition { outputs: 3, ..op("DynamicQuantizeLinear") }).unwrap();
     values.extend(net.graph.operator(dynamic, &[Some(x)], 3));
+    values.push(self::dynamic(&mut net, x, 8));
     for value in values {
         net.output(value);
     }

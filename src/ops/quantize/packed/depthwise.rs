@@ -48,5 +48,5 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         problem.dispatch(kernel, weights, quads * 4).param("invocations", invocations).param("out_quads", quads);
     let dispatch = axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.request.device);
     let slowness = if software { 2.0 } else { 1.0 } * if written_out { 1.0 } else { 2.0 };
-    Some(problem.candidate("integers, depthwise", dispatch, slowness))
+    problem.candidate("integers, depthwise", dispatch, quads * 4, slowness)
 }

@@ -2,7 +2,8 @@
 //!
 //! Bytes without a sign are read as those 128 smaller with one (a bit of each is flipped), so that both factors have a sign. What
 //! the zero point of x would add to a sum is the same for all pixels, and is taken from the bias beforehand; so padding is the
-//! zero point. The weights' own zero points must be none.
+//! zero point. The weights' own zero points must be none. Where the scale and the zero point of x come with the run, a dispatch
+//! before the sums makes the table of both.
 //!
 //! | file | kernels |
 //! |---|---|

@@ -41,5 +41,5 @@ pub(super) fn candidate(problem: &Problem<'_>) -> Option<Candidate> {
         .param("group_quads", group_quads);
     let dispatch = axis_params(dispatch, &[h, w]).linear(invocations as u64, WORKGROUP, problem.request.device);
     let idle = crate::ops::matmul::idle(dispatch.workgroups, problem.request.device);
-    Some(problem.candidate("integers, register", dispatch, SLOWNESS * idle))
+    problem.candidate("integers, register", dispatch, quads * 4, SLOWNESS * idle)
 }

@@ -52,5 +52,5 @@ fn candidate(problem: &Problem<'_>, lanes: usize, (block, pixels): (usize, usize
     // Lanes beyond the plane, pixels beyond the row and channels beyond the last are computed too.
     let computed = (strips.next_multiple_of(lanes) * pixels * blocks * block) as f64;
     let waste = computed / (g.outputs * problem.pixels()) as f64;
-    Some(problem.candidate("integers, subgroup", dispatch, waste * SLOWNESS))
+    problem.candidate("integers, subgroup", dispatch, blocks * block, waste * SLOWNESS)
 }

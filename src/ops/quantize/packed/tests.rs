@@ -29,17 +29,21 @@ struct Drawn {
     bias: u8,
     /// Whether the result is floats.
     floats: bool,
+    /// Whether the scale and the zero point of x come with the run. The result is floats then.
+    open: bool,
     seed: usize,
 }
 
 fn drawn() -> impl Strategy<Value = Drawn> {
     // Few combinations of signs: each is a pipeline of its own.
     let signed = prop::sample::select(vec![[false, true, false], [true, true, true], [false, false, true]]);
-    (signed, any::<bool>(), 0u8..3, any::<bool>(), 0usize..1000).prop_map(|(signed, each, bias, floats, seed)| Drawn {
+    let all = (signed, any::<[bool; 3]>(), 0u8..3, 0usize..1000);
+    all.prop_map(|(signed, [each, floats, open], bias, seed)| Drawn {
         signed,
         each,
         bias,
-        floats,
+        floats: floats || open,
+        open,
         seed,
     })
 }
@@ -47,7 +51,8 @@ fn drawn() -> impl Strategy<Value = Drawn> {
 impl Drawn {
     /// The inputs of a product of x and weights, whose sums have so many terms.
     fn inputs(self, x: &[usize], w: &[usize], outputs: usize, terms: usize) -> Vec<Input> {
-        let Self { signed, each, bias, floats, seed } = self;
+        let Self { signed, each, bias, floats, open, seed } = self;
+        let of_x = |t: Tensor| if open { Input::Run(t) } else { Input::Constant(t) };
         let zero = |signed| if signed { Tensor::scalar(0i8) } else { Tensor::scalar(128u8) };
         let count = if each { outputs } else { 1 };
         let scales = (0..count).map(|i| 0.013 + i as f32 / 4096.0).collect();
@@ -56,8 +61,8 @@ impl Drawn {
         let scale = 0.25 * (terms as f32).sqrt();
         let mut inputs = vec![
             Input::Run(bytes(x, signed[0], seed)),
-            Input::Constant(Tensor::scalar(0.25f32)),
-            Input::Constant(bytes(&[], signed[0], seed)),
+            of_x(Tensor::scalar(0.25f32)),
+            of_x(bytes(&[], signed[0], seed)),
             Input::Constant(bytes(w, signed[1], seed + 1)),
             Input::Constant(scales),
             Input::Constant(zero(signed[1])),
@@ -120,7 +125,7 @@ proptest! {
 #[test]
 fn what_is_not_known_goes_another_way() {
     let conv = crate::ops::operator(&Definition::new("QLinearConv")).unwrap();
-    let drawn = Drawn { signed: [false, true, false], each: true, bias: 1, floats: false, seed: 5 };
+    let drawn = Drawn { signed: [false, true, false], each: true, bias: 1, floats: false, open: false, seed: 5 };
     let mut inputs = drawn.inputs(&[1, 4, 3, 3], &[4, 4, 1, 1], 4, 4);
     // Weights with a zero point of their own.
     inputs[5] = Input::Constant(Tensor::scalar(3i8));
