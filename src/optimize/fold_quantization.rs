@@ -1,6 +1,6 @@
 //! Operators between DequantizeLinear and QuantizeLinear are computed on the integers themselves: convolutions and products
 //! with their weights in 8 bits, sums, products and means of tensors, functions of an element by a table, and what only moves
-//! elements as it is. Where no QuantizeLinear follows, a convolution or a product of integers gives floats.
+//! elements as it is, brought to the result's scale by a table before. A mean over windows is a convolution with ones. Where no QuantizeLinear follows, a convolution or a product of integers gives floats.
 //!
 //! Only where kernels over packed words take it ([`quantize`](crate::ops::quantize)), and where all scales and zero points are
 //! known. An activation between the two bounds the integers: rounding keeps their order.
@@ -17,6 +17,7 @@ use crate::ops::pool::{self, Pool};
 use crate::ops::quantize::{Between, IntegerConv, IntegerProduct, Quantize};
 use crate::ops::reshape::Reshape;
 use crate::ops::transpose::Transpose;
+use crate::ops::window::{Axis, Window};
 use crate::tensor::{ElementType, Tensor};
 
 pub(super) fn apply(graph: &mut Graph) -> bool {
@@ -124,7 +125,8 @@ fn folded(edit: &mut Edit<'_>, value: ValueId, result: &Integers) -> Option<Fold
 /// An operator on integers in the place of a node.
 fn operation(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
     let found = product(edit, index, Some(result), bounds);
-    let found = found.or_else(|| moved(edit, index, result).filter(|_| bounds.is_none()));
+    let found = found.or_else(|| moved(edit, index, result, bounds));
+    let found = found.or_else(|| averaged(edit, index, result, bounds));
     found.or_else(|| between(edit, index, result, bounds))
 }
 
@@ -243,24 +245,83 @@ fn added(
     Some(edit.constant("bias", floats))
 }
 
-/// What only moves elements, or chooses among them, as it is.
-fn moved(edit: &Edit<'_>, index: usize, result: &Integers) -> Option<Folded> {
-    let node = edit.node(index)?;
-    let operator = &node.operator;
-    let alike = |value: ValueId| dequantized(edit, value).filter(|x| x.is_whole() && x.is_like(result));
-    if operator.downcast::<Concat>().is_some() {
-        let inputs = node.inputs.iter().map(|input| Some(Some(alike((*input)?)?.value)));
-        return Some((operator.clone(), inputs.collect::<Option<_>>()?));
+/// Where the integers are that stand for a value with a result's scale and zero point.
+enum Rescaled {
+    /// They are what it was dequantized from.
+    There(ValueId),
+    /// The node that dequantizes these, for nobody else, is to make them.
+    By(usize, Integers),
+}
+
+impl Rescaled {
+    fn of(edit: &Edit<'_>, value: ValueId, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Self> {
+        let x = dequantized(edit, value).filter(Integers::is_whole)?;
+        if bounds.is_none() && x.is_like(result) {
+            return Some(Self::There(x.value));
+        }
+        let (index, _) = edit.producer_for(value, 1)?;
+        Some(Self::By(index, x))
     }
+
+    /// The integers, in the graph from now on.
+    fn place(self, edit: &mut Edit<'_>, result: &Integers, bounds: Option<[i32; 2]>) -> Option<ValueId> {
+        let (index, x) = match self {
+            Self::There(value) => return Some(value),
+            Self::By(index, x) => (index, x),
+        };
+        let floats = edit.node(index)?.outputs.first().copied()??;
+        let graph = edit.graph();
+        let (name, shape) = (format!("{}/rescaled", graph.value(floats).name), graph.fact(floats)?.shape.clone());
+        let inputs = vec![Some(x.value), Some(x.scale), x.zero(edit), Some(result.scale), result.zero(edit)];
+        let integers = edit.value(&name);
+        edit.replace(index, Arc::new(Between::rescaling(bounds)), inputs);
+        edit.redirect(index, floats, integers);
+        edit.set_fact(integers, Fact::new(result.element_type, shape));
+        Some(integers)
+    }
+}
+
+/// What only moves elements, or chooses among them: after an activation, and a change of scale, by a table.
+fn moved(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
+    let node = edit.node(index)?;
+    let (operator, mut inputs) = (node.operator.clone(), node.inputs.clone());
     let largest = |pool: &Pool| pool.kind == pool::Kind::Max && !pool.indices;
     let moves = operator.downcast::<Reshape>().is_some()
         || operator.downcast::<Transpose>().is_some()
         || operator.downcast::<Pool>().is_some_and(largest)
         || matches!(operator.name(), "Flatten" | "Squeeze" | "Unsqueeze" | "Slice" | "DepthToSpace" | "SpaceToDepth");
-    let x = node.inputs.first().copied()?.filter(|_| moves)?;
-    let mut inputs = node.inputs.clone();
-    inputs[0] = Some(alike(x)?.value);
-    Some((operator.clone(), inputs))
+    let tensors = if operator.downcast::<Concat>().is_some() { inputs.len() } else { usize::from(moves) };
+    let all = inputs.iter().take(tensors).map(|&input| Rescaled::of(edit, input?, result, bounds));
+    let all: Vec<_> = all.collect::<Option<_>>().filter(|all: &Vec<_>| !all.is_empty())?;
+    for (input, rescaled) in inputs.iter_mut().zip(all) {
+        *input = Some(rescaled.place(edit, result, bounds)?);
+    }
+    Some((operator, inputs))
+}
+
+/// A mean over windows of as many elements each, as a convolution of each channel with ones.
+fn averaged(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
+    let node = edit.node(index)?;
+    let pool = node.operator.downcast::<Pool>()?;
+    let (pool::Kind::Average { include_pad }, Some(window)) = (pool.kind, pool.window.clone()) else { return None };
+    let x = dequantized(edit, node.inputs.first().copied()??).filter(Integers::is_whole)?;
+    let shape = edit.graph().fact(x.value)?.concrete()?;
+    let axes = window.axes(shape.get(2..)?, &window.kernel).ok()?;
+    // What lies beyond the padding never counts.
+    let counts = |axis: &Axis| !axis.is_padded() || (include_pad && !window.ceil);
+    let count: usize = window.kernel.iter().product();
+    if !axes.iter().all(counts) || count > 1 << 15 {
+        return None;
+    }
+    let kernel = [&[shape[1], 1], &window.kernel[..]].concat();
+    let conv = Conv { groups: shape[1], window: Window { ceil: false, ..window }, ..Conv::default() };
+    taken(&conv, &shape, &kernel)?;
+    let ones = edit.constant("ones", Tensor::new(&kernel[..], vec![1i8; shape[1] * count]).ok()?);
+    let scale = edit.constant("scale", Tensor::scalar(1.0 / count as f32));
+    let zero = edit.constant("zero_point", Tensor::scalar(0i8));
+    let inputs = [Some(x.value), Some(x.scale), x.zero(edit), Some(ones), Some(scale), Some(zero)];
+    let inputs = inputs.into_iter().chain([Some(result.scale), result.zero(edit), None]);
+    Some((Arc::new(IntegerConv::folded(conv, false, bounds)), inputs.collect()))
 }
 
 /// Sums, products, means and functions of an element.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::finish::{scales, within, zeros};
 use crate::graph::{Context, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value};
 use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Want, units};
+use crate::ops::identity::Identity;
 use crate::ops::pool::{self, Pool};
 use crate::ops::unary::Unary;
 use crate::tensor::{ElementType, Tensor};
@@ -64,6 +65,12 @@ impl Between {
             _ => return None,
         };
         Some(Self { name: format!("QLinear{}", inner.name()), inner: inner.clone(), kind, bounds })
+    }
+
+    /// Numbers of one scale and zero point as those of another, between the bounds of an activation.
+    pub fn rescaling(bounds: Option<[i32; 2]>) -> Self {
+        let inner: Arc<dyn Operator> = Arc::new(Identity::Plain);
+        Self { name: format!("QLinear{}", inner.name()), inner, kind: Kind::Table, bounds }
     }
 
     /// How it is computed.
