@@ -82,6 +82,9 @@ pub(super) fn kernel(
     if single && let Some(kernel) = integers::kernel(operator, inputs, output) {
         return Some(kernel);
     }
+    if single && matches!(output.element_type, ElementType::I8 | ElementType::U8) {
+        return moves::kernel(operator, inputs, output);
+    }
     if output.element_type != ElementType::F32 {
         return None;
     }

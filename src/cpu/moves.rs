@@ -1,19 +1,20 @@
 //! Elements moved as they are: Transpose, Slice, Expand, Tile, DepthToSpace and Concat.
 
 use super::kernel::{Job, Kernel};
-use super::tasks;
-use crate::graph::{EvaluateError, Fact, Operator};
+use super::{Threads, tasks};
+use crate::graph::{EvaluateError, Fact, Inputs, Operator};
 use crate::ops::concat::Concat;
 use crate::ops::depth_to_space::DepthToSpace;
 use crate::ops::expand::Expand;
 use crate::ops::slice::Slice;
 use crate::ops::strided::Strided;
 use crate::ops::transpose::Transpose;
+use crate::tensor::{Element, ElementType, Tensor};
 
 /// Elements of one task: fewer are not worth a thread.
 const STEP: usize = 32 << 10;
 
-/// The kernel of an operator that only moves elements.
+/// The kernel of an operator that only moves elements, which are floats of 32 bits or integers of 8.
 pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: &Fact) -> Option<Box<dyn Kernel>> {
     if let Some(concat) = operator.downcast::<Concat>() {
         let shape = output.concrete()?;
@@ -60,14 +61,24 @@ impl Moved {
 
 impl Kernel for Moved {
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
-        let x = job.inputs.tensor(0)?.as_slice::<f32>()?;
-        let y = job.y.as_mut_slice::<f32>()?;
+        let (x, y, threads) = (job.inputs.tensor(0)?, job.y, job.threads);
+        match y.element_type() {
+            ElementType::I8 => self.run_on::<i8>(x, y, threads),
+            ElementType::U8 => self.run_on::<u8>(x, y, threads),
+            _ => self.run_on::<f32>(x, y, threads),
+        }
+    }
+}
+
+impl Moved {
+    fn run_on<T: Element>(&self, x: &Tensor, y: &mut Tensor, threads: &Threads) -> Result<(), EvaluateError> {
+        let (x, y) = (x.as_slice::<T>()?, y.as_mut_slice::<T>()?);
         // The outermost dimension is shared out.
         let [(size, stride), inner @ ..] = &self.dims[..] else { return Ok(()) };
         let row: usize = inner.iter().map(|dim| dim.0).product();
-        let tasks = (y.len() / STEP).clamp(1, job.threads.count() * 2);
+        let tasks = (y.len() / STEP).clamp(1, threads.count() * 2);
         let step = size.div_ceil(tasks);
-        tasks::each(job.threads, y.chunks_mut(step * row).enumerate().collect(), |(i, y)| {
+        tasks::each(threads, y.chunks_mut(step * row).enumerate().collect(), |(i, y)| {
             let mut dims = self.dims.clone();
             dims[0].0 = y.len() / row;
             copy(&dims, self.base + (i * step) as i64 * stride, x, y);
@@ -81,7 +92,7 @@ const BLOCK: usize = 16;
 const LINES: usize = 64;
 
 /// Copies what the dimensions say to `y`, which is dense.
-fn copy(dims: &[(usize, i64)], base: i64, x: &[f32], y: &mut [f32]) {
+fn copy<T: Element>(dims: &[(usize, i64)], base: i64, x: &[T], y: &mut [T]) {
     // Nothing is negative that was seen to lie in the source.
     let at = |offset: i64| usize::try_from(base + offset).unwrap_or(0);
     match *dims {
@@ -127,12 +138,22 @@ struct Joined {
 
 impl Kernel for Joined {
     fn run(&self, job: Job<'_>) -> Result<(), EvaluateError> {
-        let mut parts = Vec::with_capacity(job.inputs.len());
-        for i in 0..job.inputs.len() {
-            let part = job.inputs.tensor(i)?;
-            parts.push((part.as_slice::<f32>()?, part.shape()[self.axis..].iter().product::<usize>()));
+        match job.y.element_type() {
+            ElementType::I8 => self.run_on::<i8>(&job.inputs, job.y),
+            ElementType::U8 => self.run_on::<u8>(&job.inputs, job.y),
+            _ => self.run_on::<f32>(&job.inputs, job.y),
         }
-        let y = job.y.as_mut_slice::<f32>()?;
+    }
+}
+
+impl Joined {
+    fn run_on<T: Element>(&self, inputs: &Inputs<'_>, y: &mut Tensor) -> Result<(), EvaluateError> {
+        let mut parts = Vec::with_capacity(inputs.len());
+        for i in 0..inputs.len() {
+            let part = inputs.tensor(i)?;
+            parts.push((part.as_slice::<T>()?, part.shape()[self.axis..].iter().product::<usize>()));
+        }
+        let y = y.as_mut_slice::<T>()?;
         let row = y.len() / self.rows;
         for (i, mut y) in y.chunks_exact_mut(row).enumerate() {
             for (part, length) in &parts {

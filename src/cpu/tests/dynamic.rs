@@ -4,54 +4,6 @@ use super::*;
 use crate::ops::quantize::{IntegerConv, IntegerProduct};
 use crate::ops::window::Window;
 
-/// Bytes without a pattern.
-fn bytes(shape: &[usize], signed: bool, seed: usize) -> Tensor {
-    let n = shape.iter().product::<usize>();
-    let numbers = (0..n).map(|i| ((i + seed).wrapping_mul(2_654_435_761) >> 7 & 255) as u8);
-    match signed {
-        true => Tensor::new(shape, numbers.map(u8::cast_signed).collect()).unwrap(),
-        false => Tensor::new(shape, numbers.collect()).unwrap(),
-    }
-}
-
-/// Runs one operator by its kernel, with one thread and with several, and compares with its reference.
-fn agree(op: Arc<dyn Operator>, inputs: Vec<Input>, outputs: usize) -> Result<(), TestCaseError> {
-    let mut graph = Graph::builder();
-    let (mut given, mut ids) = (vec![], vec![]);
-    for (i, input) in inputs.into_iter().enumerate() {
-        ids.push(match input {
-            Input::Run(t) => {
-                let id = graph.input(&format!("x{i}"), t.element_type(), t.shape().to_vec());
-                given.push(t);
-                Some(id)
-            }
-            Input::Constant(t) => Some(graph.constant(&format!("c{i}"), t)),
-            Input::Missing => None,
-        });
-    }
-    for (i, y) in graph.operator(op, &ids, outputs).into_iter().enumerate() {
-        graph.output(&format!("y{i}"), y);
-    }
-    let graph = Arc::new(graph.build().map_err(|e| TestCaseError::fail(e.to_string()))?);
-    let expected = reference::evaluate(&graph, &given, |_, value| value).unwrap();
-    let expected: Vec<_> = expected.into_iter().map(|value| value.into_tensor().unwrap()).collect();
-    let given: Vec<_> = given.into_iter().map(Some).collect();
-    for threads in [1, 3] {
-        // What kernels hold packed is nowhere else.
-        let plan = Arc::new(CpuPlan::released(Arc::new((*graph).clone()), &Threads::new(Some(threads))));
-        prop_assert!(plan.has_kernel().all(|has| has));
-        let mut session = plan.session();
-        for _ in 0..2 {
-            session.run(&given).unwrap();
-            for (i, expected) in expected.iter().enumerate() {
-                let compared = Tolerance::EXACT.compare(session.output(i).unwrap(), expected, None);
-                compared.map_err(|e| TestCaseError::fail(format!("output {i}: {e}")))?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// An input that is left out, known, or comes with the run.
 fn of_kind(kind: u8, tensor: Tensor) -> Input {
     match kind {

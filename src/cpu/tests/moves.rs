@@ -75,6 +75,29 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn moved_bytes_agree(
+        dims in prop::collection::vec(prop_oneof![4 => 1usize..6, 1 => 60usize..80], 1..4), order in Just(vec![0i64, 1, 2]).prop_shuffle(),
+        others in prop::collection::vec(1usize..5, 1..3), axis in 0usize..3, signed: bool,
+    ) {
+        let perm: Vec<i64> = order.into_iter().filter(|&i| (i as usize) < dims.len()).collect();
+        let turned = operator(&Definition::new("Transpose").attribute("perm", perm)).unwrap();
+        agree(turned, vec![Input::Run(bytes(&dims, signed, 1))], 1)?;
+        let at = axis % dims.len();
+        let mut inputs = vec![Input::Run(bytes(&dims, signed, 2))];
+        for (i, size) in others.into_iter().enumerate() {
+            let mut dims = dims.clone();
+            dims[at] = size;
+            inputs.push(Input::Run(bytes(&dims, signed, 3 + i)));
+        }
+        let definition = Definition { inputs: inputs.len(), ..Definition::new("Concat").attribute("axis", at as i64) };
+        agree(operator(&definition).unwrap(), inputs, 1)?;
+    }
+}
+
 #[test]
 fn parts_of_integers_are_what_the_reference_gives() {
     let mut graph = Graph::builder();
