@@ -1,7 +1,7 @@
 // y = saturate(round((a − a_zero) · a_factor + (b − b_zero) · b_factor) + zero) of 8-bit integers, or (PRODUCT)
 // saturate(round((a − a_zero) · (b − b_zero) · a_factor) + zero). The bounds are those without the zero point.
 //
-// Layout  a, b and y alike.
+// Layout  a, b and y alike, or a and y in groups of four channels with b_plane units each, and b one unit for all of these.
 // Work    one invocation takes one unit of y.
 
 #import common/index
@@ -9,6 +9,7 @@
 #read b
 #write y
 #param units: u32
+#param b_plane: u32   // units of y for one of b
 #param a_zero: f32
 #param b_zero: f32
 #param a_factor: f32
@@ -28,7 +29,7 @@ fn main(
         return;
     }
     let a = vec4<f32>(load_a(u)) - params.a_zero;
-    let b = vec4<f32>(load_b(u)) - params.b_zero;
+    let b = vec4<f32>(load_b(u / params.b_plane)) - params.b_zero;
 #if PRODUCT
     let v = a * b * params.a_factor;
 #else

@@ -14,7 +14,7 @@ use crate::ops::concat::Concat;
 use crate::ops::conv::Conv;
 use crate::ops::matmul::{Gemm, MatMul};
 use crate::ops::pool::{self, Pool};
-use crate::ops::quantize::{Between, IntegerConv, IntegerProduct, Quantize};
+use crate::ops::quantize::{Between, IntegerConv, IntegerProduct, Quantize, is_of_planes};
 use crate::ops::reshape::Reshape;
 use crate::ops::transpose::Transpose;
 use crate::ops::window::{Axis, Window};
@@ -332,10 +332,18 @@ fn between(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<
     if given.len() != operator.tensors() {
         return None;
     }
-    let tensors: Vec<_> = given.into_iter().map(|id| dequantized(edit, id)).collect::<Option<_>>()?;
+    let mut tensors: Vec<_> = given.into_iter().map(|id| dequantized(edit, id)).collect::<Option<_>>()?;
     let shape = |x: &Integers| edit.graph().fact(x.value).and_then(Fact::concrete);
+    let of_planes = |x: &Integers, of: &Integers| shape(x).zip(shape(of)).is_some_and(|(x, of)| is_of_planes(&x, &of));
+    // What has one element for each plane comes second.
+    if let [a, b] = &mut tensors[..]
+        && of_planes(a, b)
+    {
+        std::mem::swap(a, b);
+    }
     let first = shape(&tensors[0])?;
-    let fits = tensors.iter().all(|x| x.is_whole() && shape(x).as_ref() == Some(&first));
+    let fits = |x: &Integers| x.is_whole() && (shape(x).as_ref() == Some(&first) || of_planes(x, &tensors[0]));
+    let fits = tensors.iter().all(fits);
     if !fits || first.contains(&0) || first.iter().skip(2).product::<usize>() > 1 << 15 {
         return None;
     }

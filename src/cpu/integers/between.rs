@@ -74,6 +74,16 @@ impl Kernel for Integers {
             return Ok(());
         }
         let b = job.inputs.tensor(3)?.bytes();
+        if b.len() != a.len() {
+            let step = tasks::planes(job.threads, b.len(), a.len());
+            let planes = step * self.plane;
+            let work = y.chunks_mut(planes).zip(a.chunks(planes).zip(b.chunks(step))).collect();
+            tasks::each(job.threads, work, |(y, (a, b)): (&mut [u8], (&[u8], &[u8]))| {
+                let planes = y.chunks_mut(self.plane).zip(a.chunks(self.plane)).zip(b.chunks(1));
+                planes.for_each(|((y, a), b)| dispatch(Part { of, y, a, b }));
+            });
+            return Ok(());
+        }
         let work = y.chunks_mut(STEP).zip(a.chunks(STEP).zip(b.chunks(STEP))).collect();
         tasks::each(job.threads, work, |(y, (a, b))| dispatch(Part { of, y, a, b }));
         Ok(())
@@ -85,6 +95,7 @@ struct Part<'a> {
     of: &'a Integers,
     y: &'a mut [u8],
     a: &'a [u8],
+    /// As many, or one for all of `a`.
     b: &'a [u8],
 }
 
@@ -94,8 +105,15 @@ impl Work for Part<'_> {
         let Self { of, y, a, b } = self;
         let Numbers { zeros: [a_zero, b_zero], factors: [a_factor, b_factor], .. } = of.numbers;
         let (flip, finish) = (of.flip, of.finish);
-        let pairs = y.iter_mut().zip(a.iter().zip(b));
         let wide = |v: u8, zero: f32| f32::from(v ^ flip) - zero;
+        if let (&[b], Kind::Add | Kind::Mul) = (b, of.kind) {
+            let b = wide(b, b_zero);
+            let (factor, rest) = if of.kind == Kind::Add { (a_factor, b * b_factor) } else { (a_factor, 0.0) };
+            let multiplier = if of.kind == Kind::Add { 1.0 } else { b };
+            y.iter_mut().zip(a).for_each(|(y, &a)| *y = finish.byte(wide(a, a_zero) * multiplier * factor + rest));
+            return;
+        }
+        let pairs = y.iter_mut().zip(a.iter().zip(b));
         match of.kind {
             Kind::Add => pairs.for_each(|(y, (a, b))| {
                 *y = finish.byte(wide(*a, a_zero) * a_factor + wide(*b, b_zero) * b_factor);

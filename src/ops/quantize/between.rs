@@ -22,7 +22,7 @@ const TABLE: Packing = Packing { name: "integers/table", pack: |table, _| table.
 /// How a node is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// The sum of two tensors of one shape.
+    /// The sum of two tensors: of one shape, or the second with one element for each plane of the first.
     Add,
     /// Their product.
     Mul,
@@ -40,6 +40,11 @@ pub(crate) struct Between {
     kind: Kind,
     /// Between which integers an activation leaves the results.
     bounds: Option<[i32; 2]>,
+}
+
+/// Whether a tensor `[N, C, 1 …]` has one element for each plane of another.
+pub(crate) fn is_of_planes<D: PartialEq + From<usize>>(x: &[D], of: &[D]) -> bool {
+    x.len() > 2 && x.len() == of.len() && x[..2] == of[..2] && x[2..].iter().all(|d| *d == D::from(1))
 }
 
 /// The numbers of a node whose scales and zero points are known.
@@ -175,7 +180,10 @@ impl Between {
             let dispatch = finish(dispatch).linear(quads as u64, WORKGROUP, request.device);
             return Ok(candidate.dispatch(dispatch).cost((plane * quads) as f64 * 8.0, (plane * quads * 4) as f64));
         }
-        let layout = request.input(0)?.layout;
+        let b = request.shape(3)?;
+        // What is one for a plane is one for all its units where four channels lie together.
+        let (layout, b_plane) =
+            if b == x { (request.input(0)?.layout, 1) } else { (Layout::Channels4.canonical(&x), plane.max(1)) };
         (wants[0], wants[3]) = (Want::In(layout), Want::In(layout));
         let mut candidate = Candidate::new("integers", wants, vec![layout]);
         let count = units(&y, layout).and_then(|n| u32::try_from(n).ok()).ok_or("it is too large for a shader")?;
@@ -185,7 +193,8 @@ impl Between {
                 .bind(Binding::Input(0), read)
                 .bind(Binding::Input(3), request.storage(3)?)
                 .bind(Binding::Output(0), written)
-                .param("units", count);
+                .param("units", count)
+                .param("b_plane", b_plane);
             candidate = candidate.dispatch(finish(dispatch).linear(count.into(), WORKGROUP, request.device));
         }
         Ok(candidate.cost(f64::from(count) * 12.0, f64::from(count) * 12.0))
@@ -208,7 +217,7 @@ impl Operator for Between {
             super::linear::matches_type(Fact::optional(inputs, 3 * i + 2), x.element_type)?;
             floats.push(x.with_type(ElementType::F32));
         }
-        if floats.iter().any(|x| x.shape != floats[0].shape) {
+        if floats.iter().any(|x| x.shape != floats[0].shape && !is_of_planes(&x.shape, &floats[0].shape)) {
             return Err(ShapeError::new("its tensors are of different shapes"));
         }
         let to = Fact::at(inputs, 3 * self.tensors() + 1)?.element_type;
@@ -271,13 +280,16 @@ mod tests {
         // Scales are powers of two: ties are ties for all.
         for (i, name) in ["Add", "Mul", "GlobalAveragePool", "Sigmoid", "Neg"].into_iter().enumerate() {
             let inner = crate::ops::operator(&Definition::new(name)).unwrap();
-            for (shape, signed, bounds) in
-                [([1, 7, 2, 4], [false, true], None), ([2, 3, 1, 2], [true, false], Some([2, 77]))]
-            {
+            for (shape, signed, bounds, planes) in [
+                ([1, 7, 2, 4], [false, true], None, false),
+                ([2, 3, 1, 2], [true, false], Some([2, 77]), false),
+                ([2, 7, 3, 2], [true, false], None, true),
+            ] {
                 let op = Between::of(&inner, bounds).unwrap();
                 let mut inputs = vec![];
                 for k in 0..op.tensors() {
-                    inputs.push(Input::Run(bytes(&shape, signed[0], i + k)));
+                    let own = if planes && k == 1 { [shape[0], shape[1], 1, 1] } else { shape };
+                    inputs.push(Input::Run(bytes(&own, signed[0], i + k)));
                     inputs.push(Input::Constant(Tensor::scalar([0.25f32, 0.0625][k])));
                     inputs.push(Input::Constant(bytes(&[], signed[0], i + k + 5)));
                 }

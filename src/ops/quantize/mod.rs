@@ -31,7 +31,7 @@ mod table;
 mod tests;
 
 pub(super) use around::{dynamic_product, make as around};
-pub(crate) use between::{Between, Kind, Numbers};
+pub(crate) use between::{Between, Kind, Numbers, is_of_planes};
 pub(crate) use block_weights::BlockWeights;
 pub(super) use blocks::make as blocks;
 pub(crate) use channels::{Channels, Ends};

@@ -87,12 +87,14 @@ fn drawn(seed: u32, nodes: usize) -> (Graph, Tensor) {
     for _ in 0..nodes {
         let floats = graph.floats(&x);
         let channels = x.shape[1];
-        let (mut scale, mut zero) = (0.02 + graph.next(100) as f32 / 1999.0, Tensor::scalar(graph.next(256) as u8));
+        // No multiple of other scales, for ties are ties up to rounding alone.
+        let (mut scale, mut zero) =
+            (0.020_137 + graph.next(100) as f32 / 1999.0, Tensor::scalar(graph.next(256) as u8));
         if graph.next(3) == 0 {
             zero = Tensor::scalar((graph.next(256) as u8).cast_signed());
         }
         let mut shape = x.shape.clone();
-        let mut y = match graph.next(9) {
+        let mut y = match graph.next(11) {
             0 | 1 => {
                 let depthwise = channels > 1 && graph.next(2) == 0;
                 let outputs = if depthwise { channels } else { 1 + graph.next(9) as usize };
@@ -118,6 +120,15 @@ fn drawn(seed: u32, nodes: usize) -> (Graph, Tensor) {
                 }
                 let turn = Definition::new("Transpose").attribute("perm", vec![0i64, 1, 3, 2]);
                 graph.builder.node(&turn, &[floats]).unwrap()
+            }
+            8 | 9 => {
+                let gate = graph.floats(&x);
+                let gate = graph.builder.node(&Definition::new("GlobalAveragePool"), &[gate]).unwrap();
+                let gate = graph.quantize(gate, 0.013_391, Tensor::scalar(131u8), vec![1, channels, 1, 1]);
+                graph.builder.output(&format!("q{}", gate.q.0), gate.q);
+                let gate = graph.floats(&gate);
+                let both = if graph.next(2) == 0 { [floats, gate] } else { [gate, floats] };
+                graph.builder.node(&Definition::new(if scale < 0.04 { "Add" } else { "Mul" }), &both).unwrap()
             }
             6 => {
                 let other = graph.floats(&x);
