@@ -43,15 +43,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 #endfor
         }
     }
-    let rows = HALVES * 4u;
-    for (var kk = whole * rows; kk < min(params.k, part.y * 4u); kk++) {
-        let block = kk / rows / params.b_block;
-        let group = load_b(b_at + kk / rows * params.n4);
-        let b0 = row_b(group, kk % rows, zeros_b(block, column)) * scales_b(block, column);
-#for i in ROWS
-        sum{i} += get_a(a{i} * 4u + kk) * b0;
-#endfor
-    }
+    let rest = whole * HALVES * 4u;
 #else
     let whole = min(params.k / 4u, part.y);
     for (var u = part.x; u < whole; u++) {
@@ -64,13 +56,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         sum{i} += x{i}.x * b0 + x{i}.y * b1 + x{i}.z * b2 + x{i}.w * b3;
 #endfor
     }
-    for (var kk = whole * 4u; kk < min(params.k, part.y * 4u); kk++) {
+    let rest = whole * 4u;
+#endif
+    for (var kk = rest; kk < min(params.k, part.y * 4u); kk++) {
+#if BITS
+        let b0 = row_b(b_at, params.n4, kk, column);
+#else
         let b0 = load_b(b_at + kk * params.n4);
+#endif
 #for i in ROWS
         sum{i} += get_a(a{i} * 4u + kk) * b0;
 #endfor
     }
-#endif
     if id.x >= params.n4 {
         return;
     }

@@ -3,8 +3,9 @@
 //
 // Layout  a: rows of k padded to units; y: rows of n padded to units. b: panels of LANES units of columns, `b_panel` units
 //         apart, in each panel k rows `b_step` units apart (a constant is packed so that a panel is dense; rows of whole
-//         units are panels too, with b_panel = LANES and b_step = n4), for BITS as matmul/weights says. c: see finish.wgsl. PACKED: a in panels of ROWS rows,
-//         in each the units of all rows one after the other (see panels.wgsl); there is one product.
+//         units are panels too, with b_panel = LANES and b_step = n4), for BITS as matmul/weights says. c: see finish.wgsl.
+//         PACKED: a in panels of ROWS rows, in each the units of all rows one after the other (see panels.wgsl); there is
+//         one product.
 // Work    one workgroup is one subgroup of LANES lanes and owns ROWS = GROUPS * LANES rows of one panel; a lane owns one
 //         unit of columns. For each unit of k, a lane reads GROUPS units of a, each of a row of its own, and four units of
 //         b; subgroupBroadcast at constant lanes hands a's units round. Rows and columns beyond the matrix are clamped on
@@ -66,18 +67,7 @@ fn main(
             }
         }
     }
-    let group_rows = HALVES * 4u;
-    for (var kk = whole * group_rows; kk < params.k; kk++) {
-        let block = kk / group_rows / params.b_block;
-        let group = load_b(b_at + kk / group_rows * params.b_step);
-        let b0 = row_b(group, kk % group_rows, zeros_b(block, clamped)) * scales_b(block, clamped);
-#for g in GROUPS
-        let x{g} = get_a((a{g} + kk / 4u * A_STEP) * 4u + kk % 4u);
-#for l in LANES
-        sum[{g} * LANES + {l}] += subgroupBroadcast(x{g}, {l}u) * b0;
-#endfor
-#endfor
-    }
+    let rest = whole * HALVES * 4u;
 #else
     let whole = params.k / 4u;
     for (var u = 0u; u < whole; u++) {
@@ -96,8 +86,14 @@ fn main(
 #endfor
 #endfor
     }
-    for (var kk = whole * 4u; kk < params.k; kk++) {
+    let rest = whole * 4u;
+#endif
+    for (var kk = rest; kk < params.k; kk++) {
+#if BITS
+        let b0 = row_b(b_at, params.b_step, kk, clamped);
+#else
         let b0 = load_b(b_at + kk * params.b_step);
+#endif
 #for g in GROUPS
         let x{g} = get_a((a{g} + kk / 4u * A_STEP) * 4u + kk % 4u);
 #for l in LANES
@@ -105,7 +101,6 @@ fn main(
 #endfor
 #endfor
     }
-#endif
     if column >= params.n4 {
         return;
     }

@@ -57,17 +57,7 @@ fn main(
         sum{i} += own{i} * scales;
 #endfor
     }
-    if slice == 0u {
-        let rows = HALVES * 4u;
-        for (var kk = whole * rows; kk < min(params.k, part.y * 4u); kk++) {
-            let block = kk / rows / params.b_block;
-            let group = load_b(b_at + kk / rows * params.b_step);
-            let b0 = row_b(group, kk % rows, zeros_b(block, column)) * scales_b(block, column);
-#for i in ROWS
-            sum{i} += get_a(a{i} * 4u + kk) * b0;
-#endfor
-        }
-    }
+    let rest = whole * HALVES * 4u;
 #else
     let whole = min(params.k / 4u, part.y);
     for (var u = part.x + slice; u < whole; u += SLICES) {
@@ -80,15 +70,20 @@ fn main(
         sum{i} += x{i}.x * b0 + x{i}.y * b1 + x{i}.z * b2 + x{i}.w * b3;
 #endfor
     }
+    let rest = whole * 4u;
+#endif
     if slice == 0u {
-        for (var kk = whole * 4u; kk < min(params.k, part.y * 4u); kk++) {
+        for (var kk = rest; kk < min(params.k, part.y * 4u); kk++) {
+#if BITS
+            let b0 = row_b(b_at, params.b_step, kk, column);
+#else
             let b0 = load_b(b_at + kk * params.b_step);
+#endif
 #for i in ROWS
             sum{i} += get_a(a{i} * 4u + kk) * b0;
 #endfor
         }
     }
-#endif
 #if SLICES == 1
     if first + local >= params.n4 {
         return;

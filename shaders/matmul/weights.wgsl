@@ -10,20 +10,27 @@
 #param b_columns: u32
 #param b_scales: u32
 #param b_zeros: u32
+#if SLICES
 #param b_span: u32 // groups that a slice takes one after the other (vector)
+#endif
 
-// Four bytes, or the lower or upper halves of them.
+// What a mask leaves of four bytes. By way of i32, since converting u32 is dear on many a device.
+fn bytes_b(word: u32, mask: u32) -> vec4<f32> {
+    return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(mask)));
+}
+
+// Four numbers: bytes, or the lower or upper halves of them.
 fn numbers_b(word: u32, upper: bool) -> vec4<f32> {
 #if BITS == 8
 #if ZERO
-    return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+    return bytes_b(word, 255u);
 #else
     return vec4<f32>((vec4<i32>(bitcast<i32>(word)) << vec4<u32>(24u, 16u, 8u, 0u)) >> vec4<u32>(24u));
 #endif
 #else
     let low = select(word, word >> 4u, upper);
 #if ZERO
-    return vec4<f32>(vec4<i32>((vec4<u32>(low) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u)));
+    return bytes_b(low, 15u);
 #else
     return vec4<f32>((vec4<i32>(bitcast<i32>(low)) << vec4<u32>(28u, 20u, 12u, 4u)) >> vec4<u32>(28u));
 #endif
@@ -38,8 +45,7 @@ fn scales_b(block: u32, column: u32) -> vec4<f32> {
 // And its zeros.
 fn zeros_b(block: u32, column: u32) -> vec4<f32> {
 #if ZERO
-    let word = load_b(params.b_zeros + block / 4u * params.b_columns + column)[block % 4u];
-    return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(255u)));
+    return bytes_b(load_b(params.b_zeros + block / 4u * params.b_columns + column)[block % 4u], 255u);
 #else
     return vec4<f32>();
 #endif
@@ -63,16 +69,16 @@ fn rows_b(group: vec4<u32>, four: u32, zeros: vec4<f32>) -> mat4x4<f32> {
     return rows;
 }
 
-// One row of a group, without its scales.
-fn row_b(group: vec4<u32>, row: u32, zeros: vec4<f32>) -> vec4<f32> {
+// Row kk of a unit of columns, with its scales: the unit's groups begin at `at` and are `step` apart.
+fn row_b(at: u32, step: u32, kk: u32, column: u32) -> vec4<f32> {
+    let index = kk / (HALVES * 4u);
+    let row = kk % (HALVES * 4u);
+    let group = load_b(at + index * step);
 #if BITS == 8
     let numbers = numbers_b(group[row], false);
 #else
     let numbers = numbers_b(group[row / 2u], row % 2u != 0u);
 #endif
-#if ZERO
-    return numbers - zeros;
-#else
-    return numbers;
-#endif
+    let block = index / params.b_block;
+    return (numbers - zeros_b(block, column)) * scales_b(block, column);
 }

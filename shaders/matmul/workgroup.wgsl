@@ -37,8 +37,7 @@ fn main(
             let x = load_a(offsets.x + min(first_row + tile_row, params.m - 1u) * k4 + min(u, k4 - 1u));
             let inside = vec4<u32>(u * 4u, u * 4u + 1u, u * 4u + 2u, u * 4u + 3u) < vec4<u32>(params.k);
             a_tile[local % 4u * 64u + tile_row] = select(vec4<f32>(), x, inside);
-#if BITS
-#else
+#if !BITS
             let kk = first * 4u + {t}u * 4u + local / 16u;
             let column = min(first_column + local % 16u, params.n4 - 1u);
             let w = load_b(offsets.y + min(kk, params.k - 1u) * params.n4 + column);

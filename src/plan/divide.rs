@@ -81,9 +81,7 @@ fn find(graph: &Graph, precision: &Precision, node: &Node, limit: u64) -> Option
         if (tensor.len() as u64).saturating_mul(8 * 16) <= limit {
             continue;
         }
-        // Products read these packed.
-        let product = node.operator.downcast::<MatMul>().is_some() || node.operator.downcast::<Gemm>().is_some();
-        if product && input == 1 && tensor.quantized().is_some_and(|numbers| numbers.bytes() <= limit / 2) {
+        if input == 1 && is_packed(node, tensor, limit) {
             continue;
         }
         let Some(storage) = fact.and_then(|fact| precision.constant(graph, node, fact)) else { continue };
@@ -107,6 +105,17 @@ fn find(graph: &Graph, precision: &Precision, node: &Node, limit: u64) -> Option
         }
     }
     None
+}
+
+/// Whether a product reads these weights as numbers of few bits, and they are not too large so: where columns are filled up to
+/// whole panels they take twice as much at most.
+fn is_packed(node: &Node, weights: &Tensor, limit: u64) -> bool {
+    let axis = match (node.operator.downcast::<MatMul>(), node.operator.downcast::<Gemm>()) {
+        (Some(_), _) => 0,
+        (_, Some(gemm)) => usize::from(gemm.transpose_b),
+        _ => return false,
+    };
+    weights.quantized().is_some_and(|numbers| numbers.fills_words(axis) && numbers.bytes() <= limit / 2)
 }
 
 /// Bytes of a row or column of a constant as kernels may lay it out: what they read by units is in whole units, and a bias

@@ -4,12 +4,17 @@
 //! given as they are above the least of their type: of 8 bits 0 to 255, of 4 bits 0 to 15. Where no zero is said, it is the
 //! middle: 128 or 8.
 
+mod beside;
+mod form;
+
 use std::sync::Arc;
 
 use half::f16;
 use twox_hash::xxhash3_128::Hasher;
 
 use super::{ElementType, Origin, Tensor};
+use beside::Beside;
+use form::{Form, bits_of};
 
 /// A matrix of such numbers.
 #[derive(Debug)]
@@ -28,17 +33,8 @@ pub(crate) struct Quantized {
 enum Source {
     /// Tensors: the numbers, the scales of the blocks, in rows of blocks, and perhaps as many zeros.
     Own { numbers: Tensor, form: Form, scales: Tensor, zeros: Option<(Tensor, Form)> },
-    /// Those of several matrices beside each other, each of them transposed or not.
-    Beside(Vec<(Arc<Quantized>, bool)>),
-}
-
-/// How numbers lie in a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// As elements.
-    Elements,
-    /// In bytes, the first of a byte in its lowest bits; so many bytes for a row.
-    Packed(usize),
+    /// Those of several matrices.
+    Beside(Beside),
 }
 
 /// The scales and zeros of a matrix's blocks, row after row of blocks.
@@ -46,48 +42,6 @@ pub(crate) enum Form {
 pub(crate) struct Table {
     pub scales: Vec<f32>,
     pub zeros: Vec<u8>,
-}
-
-impl Form {
-    /// `rows` rows of `columns` numbers, if the tensor has them.
-    fn read(self, tensor: &Tensor, bits: usize, [rows, columns]: [usize; 2]) -> Vec<u8> {
-        let bytes = tensor.bytes();
-        match self {
-            Self::Elements => match tensor.element_type() {
-                // The sign bit turned: the least number becomes 0.
-                ElementType::I8 => bytes.iter().map(|b| b ^ 0x80).collect(),
-                ElementType::I4 => bytes.iter().map(|b| (b ^ 8) & 15).collect(),
-                ElementType::U4 => bytes.iter().map(|b| b & 15).collect(),
-                _ => bytes.to_vec(),
-            },
-            Self::Packed(pitch) => {
-                let mut numbers = Vec::with_capacity(rows * columns);
-                let (per, mask) = (8 / bits, u8::MAX >> (8 - bits));
-                for row in bytes.chunks_exact(pitch.max(1)).take(rows) {
-                    let apart = row.iter().flat_map(|byte| (0..per).map(move |i| (byte >> (i * bits)) & mask));
-                    numbers.extend(apart.take(columns));
-                }
-                numbers
-            }
-        }
-    }
-
-    /// Bytes or elements that so many rows and columns take.
-    const fn length(self, [rows, columns]: [usize; 2]) -> Option<usize> {
-        match self {
-            Self::Elements => rows.checked_mul(columns),
-            Self::Packed(pitch) => rows.checked_mul(pitch),
-        }
-    }
-}
-
-/// Bits of the numbers of a type; `None` of a type that has none such.
-fn bits_of(element_type: ElementType) -> Option<usize> {
-    match element_type {
-        ElementType::I8 | ElementType::U8 => Some(8),
-        ElementType::I4 | ElementType::U4 => Some(4),
-        _ => None,
-    }
 }
 
 impl Quantized {
@@ -163,27 +117,9 @@ impl Quantized {
 
     /// Matrices beside each other, each of them transposed or not; `None` where they are not of one kind.
     pub fn beside(parts: &[(Arc<Self>, bool)]) -> Option<Self> {
-        let turned = |(part, transposed): &(Arc<Self>, bool)| {
-            let ([rows, columns], [down, across]) = (part.shape, part.block);
-            if *transposed { ([columns, rows], across) } else { ([rows, columns], down) }
-        };
-        let first = parts.first()?;
-        let ([rows, _], down) = turned(first);
-        let mut columns = 0usize;
-        for part in parts {
-            let (shape, own) = turned(part);
-            if shape[0] != rows || own.min(rows) != down.min(rows) || part.0.bits != first.0.bits {
-                return None;
-            }
-            columns = columns.checked_add(shape[1])?;
-        }
-        Some(Self {
-            shape: [rows, columns],
-            bits: first.0.bits,
-            block: [down.min(rows), 1],
-            symmetric: parts.iter().all(|(part, _)| part.symmetric),
-            source: Source::Beside(parts.to_vec()),
-        })
+        let (parts, bits) = (Beside::new(parts)?, parts.first()?.0.bits);
+        let symmetric = parts.is_symmetric();
+        Some(Self { shape: parts.shape(), bits, block: parts.block(), symmetric, source: Source::Beside(parts) })
     }
 
     /// Bits of a number: 4 or 8.
@@ -209,6 +145,12 @@ impl Quantized {
         numbers.saturating_add(down.saturating_mul(across).saturating_mul(5))
     }
 
+    /// Whether numbers along an axis can be read 32 bits at a time: blocks end where these do, or not at all.
+    pub fn fills_words(&self, axis: usize) -> bool {
+        let (size, block) = (self.shape[axis], self.block[axis]);
+        block >= size || block.is_multiple_of(32 / self.bits)
+    }
+
     /// Whether all zeros are the middle.
     pub const fn is_symmetric(&self) -> bool {
         self.symmetric
@@ -222,7 +164,7 @@ impl Quantized {
     pub fn numbers(&self) -> Vec<u8> {
         match &self.source {
             Source::Own { numbers, form, .. } => form.read(numbers, self.bits, self.shape),
-            Source::Beside(parts) => self.side_by_side(parts, |part| (part.numbers(), part.shape)),
+            Source::Beside(parts) => parts.numbers(),
         }
     }
 
@@ -238,56 +180,8 @@ impl Quantized {
                 };
                 Table { scales, zeros }
             }
-            Source::Beside(parts) => {
-                // A column of the whole has scales of its own.
-                let tables: Vec<_> = parts.iter().map(|(part, _)| part.table()).collect();
-                let spread = |part: &Self, transposed: bool, of: &dyn Fn(usize) -> [u8; 5]| {
-                    let blocks = part.blocks();
-                    let lines = if transposed { [part.shape[0], blocks[1]] } else { [blocks[0], part.shape[1]] };
-                    let place = |i: usize, j: usize| match transposed {
-                        true => i / part.block[0] * blocks[1] + j,
-                        false => i * blocks[1] + j / part.block[1],
-                    };
-                    let at = |i| (0..lines[1]).map(move |j| place(i, j));
-                    ((0..lines[0]).flat_map(at).map(of).collect::<Vec<_>>(), lines)
-                };
-                let mut tables = tables.iter();
-                let cells = self.side_by_side_of(parts, |part, transposed| {
-                    let table = tables.next();
-                    let cell = |i: usize| {
-                        let [a, b, c, d] = table.map_or(0.0, |table| table.scales[i]).to_le_bytes();
-                        [a, b, c, d, table.map_or(0, |table| table.zeros[i])]
-                    };
-                    spread(part, transposed, &cell)
-                });
-                let scales = cells.iter().map(|&[a, b, c, d, _]| f32::from_le_bytes([a, b, c, d])).collect();
-                Table { scales, zeros: cells.iter().map(|cell| cell[4]).collect() }
-            }
+            Source::Beside(parts) => parts.table(),
         }
-    }
-
-    fn side_by_side<T: Copy>(&self, parts: &[(Arc<Self>, bool)], of: impl Fn(&Self) -> (Vec<T>, [usize; 2])) -> Vec<T> {
-        self.side_by_side_of(parts, |part, _| of(part))
-    }
-
-    /// Matrices beside each other, those that lie transposed turned.
-    fn side_by_side_of<T: Copy>(
-        &self,
-        parts: &[(Arc<Self>, bool)],
-        mut of: impl FnMut(&Self, bool) -> (Vec<T>, [usize; 2]),
-    ) -> Vec<T> {
-        let read: Vec<_> = parts.iter().map(|(part, transposed)| (of(part, *transposed), *transposed)).collect();
-        let rows = read.iter().map(|((_, [a, b]), transposed)| if *transposed { *b } else { *a }).min().unwrap_or(0);
-        let mut all = Vec::with_capacity(rows * self.shape[1]);
-        for row in 0..rows {
-            for ((values, [a, b]), transposed) in &read {
-                match transposed {
-                    true => all.extend((0..*a).map(|j| values[j * b + row])),
-                    false => all.extend_from_slice(&values[row * b..][..*b]),
-                }
-            }
-        }
-        all
     }
 
     /// The floats, row after row.
@@ -328,7 +222,7 @@ impl Quantized {
             Source::Own { numbers, scales, zeros, .. } => {
                 numbers.is_lost() || scales.is_lost() || zeros.as_ref().is_some_and(|(zeros, _)| zeros.is_lost())
             }
-            Source::Beside(parts) => parts.iter().any(|(part, _)| part.is_lost()),
+            Source::Beside(parts) => parts.is_lost(),
         }
     }
 
@@ -349,10 +243,7 @@ impl Quantized {
             }
             Source::Beside(parts) => {
                 hasher.write(header.as_bytes());
-                for (part, transposed) in parts {
-                    hasher.write(&part.hash().to_le_bytes());
-                    hasher.write(&[u8::from(*transposed)]);
-                }
+                parts.hash(&mut hasher);
             }
         }
         hasher.finish_128()
@@ -361,8 +252,6 @@ impl Quantized {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::tensor::{I4, U4};
 
@@ -399,40 +288,11 @@ mod tests {
         let of = || Quantized::of_elements(&numbers, &scales, None, [2, 1]).unwrap().tensor(ElementType::F32);
         let (tensor, other) = (of(), of());
         assert_eq!(tensor.content_hash(), other.content_hash());
-        assert!(format!("{tensor:?}").contains("not read") || tensor.quantized().is_some());
+        let state = || format!("{:?}", tensor.storage);
+        assert!(state().contains("not read"), "{}", state());
         assert_eq!(tensor, Tensor::new([2, 3], vec![0.5f32, 1.0, 1.5, 2.0, 2.5, 3.0]).unwrap());
+        assert!(state().contains("there"), "{}", state());
         // Under another shape the numbers are not those of its elements.
         assert!(tensor.reshaped([3, 2]).unwrap().quantized().is_none());
-    }
-
-    proptest! {
-        #[test]
-        fn matrices_beside_each_other_are_their_floats_beside_each_other(
-            rows in 1usize..9, widths in prop::collection::vec(1usize..6, 1..4), block in 1usize..9,
-            flips in prop::collection::vec(any::<bool>(), 3), zeros: bool, seed in 0usize..99,
-        ) {
-            let mut parts = vec![];
-            for (i, &width) in widths.iter().enumerate() {
-                let shape = if flips[i] { [width, rows] } else { [rows, width] };
-                let block = if flips[i] { [1, block] } else { [block, 1] };
-                let count = shape[0].div_ceil(block[0]) * shape[1].div_ceil(block[1]);
-                let any = |n: usize, by: usize| (0..n).map(|j| ((j + seed + i) * by % 251) as u8).collect::<Vec<_>>();
-                let numbers = Tensor::new(shape, any(rows * width, 67)).unwrap();
-                let scales = Tensor::vector(any(count, 31).into_iter().map(f32::from).collect());
-                let zero = zeros.then(|| Tensor::vector(any(count, 13)));
-                parts.push((Arc::new(Quantized::of_elements(&numbers, &scales, zero.as_ref(), block).unwrap()), flips[i]));
-            }
-            let whole = Quantized::beside(&parts).unwrap();
-            let (found, total) = (whole.floats(), widths.iter().sum::<usize>());
-            let mut begin = 0;
-            for ((part, flip), width) in parts.iter().zip(&widths) {
-                let floats = part.floats();
-                for (r, c) in (0..rows).flat_map(|r| (0..*width).map(move |c| (r, c))) {
-                    let own = floats[if *flip { c * rows + r } else { r * width + c }];
-                    prop_assert_eq!(found[r * total + begin + c], own);
-                }
-                begin += width;
-            }
-        }
     }
 }

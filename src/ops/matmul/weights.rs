@@ -32,12 +32,12 @@ impl Numbers {
         let quantized = source.quantized()?;
         let &Product { k, n, transpose_b, .. } = product;
         let (shape, block) = (quantized.shape(), quantized.block());
-        let (wanted, along) = if transpose_b { ([n, k], block[1]) } else { ([k, n], block[0]) };
+        let (wanted, axis) = if transpose_b { ([n, k], 1) } else { ([k, n], 0) };
         let (bits, lanes) = (quantized.bits(), lanes.max(1));
         let rows = 32 / bits;
         // One that is as long as k has no end within it.
-        let along = if along >= k { k.next_multiple_of(rows) } else { along };
-        let suits = shape == wanted && product.batch.is_empty() && along.is_multiple_of(rows);
+        let along = if block[axis] >= k { k.next_multiple_of(rows) } else { block[axis] };
+        let suits = shape == wanted && product.batch.is_empty() && quantized.fills_words(axis);
         let numbers = Self {
             bits,
             has_zeros: !quantized.is_symmetric(),
@@ -105,27 +105,35 @@ impl Numbers {
 
     /// The span of groups that a slice takes: all of a block where there is one slice.
     fn span(&self, kernel: &Kernel) -> usize {
-        let sliced = kernel.defines.iter().any(|(name, value)| *name == "SLICES" && *value > 1);
-        let divides = |span: &usize| !sliced || self.blocks == 1 || self.block.is_multiple_of(*span);
+        let sliced = slices(kernel).is_some_and(|slices| slices > 1);
+        let divides = |span: &usize| self.blocks == 1 || self.block.is_multiple_of(*span);
         if sliced { (1..=SPAN).rev().find(divides).unwrap_or(1) } else { self.block }
     }
 
     /// Units of k of which parts must be multiples.
     pub fn unit(&self, kernel: &Kernel) -> usize {
-        let sliced = kernel.defines.iter().any(|(name, _)| *name == "SLICES");
-        if sliced { self.span(kernel) * self.rows() / 4 } else { self.rows() / 4 }
+        let groups = if slices(kernel).is_some() { self.span(kernel) } else { 1 };
+        groups * self.rows() / 4
     }
 
     /// Sets where what lies.
     pub fn places(&self, dispatch: Dispatch) -> Dispatch {
-        let span = self.span(&dispatch.kernel);
-        dispatch
+        let span = slices(&dispatch.kernel).map(|_| self.span(&dispatch.kernel));
+        let dispatch = dispatch
             .param("b_block", self.block)
             .param("b_columns", self.columns)
             .param("b_scales", self.scales())
-            .param("b_zeros", self.zeros())
-            .param("b_span", span)
+            .param("b_zeros", self.zeros());
+        match span {
+            Some(span) => dispatch.param("b_span", span),
+            None => dispatch,
+        }
     }
+}
+
+/// Slices that the kernel for few rows divides k into; `None` of other kernels.
+fn slices(kernel: &Kernel) -> Option<i64> {
+    kernel.defines.iter().find(|(name, _)| *name == "SLICES").map(|(_, slices)| *slices)
 }
 
 fn pack(tensor: &Tensor, parameters: &[usize]) -> Tensor {
@@ -190,14 +198,16 @@ mod tests {
     use proptest::prelude::*;
 
     use crate::graph::{Activation, Fact, Operand, Operator, Request};
-    use crate::kernel::{DeviceClass, DeviceFacts, Layout, Storage};
+    use crate::kernel::assemble::assemble;
+    use crate::kernel::check::check;
+    use crate::kernel::{Binding, Candidate, DeviceClass, DeviceFacts, Layout, Storage, Want};
     use crate::ops::matmul::Gemm;
     use crate::tensor::{ElementType, Tensor};
     use crate::testing::{Input, Tolerance, try_check, weights};
 
     proptest! {
         // A case has dozens of pipelines.
-        #![proptest_config(ProptestConfig::with_cases(1))]
+        #![proptest_config(ProptestConfig::with_cases(3))]
 
         #[test]
         fn kernels_unpack_what_the_reference_reads(
@@ -216,48 +226,60 @@ mod tests {
         }
     }
 
+    /// What a product with 4096×64 such weights is offered, with a row C or without.
+    fn offered(facts: &DeviceFacts, m: usize, along: usize, with_c: bool) -> Vec<Candidate> {
+        let x = Fact::new(ElementType::F32, [m, 4096]);
+        let c = Fact::constant(Tensor::vector(vec![1f32; 64]));
+        let given = [x, Fact::constant(weights(ElementType::I4, [4096, 64], false, along, false)), c];
+        let operand = |fact| Some(Operand { fact, layout: Layout::Linear, storage: Some(Storage::F32) });
+        let inputs: Vec<_> = given[..if with_c { 3 } else { 2 }].iter().map(operand).collect();
+        let (outputs, output_storages) = ([Fact::new(ElementType::F32, [m, 64])], [Some(Storage::F32)]);
+        let request = Request {
+            inputs: &inputs,
+            outputs: &outputs,
+            output_storages: &output_storages,
+            device: facts,
+            open: false,
+        };
+        Gemm::default().candidates(&request).unwrap()
+    }
+
+    /// Devices and rows for which every kernel is offered.
+    fn settings() -> [(DeviceFacts, usize); 4] {
+        let wide = DeviceFacts::floor(DeviceClass::Nvidia);
+        [(DeviceFacts::lavapipe(), 1), (DeviceFacts::lavapipe(), 200), (wide.clone(), 1), (wide, 64)]
+    }
+
     #[test]
     fn all_kernels_that_are_offered_read_them_packed() {
-        let wide = DeviceFacts::floor(DeviceClass::Nvidia);
         let mut seen = std::collections::BTreeSet::new();
-        for (facts, m) in [(DeviceFacts::lavapipe(), 1), (DeviceFacts::lavapipe(), 200), (wide.clone(), 1), (wide, 64)]
-        {
+        for (facts, m) in settings() {
             for (along, bytes) in [(32, 4096 * 64 * 5 / 8), (4096, 4096 * 64 / 2 + 64 * 4), (12, 4096 * 64 * 4)] {
-                let b = weights(ElementType::I4, [4096, 64], false, along, false);
-                let x = Fact::new(ElementType::F32, [m, 4096]);
-                let y = [Fact::new(ElementType::F32, [m, 64])];
-                let given = [x, Fact::constant(b)];
-                let inputs = given
-                    .each_ref()
-                    .map(|fact| Some(Operand { fact, layout: Layout::Linear, storage: Some(Storage::F32) }));
-                let request = Request {
-                    inputs: &inputs,
-                    outputs: &y,
-                    output_storages: &[Some(Storage::F32)],
-                    device: &facts,
-                    open: false,
-                };
-                for candidate in Gemm::default().candidates(&request).unwrap() {
+                for candidate in offered(&facts, m, along, false) {
                     seen.insert(candidate.name);
-                    for dispatch in &candidate.dispatches {
-                        let constants = dispatch.bindings.iter().filter_map(|binding| match binding {
-                            crate::kernel::Binding::Constant(constant) => Some(constant),
-                            _ => None,
-                        });
-                        for constant in constants {
-                            assert_eq!(constant.units * constant.storage.unit_bytes(), bytes, "{}", candidate.name);
-                        }
+                    for binding in candidate.dispatches.iter().flat_map(|dispatch| &dispatch.bindings) {
+                        let Binding::Constant(constant) = binding else { continue };
+                        assert_eq!(constant.units * constant.storage.unit_bytes(), bytes, "{}", candidate.name);
                     }
                     // Blocks that end within a group are read as floats.
-                    assert!(
-                        along == 12 || candidate.inputs[1] != crate::kernel::Want::In(Layout::Linear),
-                        "{}",
-                        candidate.name
-                    );
+                    assert!(along == 12 || candidate.inputs[1] != Want::In(Layout::Linear), "{}", candidate.name);
                 }
             }
         }
         let expected = ["generic", "packed", "register", "subgroup", "vector", "vector, split", "workgroup"];
         assert!(expected.iter().all(|name| seen.contains(name)), "{seen:?}");
+    }
+
+    /// Parameters come in their order alone: a kernel must take them as it is given them.
+    #[test]
+    fn kernels_are_given_the_parameters_that_they_take() {
+        for ((facts, m), with_c) in
+            settings().into_iter().flat_map(|setting| [false, true].map(|c| (setting.clone(), c)))
+        {
+            for dispatch in offered(&facts, m, 32, with_c).iter().flat_map(|candidate| &candidate.dispatches) {
+                let names: Vec<_> = dispatch.params.iter().map(|(name, _)| *name).collect();
+                check(&assemble(&dispatch.kernel).unwrap(), &names).unwrap_or_else(|e| panic!("{e}"));
+            }
+        }
     }
 }
