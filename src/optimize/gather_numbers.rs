@@ -13,10 +13,19 @@ struct Found {
     integers: ValueId,
     scale: ValueId,
     zero: Option<ValueId>,
-    /// Scales and zeros belong to rows, and are taken with them. As columns, where they are a list.
-    taken: Option<Option<[Tensor; 2]>>,
+    belong: Belong,
     /// What makes floats of the rows.
     back: Quantize,
+}
+
+/// What scales and zeros belong to.
+enum Belong {
+    /// To all rows alike.
+    All,
+    /// To rows, and are taken with them.
+    Rows,
+    /// To rows, but are lists: here they are as columns.
+    Lists { scales: Tensor, zeros: Option<Tensor> },
 }
 
 pub(super) fn apply(graph: &mut Graph) -> bool {
@@ -40,13 +49,13 @@ pub(super) fn apply(graph: &mut Graph) -> bool {
             nodes.push(node);
             continue;
         };
-        if let Some(Some([scale, zero])) = found.taken.take_if(|columns| columns.is_some()) {
+        let taken = !matches!(found.belong, Belong::All);
+        if let Belong::Lists { scales, zeros } = found.belong {
             let mut constant = |name: &str, tensor| {
                 graph.add_value(names.fresh(&format!("{}/{name}", node.name)), Some(Fact::constant(tensor)))
             };
-            found.scale = constant("scales", scale);
-            found.zero = found.zero.map(|_| constant("zeros", zero));
-            found.taken = Some(None);
+            found.scale = constant("scales", scales);
+            found.zero = zeros.map(|zeros| constant("zeros", zeros));
         }
         let mut take = |graph: &mut Graph, table: ValueId| {
             let rows = graph.add_value(names.fresh(&format!("{}/rows", graph.value(table).name)), None);
@@ -54,7 +63,7 @@ pub(super) fn apply(graph: &mut Graph) -> bool {
             nodes.push(Node { name: node.name.clone(), operator: gather.clone(), inputs, outputs: vec![Some(rows)] });
             rows
         };
-        if found.taken.is_some() {
+        if taken {
             found.scale = take(graph, found.scale);
             found.zero = found.zero.map(|zero| take(graph, zero));
         }
@@ -88,18 +97,18 @@ fn find(graph: &Graph, node: &Node, from: &Node) -> Option<Found> {
     if zeros.is_some_and(|zeros| zeros.shape() != scales.shape()) {
         return None;
     }
-    let (taken, back) = match (down, across) {
+    let (belong, block) = match (down, across) {
         // One scale for all, or one for each column.
-        _ if down >= rows && scales.rank() < 2 => (None, linear.along(last, 0)),
-        (1, _) if scales.rank() == 2 => (Some(None), linear.along(last, across)),
+        _ if down >= rows && scales.rank() < 2 => (Belong::All, 0),
+        (1, _) if scales.rank() == 2 => (Belong::Rows, across),
         (1, _) if across >= columns => {
-            let column = |tensor: &Tensor| tensor.reshaped([rows, 1]).ok();
-            let zeros = zeros.map_or_else(|| column(scales), column)?;
-            (Some(Some([column(scales)?, zeros])), linear.along(last, columns))
+            let column = |tensor: &Tensor| tensor.reshaped([rows, 1]);
+            let zeros = zeros.map(column).transpose().ok()?;
+            (Belong::Lists { scales: column(scales).ok()?, zeros }, columns)
         }
         _ => return None,
     };
-    Some(Found { integers, scale, zero, taken, back })
+    Some(Found { integers, scale, zero, belong, back: linear.along(last, block) })
 }
 
 #[cfg(test)]
