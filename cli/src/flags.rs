@@ -106,7 +106,7 @@ pub struct InputFlags {
     pub seed: u64,
 }
 
-fn dimension(text: &str) -> Result<(String, usize), String> {
+pub fn dimension(text: &str) -> Result<(String, usize), String> {
     let (name, size) = text.rsplit_once('=').ok_or("a dimension is given as NAME=N, such as batch=1")?;
     let size = size.parse().map_err(|_| format!("'{size}' is no size"))?;
     Ok((name.to_owned(), size))

@@ -235,7 +235,7 @@ fn shape(name: &str, fact: &Fact, bindings: &mut Bindings, notes: &mut Vec<Strin
                 let what = format!("input '{name}' is {fact}");
                 return Err(Failure::input(match symbol(dim) {
                     Some(symbol) => format!("{what}: bind '{symbol}' with --dim {symbol}=N, or give the input"),
-                    None => format!("{what}, of which the file leaves dimension {axis} open: give it with --input"),
+                    None => format!("{what}, of which the file leaves dimension {axis} open: give the input"),
                 }));
             }
         };

@@ -348,9 +348,10 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     arrays::write_npz(&none, &[("image".to_owned(), nothing)]).unwrap();
     let (colours, empty) = (wrong.to_str().unwrap(), samples.path().join("empty"));
     std::fs::create_dir(&empty).unwrap();
-    let compress = |more: &[&str]| {
-        run(&[&["compress", "digits", "-o", path, "--backend", "cpu", "--runs", "3", "--json"], more].concat())
+    let from = |model: &str, path: &str, more: &[&str]| {
+        run(&[&["compress", model, "-o", path, "--backend", "cpu", "--runs", "3", "--json"], more].concat())
     };
+    let compress = |more: &[&str]| from("digits", path, more);
     for (wrong, expected) in [
         (&[][..], "nothing is to be done"),
         (&["--prune", "l1"], "--prune needs --amount"),
@@ -365,6 +366,7 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
         (&["--quantize", "int8", "--calibrate", colours], "[1, 3, 28, 28]"),
         (&["--quantize", "int8", "--calibrate", none.to_str().unwrap()], "'image' is given nothing: [0, 1, 28, 28]"),
         (&["--quantize", "int8", "--calibrate", "models/images", "--max-loss", "2"], "from 0 to 1"),
+        (&["--quantize", "f16", "--dim", "M=1"], "symbolic dimension 'M'"),
         (&["--quantize", "int8", "--calibrate", "tests/data/spam.io.npz"], "it has no array for the input 'image'"),
     ] {
         let output = compress(wrong);
@@ -385,48 +387,26 @@ fn a_smaller_model_is_written_with_a_report_or_nothing_is() {
     // Zeros take a bit each, in the file, and what is packed so may be compressed again.
     let sparse = folder.path().join("sparse.onnx");
     let sparse = sparse.to_str().unwrap();
-    let arguments = [
-        "compress",
-        "digits",
-        "-o",
-        sparse,
-        "--prune",
-        "l1",
-        "--amount",
-        "0.5",
-        "--backend",
-        "cpu",
-        "--runs",
-        "3",
-        "--json",
-    ];
-    let report = json(&run(&arguments));
+    let report = json(&from("digits", sparse, &["--prune", "l1", "--amount", "0.5"]));
     assert!(report["packed"]["constants"].as_u64() > Some(0));
     let bytes = |which: &str| report[which]["file_bytes"].as_f64().unwrap();
     assert!(bytes("after") < 0.65 * bytes("before"), "{report}");
-    assert!(json(&run(&["run", sparse, "--input", "image=models/images/digit_3.png", "--backend", "cpu", "--json"]))["outputs"].is_array());
+    let result =
+        json(&run(&["run", sparse, "--input", "image=models/images/digit_3.png", "--backend", "cpu", "--json"]));
+    assert!(result["outputs"].is_array());
     let again = folder.path().join("again.onnx");
     let again = again.to_str().unwrap();
-    let arguments = [
-        "compress",
-        sparse,
-        "-o",
-        again,
-        "--quantize",
-        "f16",
-        "--zeros",
-        "packed",
-        "--backend",
-        "cpu",
-        "--runs",
-        "3",
-        "--json",
-    ];
-    assert!(json(&run(&arguments))["after"]["file_bytes"].as_f64().unwrap() < 0.4 * bytes("before"));
+    let report = json(&from(sparse, again, &["--quantize", "f16", "--zeros", "packed"]));
+    assert!(report["after"]["file_bytes"].as_f64().unwrap() < 0.4 * bytes("before"));
     // What was written is quantized then, and not once more.
-    let arguments =
-        ["compress", path, "-o", again, "--quantize", "int8-weights", "--backend", "cpu", "--runs", "3", "--json"];
-    assert_eq!(json(&run(&arguments))["quantized"]["opset"], 17);
+    assert_eq!(json(&from(path, again, &["--quantize", "int8-weights"]))["quantized"]["opset"], 17);
     let output = run(&["compress", again, "-o", path, "--quantize", "f16"]);
     assert!(message(&output).contains("the model is quantized already"), "{}", message(&output));
+    // Without samples the model is run on a random input, whose size may have to be said.
+    let (decoder, halves) = ("tests/data/exports/decoder.script.onnx", ["--quantize", "f16"]);
+    let output = from(decoder, again, &halves);
+    assert!(message(&output).contains("--dim length=N"), "{}", message(&output));
+    let dims = ["--dim", "length=2", "--dim", "past=3", "--dim", "total=5"];
+    let report = json(&from(decoder, again, &[&halves[..], &dims].concat()));
+    assert!(report["after"]["file_bytes"].as_f64() < report["before"]["file_bytes"].as_f64(), "{report}");
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rimlight::Model;
 use rimlight::compress::{Sample, check_samples};
+use rimlight::{Model, RunError};
 
 use crate::failure::{Failure, Outcome};
-use crate::flags::InputFlags;
+use crate::flags::{InputFlags, dimension};
 use crate::inputs::Inputs;
 use crate::known::Known;
 use crate::samples::Reader;
@@ -28,6 +28,9 @@ pub struct SetFlags {
     /// How a picture becomes the input, such as resize=stretch or mean=0.5
     #[arg(long, value_name = "PROPERTY=VALUE")]
     preprocess: Vec<String>,
+    /// Bind a symbolic dimension of the random input, where no samples are given
+    #[arg(long, value_name = "NAME=N", value_parser = dimension, conflicts_with_all = ["calibrate", "evaluate"])]
+    dim: Vec<(String, usize)>,
 }
 
 impl SetFlags {
@@ -117,8 +120,15 @@ impl Sets {
             let compare = evaluate.iter().take(most).cloned().collect();
             return Ok(Self { compare, origin: Origin::Evaluate, evaluate, left_out: 0 });
         }
+        let mut known_dims = vec![];
+        for dim in model.inputs().filter_map(|port| port.fact).flat_map(|fact| &fact.shape) {
+            dim.symbols(&mut known_dims);
+        }
+        if let Some((name, _)) = flags.dim.iter().find(|(name, _)| !known_dims.contains(name)) {
+            return Err(RunError::Name { kind: "symbolic dimension", name: name.clone(), known: known_dims }.into());
+        }
         let nothing = InputFlags { input: vec![], inputs: None, preprocess: vec![], seed: 0 };
-        let random = Inputs::gather(model, known, &nothing, &[])?;
+        let random = Inputs::gather(model, known, &nothing, &flags.dim)?;
         let compare = vec![Sample::new(random.tensors)];
         Ok(Self { compare, origin: Origin::Random, evaluate, left_out: 0 })
     }
