@@ -144,11 +144,11 @@ impl Form {
 
 /// What is done with the numbers of a panel.
 trait Use<const WIDTH: usize> {
-    /// Takes the numbers of a row of k, without their scales.
-    fn row(&mut self, kk: usize, numbers: [f32; WIDTH]);
+    /// Takes the numbers of a row of k, which have these scales.
+    fn row(&mut self, kk: usize, numbers: [f32; WIDTH], scales: &[f32; WIDTH]);
 
-    /// Ends a block of rows.
-    fn end(&mut self, rows: std::ops::Range<usize>, scales: &[f32; WIDTH]);
+    /// Ends a block of rows that had these scales.
+    fn end(&mut self, _scales: &[f32; WIDTH]) {}
 }
 
 /// Goes through the rows of a panel, block by block.
@@ -166,7 +166,7 @@ fn walk<const WIDTH: usize>(numbers: &Numbers, panel: Panel<'_>, to: &mut impl U
                     for (to, byte) in numbers.iter_mut().zip(row) {
                         *to = f32::from(byte.cast_signed());
                     }
-                    to.row(kk, numbers);
+                    to.row(kk, numbers, scales);
                 }
             }
             Form::Unsigned => {
@@ -176,7 +176,7 @@ fn walk<const WIDTH: usize>(numbers: &Numbers, panel: Panel<'_>, to: &mut impl U
                     for ((to, byte), zero) in numbers.iter_mut().zip(row).zip(zeros) {
                         *to = f32::from(i16::from(*byte) - i16::from(*zero));
                     }
-                    to.row(kk, numbers);
+                    to.row(kk, numbers, scales);
                 }
             }
             Form::Halves => {
@@ -187,14 +187,14 @@ fn walk<const WIDTH: usize>(numbers: &Numbers, panel: Panel<'_>, to: &mut impl U
                         *to = f32::from((byte & 15).cast_signed() - zero.cast_signed());
                         *next = f32::from((byte >> 4).cast_signed() - zero.cast_signed());
                     }
-                    to.row(kk, numbers);
+                    to.row(kk, numbers, scales);
                     if kk + 1 < rows.end {
-                        to.row(kk + 1, next);
+                        to.row(kk + 1, next, scales);
                     }
                 }
             }
         }
-        to.end(rows, scales);
+        to.end(scales);
     }
 }
 
@@ -211,16 +211,9 @@ struct Floats<'a>(&'a mut [f32]);
 
 impl<const WIDTH: usize> Use<WIDTH> for Floats<'_> {
     #[inline(always)]
-    fn row(&mut self, kk: usize, numbers: [f32; WIDTH]) {
-        self.0[kk * WIDTH..][..WIDTH].copy_from_slice(&numbers);
-    }
-
-    #[inline(always)]
-    fn end(&mut self, rows: std::ops::Range<usize>, scales: &[f32; WIDTH]) {
-        for row in self.0[rows.start * WIDTH..rows.end * WIDTH].as_chunks_mut::<WIDTH>().0 {
-            for (v, scale) in row.iter_mut().zip(scales) {
-                *v *= scale;
-            }
+    fn row(&mut self, kk: usize, numbers: [f32; WIDTH], scales: &[f32; WIDTH]) {
+        for ((to, number), scale) in self.0[kk * WIDTH..][..WIDTH].iter_mut().zip(numbers).zip(scales) {
+            *to = number * scale;
         }
     }
 }
@@ -267,7 +260,7 @@ struct Sums<'a, const WIDTH: usize> {
 
 impl<const WIDTH: usize> Use<WIDTH> for Sums<'_, WIDTH> {
     #[inline(always)]
-    fn row(&mut self, kk: usize, numbers: [f32; WIDTH]) {
+    fn row(&mut self, kk: usize, numbers: [f32; WIDTH], _: &[f32; WIDTH]) {
         let x = self.a[kk];
         for (sum, number) in self.own.iter_mut().zip(numbers) {
             *sum += x * number;
@@ -275,7 +268,7 @@ impl<const WIDTH: usize> Use<WIDTH> for Sums<'_, WIDTH> {
     }
 
     #[inline(always)]
-    fn end(&mut self, _: std::ops::Range<usize>, scales: &[f32; WIDTH]) {
+    fn end(&mut self, scales: &[f32; WIDTH]) {
         for ((sum, own), scale) in self.sums.iter_mut().zip(&mut self.own).zip(scales) {
             *sum += *own * scale;
             *own = 0.0;
