@@ -29,7 +29,6 @@ pub(crate) struct Quantized {
 
 /// Where the numbers and their scales are.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are few, each behind an Arc")]
 enum Source {
     /// Tensors: the numbers, the scales of the blocks, in rows of blocks, and perhaps as many zeros.
     Own { numbers: Tensor, form: Form, scales: Tensor, zeros: Option<(Tensor, Form)> },

@@ -29,6 +29,9 @@ pub(super) fn evaluate(conv: &Conv, inputs: Inputs<'_>) -> Result<Vec<Value>, Ev
         let positions = axes.iter().map(|a| a.output).product();
         axes = [Axis::ONE, Axis::ONE, Axis { input: positions, output: positions, ..Axis::ONE }];
     }
+    // Rows are along the last axis that has a length.
+    let short = axes.iter().rev().take_while(|axis| axis.input == 1 && axis.is_pointwise()).count();
+    axes.rotate_right(short);
     let plan =
         Loops { samples: x.shape()[0], groups: conv.groups(), inputs: w.shape()[1], outputs: w.shape()[0], axes };
     let bias = inputs.optional(2);
@@ -112,11 +115,17 @@ impl Loops {
                                 }
                                 let w = wide(w);
                                 let x = &x[v.position(range.start, kx)..];
+                                let sums = &mut sums[range.clone()];
+                                // By index: calls that set out an iterator are not always inlined, and show here.
                                 if v.stride == 1 {
-                                    sums[range.clone()].iter_mut().zip(x).for_each(|(s, &x)| *s += w * wide(x));
+                                    let x = &x[..sums.len()];
+                                    for j in 0..sums.len() {
+                                        sums[j] += w * wide(x[j]);
+                                    }
                                 } else {
-                                    let x = x.iter().step_by(v.stride);
-                                    sums[range.clone()].iter_mut().zip(x).for_each(|(s, &x)| *s += w * wide(x));
+                                    for j in 0..sums.len() {
+                                        sums[j] += w * wide(x[j * v.stride]);
+                                    }
                                 }
                             }
                         }
