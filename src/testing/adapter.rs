@@ -1,7 +1,7 @@
-//! One adapter for all of the tests, and single candidates run on it, without planner or executor.
+//! The adapter of the tests, and single candidates run on it, without planner or executor.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, Once, PoisonError};
 
 use wgpu::util::DeviceExt as _;
 
@@ -24,20 +24,41 @@ pub struct Adapter {
     pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
 }
 
+/// Devices that no thread has.
+static FREE: Mutex<Vec<&'static Adapter>> = Mutex::new(vec![]);
+
+/// A device that a thread has.
+struct Lease(&'static Adapter);
+
+impl Lease {
+    fn take() -> Option<Self> {
+        let free = FREE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let adapter =
+            free.or_else(|| pollster::block_on(Adapter::open()).map(|adapter| &*Box::leak(Box::new(adapter))));
+        if adapter.is_none() {
+            static SAID: Once = Once::new();
+            assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "there is no adapter to test on");
+            SAID.call_once(|| eprintln!("skipped: there is no GPU adapter, nothing was run on one"));
+        }
+        adapter.map(Self)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Other tests have other kernels, and thousands of them take gigabytes.
+        self.0.pipelines.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        FREE.lock().unwrap_or_else(PoisonError::into_inner).push(self.0);
+    }
+}
+
 impl Adapter {
     /// The first adapter that Vulkan (or what the environment's `WGPU_BACKEND` names) has, or `None`, which is said once.
+    ///
+    /// It is this thread's until it ends: a device makes its kernels one after the other, so that tests beside each other have one each.
     pub fn shared() -> Option<&'static Self> {
-        static ADAPTER: OnceLock<Option<Adapter>> = OnceLock::new();
-        ADAPTER
-            .get_or_init(|| {
-                let adapter = pollster::block_on(Self::open());
-                if adapter.is_none() {
-                    assert!(std::env::var_os("RIMLIGHT_REQUIRE_GPU").is_none(), "there is no adapter to test on");
-                    eprintln!("skipped: there is no GPU adapter, nothing was run on one");
-                }
-                adapter
-            })
-            .as_ref()
+        thread_local!(static LEASE: Option<Lease> = Lease::take());
+        LEASE.with(|lease| lease.as_ref().map(|lease| lease.0))
     }
 
     #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]

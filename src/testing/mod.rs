@@ -7,6 +7,7 @@ mod numbers;
 mod properties;
 mod random;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 pub use adapter::Adapter;
@@ -70,8 +71,8 @@ pub fn devices(adapter: &Adapter) -> Vec<DeviceFacts> {
 ///
 /// Inputs are offered in every layout; their padding is filled with NaN; outputs start as NaN. Candidates are run in f32,
 /// in f16, and with some values in one and some in the other (the reference takes the inputs as they are stored, and the
-/// tolerance is widened to f16's), and in place where they allow it. Returns how many runs were made, 0 if there is no
-/// adapter.
+/// tolerance is widened to f16's), and in place where they allow it. `RIMLIGHT_BRIEF_TESTS=1` has each check of a test take
+/// one of the three, in turn: a third of the kernels to compile. Returns how many runs were made, 0 if there is no adapter.
 ///
 /// # Panics
 /// With the candidate and the element that differ most.
@@ -98,10 +99,16 @@ pub fn try_check_by_precision(
     let Some(adapter) = Adapter::shared() else { return Ok(0) };
     let mut runs = 0;
     let float = inputs.iter().filter_map(Input::tensor).any(|t| t.element_type() == ElementType::F32);
-    for stored in [Stored::Single, Stored::Half, Stored::mixed(inputs)] {
-        if stored != Stored::Single && !float {
-            continue;
-        }
+    let all = [Stored::Single, Stored::Half, Stored::mixed(inputs)];
+    let stored = if !float {
+        vec![Stored::Single]
+    } else if std::env::var_os("RIMLIGHT_BRIEF_TESTS").is_some() {
+        let turn = TURN.replace(TURN.get() + 1);
+        vec![[all[0], all[1], all[0], all[2]][turn % 4]]
+    } else {
+        all.to_vec()
+    };
+    for stored in stored {
         let rounded = |(i, input): (usize, &Input)| match stored.input(i) {
             true => input.map(|v| half::f16::from_f32(v).to_f32()),
             false => input.clone(),
@@ -111,6 +118,11 @@ pub fn try_check_by_precision(
         runs += check_stored(adapter, operator, &inputs, tolerance, stored)?;
     }
     Ok(runs)
+}
+
+thread_local! {
+    /// Checks that a test has made: it has a thread of its own.
+    static TURN: Cell<usize> = const { Cell::new(0) };
 }
 
 /// What 32-bit floats are stored as.
