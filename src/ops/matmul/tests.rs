@@ -251,25 +251,23 @@ fn every_activation_can_be_fused() {
 /// Rows of any number of dimensions, a bias behind the weights, a residual and an activation behind both.
 #[test]
 fn residuals_are_added_before_the_activation() {
-    for (rows, k, n, biased) in [
-        (vec![1], 6, 5, true),
-        (vec![2, 3], 8, 12, true),
-        (vec![1, 37], 7, 33, true),
-        (vec![2, 20], 12, 8, false),
-        (vec![70], 16, 40, true),
+    for (rows, k, n, biased, activation) in [
+        (vec![1], 6, 5, true, Activation::Gelu),
+        (vec![2, 3], 8, 12, true, Activation::Identity),
+        (vec![1, 37], 7, 33, true, Activation::GeluTanh),
+        (vec![2, 20], 12, 8, false, Activation::Gelu),
+        (vec![70], 16, 40, true, Activation::GeluTanh),
     ] {
-        for activation in [Activation::Identity, Activation::Gelu, Activation::GeluTanh] {
-            let shape = |last: usize| [&rows[..], &[last]].concat();
-            let gemm = Gemm { residual: true, rows: Some(rows.clone()), activation, beta: 0.5, ..Gemm::default() };
-            let c = if biased { Input::Constant(tensor(&[n], 3)) } else { Input::Missing };
-            let inputs = [
-                Input::Run(tensor(&shape(k), 1)),
-                Input::Constant(tensor(&[k, n], 2)),
-                c,
-                Input::Run(tensor(&shape(n), 4)),
-            ];
-            check(&gemm, &inputs, SUMS);
-        }
+        let shape = |last: usize| [&rows[..], &[last]].concat();
+        let gemm = Gemm { residual: true, rows: Some(rows.clone()), activation, beta: 0.5, ..Gemm::default() };
+        let c = if biased { Input::Constant(tensor(&[n], 3)) } else { Input::Missing };
+        let inputs = [
+            Input::Run(tensor(&shape(k), 1)),
+            Input::Constant(tensor(&[k, n], 2)),
+            c,
+            Input::Run(tensor(&shape(n), 4)),
+        ];
+        check(&gemm, &inputs, SUMS);
     }
 }
 
