@@ -1,12 +1,17 @@
 //! Weights of four bits in blocks: products with matrices become MatMulNBits, tables of embeddings GatherBlockQuantized.
 
+use super::compensation::Compensation;
 use super::grid::{self, Nibbles};
+use super::moments::Calibration;
+use super::rounding;
 use super::weights::FEW;
 use super::{Quantization, QuantizedLayer, Stored, weights};
 use crate::compress::CompressError;
 use crate::compress::layers::Layer;
+use crate::compress::samples::Sample;
 use crate::onnx::messages::NodeProto;
 use crate::onnx::{ModelFile, Part};
+use crate::session::Device;
 use crate::tensor::{ElementType, Tensor};
 
 const DOMAIN: &str = "com.microsoft";
@@ -37,16 +42,40 @@ pub fn matrix(file: &ModelFile, name: &str) -> Option<Tensor> {
 }
 
 /// Layers in blocks of four bits: products with matrices, tables of embeddings; what is none of these in bytes.
+///
+/// Products make up for what rounding loses on the inputs that samples show, where there are samples: those that the model gives
+/// whose layers before are rounded already.
 pub fn quantize(
     file: &mut ModelFile,
     how: &Quantization,
     layers: &[Layer],
+    samples: &[Sample],
+    device: &Device,
 ) -> Result<Vec<QuantizedLayer>, CompressError> {
+    let before = file.clone();
+    let mut calibration = (!samples.is_empty()).then(|| Calibration::new(&before, samples, device));
     let mut quantized = vec![];
     let mut others = vec![];
+    tables(file, how, &mut quantized)?;
     let mut place = 0;
+    // What is known of the inputs of the product before: products side by side have the same.
+    let mut known: Option<(String, Option<Compensation>)> = None;
     while let Some(node) = file.nodes.get(place).map(|part| part.get().clone()) {
-        let replaced = if how.names(&node) { product(file, &node, how.block)? } else { None };
+        let product = if how.names(&node) { Matrix::of(file, &node) } else { None };
+        let replaced = match product {
+            Some(matrix) => {
+                let (x, k) = (node.given(0).unwrap_or_default(), matrix.k);
+                if let Some(calibration) = &mut calibration
+                    && known.as_ref().is_none_or(|(name, _)| name != x)
+                {
+                    known = Some((x.to_owned(), Compensation::new(calibration.moments(file, x, k)?)));
+                }
+                let compensation = known.as_ref().and_then(|(_, compensation)| compensation.as_ref());
+                file.use_domain(DOMAIN, 1);
+                Some(product_of(file, &node, &matrix, how.block, compensation)?)
+            }
+            None => None,
+        };
         place += replaced.as_ref().map_or(1, Vec::len);
         if let Some(nodes) = replaced {
             quantized.push(QuantizedLayer::of(&node, Stored::Nibbles));
@@ -54,62 +83,78 @@ pub fn quantize(
             file.nodes.splice(end..=end, nodes.into_iter().map(Part::new));
         }
     }
-    tables(file, how, &mut quantized)?;
     for layer in layers {
         if !quantized.iter().any(|done: &QuantizedLayer| done.name == layer.name) {
             others.push(layer.clone());
         }
     }
-    file.drop_unread();
+    file.drop_dead();
     // Places have moved.
     if !others.is_empty() {
         quantized.extend(weights::bytes(file, &others)?);
     }
-    if quantized.iter().any(|layer| layer.stored == Stored::Nibbles) {
-        file.use_domain(DOMAIN, 1);
-    }
     Ok(quantized)
 }
 
-/// The constants of a product in blocks: their names, and the numbers of rows and columns.
+/// The constants of numbers in blocks: their name, and that of their scales.
 fn store(
     file: &mut ModelFile,
     name: &str,
+    shape: Vec<usize>,
     rows: usize,
-    length: usize,
-    nibbles: Nibbles,
-    block: usize,
-    blob: bool,
+    nibbles: &Nibbles,
 ) -> Result<[String; 2], CompressError> {
-    let blocks = length.div_ceil(block);
     let (q, scale) = (file.fresh(&format!("{name}_int4")), file.fresh(&format!("{name}_int4_scale")));
-    let shape = if blob { vec![rows, blocks, block / 2] } else { vec![rows, blocks * block / 2] };
-    file.set_constant(&q, &Tensor::new(shape, nibbles.packed)?)?;
-    file.set_constant(&scale, &Tensor::new([rows, blocks], nibbles.scales)?)?;
+    file.set_constant(&q, &Tensor::new(shape, nibbles.packed.clone())?)?;
+    file.set_constant(&scale, &Tensor::new([rows, nibbles.scales.len() / rows.max(1)], nibbles.scales.clone())?)?;
     Ok([q, scale])
 }
 
-/// A MatMul or Gemm with a matrix of weights as MatMulNBits.
-fn product(file: &mut ModelFile, node: &NodeProto, block: usize) -> Result<Option<Vec<NodeProto>>, CompressError> {
-    let gemm = node.is("Gemm");
-    let outputs = match node.int("transB").unwrap_or_default() {
-        0 => 1,
-        _ => 0,
-    };
-    let factor = |name| node.float(name).unwrap_or(1.0);
-    let (Some(x), Some(weights)) = (node.given(0), node.given(1)) else { return Ok(None) };
-    if !(gemm || node.is("MatMul")) || node.int("transA").unwrap_or_default() != 0 || factor("beta") != 1.0 {
-        return Ok(None);
+/// The weights of a MatMul or Gemm.
+struct Matrix {
+    floats: Tensor,
+    outputs: usize,
+    n: usize,
+    k: usize,
+}
+
+impl Matrix {
+    /// The weights of a product that may be one of blocks.
+    fn of(file: &ModelFile, node: &NodeProto) -> Option<Self> {
+        let outputs = usize::from(node.int("transB").unwrap_or_default() == 0);
+        if !(node.is("Gemm") || node.is("MatMul"))
+            || node.int("transA").unwrap_or_default() != 0
+            || node.float("beta").unwrap_or(1.0) != 1.0
+        {
+            return None;
+        }
+        node.given(0)?;
+        let floats = matrix(file, node.given(1)?).filter(|matrix| matrix.len() >= FEW)?;
+        let (n, k) = (floats.shape()[outputs], floats.shape()[1 - outputs]);
+        Some(Self { floats, outputs, n, k })
     }
-    let Some(matrix) = matrix(file, weights).filter(|matrix| matrix.len() >= FEW) else { return Ok(None) };
-    let (n, k) = (matrix.shape()[outputs], matrix.shape()[1 - outputs]);
-    let nibbles = grid::nibbles(&grid::rows(&matrix, outputs, factor("alpha")), k, block);
-    let [q, scale] = store(file, weights, n, k, nibbles, block, true)?;
-    let bias = if gemm { node.given(2) } else { None };
+}
+
+/// A MatMul or Gemm with a matrix of weights as MatMulNBits.
+fn product_of(
+    file: &mut ModelFile,
+    node: &NodeProto,
+    matrix: &Matrix,
+    block: usize,
+    compensation: Option<&Compensation>,
+) -> Result<Vec<NodeProto>, CompressError> {
+    let (x, weights) = (node.given(0).unwrap_or_default(), node.given(1).unwrap_or_default());
+    let &Matrix { outputs, n, k, .. } = matrix;
+    let rows = grid::rows(&matrix.floats, outputs, node.float("alpha").unwrap_or(1.0));
+    let (nibbles, blocks) = (rounding::nibbles(&rows, k, block, compensation), k.div_ceil(block));
+    let [q, scale] = store(file, weights, vec![n, blocks, block / 2], n, &nibbles)?;
+    let zero = file.fresh(&format!("{weights}_int4_zero"));
+    file.set_constant(&zero, &Tensor::new([n, blocks.div_ceil(2)], nibbles.packed_zeros(blocks))?)?;
+    let bias = if node.is("Gemm") { node.given(2) } else { None };
     let y = node.result();
     let result = if bias.is_some() { file.fresh(&format!("{y}_product")) } else { y.to_owned() };
     let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    let product = NodeProto::new("MatMulNBits", node.called().to_owned(), &[x, &q, &scale], &[&result])
+    let product = NodeProto::new("MatMulNBits", node.called().to_owned(), &[x, &q, &scale, &zero], &[&result])
         .in_domain(DOMAIN)
         .with_int("K", number(k))
         .with_int("N", number(n))
@@ -119,7 +164,7 @@ fn product(file: &mut ModelFile, node: &NodeProto, block: usize) -> Result<Optio
     if let Some(bias) = bias {
         nodes.push(NodeProto::new("Add", format!("{}_bias", node.called()), &[&result, bias], &[y]));
     }
-    Ok(Some(nodes))
+    Ok(nodes)
 }
 
 /// Tables that rows are taken of: floats, or bytes with a scale for each row that is taken beside them and multiplied with.
@@ -137,7 +182,7 @@ fn tables(file: &mut ModelFile, how: &Quantization, quantized: &mut Vec<Quantize
             continue;
         }
         let nibbles = grid::nibbles(floats.as_slice::<f32>()?, length, how.block);
-        let [q, scale] = store(file, table, rows, length, nibbles, how.block, false)?;
+        let [q, scale] = store(file, table, vec![rows, length / 2], rows, &nibbles)?;
         let result = file.nodes.get(last).map(|part| part.get().result().to_owned()).unwrap_or_default();
         let gather =
             NodeProto::new("GatherBlockQuantized", node.called().to_owned(), &[&q, indices, &scale], &[&result])
@@ -151,6 +196,7 @@ fn tables(file: &mut ModelFile, how: &Quantization, quantized: &mut Vec<Quantize
             *part = Part::new(gather);
         }
         quantized.push(QuantizedLayer::of(&node, Stored::Nibbles));
+        file.use_domain(DOMAIN, 1);
     }
     file.drop_dead();
     Ok(())

@@ -54,45 +54,118 @@ impl Bytes {
     }
 }
 
-/// Numbers of four bits in blocks: the number `q` stands for `(q − 8) · scale`.
+/// Numbers of four bits in blocks: the number `q` stands for `(q − zero) · scale`.
 #[derive(Debug, Clone)]
 pub struct Nibbles {
+    block: usize,
     /// Two to a byte, the first in the lower half; whole blocks.
     pub packed: Vec<u8>,
     /// One for each block.
     pub scales: Vec<f32>,
+    /// One for each block.
+    pub zeros: Vec<u8>,
 }
 
-/// Rows of numbers in blocks of four bits. The steps go from -8 to 7, so the sign of the scale is that for which the largest
-/// magnitude is -8; of some scales a little smaller the one is taken with which the squares of the errors add up to least.
+impl Nibbles {
+    /// None yet.
+    pub const fn new(block: usize) -> Self {
+        Self { block, packed: vec![], scales: vec![], zeros: vec![] }
+    }
+
+    /// Adds a block, or the beginning of one that stays unfinished: what is beyond it stands for 0.
+    pub fn push(&mut self, grid: Grid, steps: &[u8]) {
+        let step = |i: usize| steps.get(i).copied().unwrap_or(grid.zero);
+        self.scales.push(grid.scale);
+        self.zeros.push(grid.zero);
+        self.packed.extend((0..self.block / 2).map(|pair| step(2 * pair) | step(2 * pair + 1) << 4));
+    }
+
+    /// The zeros as they are packed for so many blocks to a row: whole bytes for each row.
+    pub fn packed_zeros(&self, blocks: usize) -> Vec<u8> {
+        let pair = |pair: &[u8]| pair.iter().enumerate().fold(0, |byte, (i, zero)| byte | zero << (4 * i));
+        self.zeros.chunks(blocks.max(1)).flat_map(|row| row.chunks(2).map(pair)).collect()
+    }
+
+    /// The numbers that rows of this length stand for.
+    #[cfg(test)]
+    pub fn floats(&self, length: usize) -> Vec<f32> {
+        let (blocks, mut floats) = (length.div_ceil(self.block), vec![]);
+        for (i, steps) in self.packed.chunks(self.block / 2).enumerate() {
+            let grid = Grid { scale: self.scales[i], zero: self.zeros[i] };
+            let own = self.block.min(length - i % blocks * self.block);
+            floats.extend(steps.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(own).map(|step| grid.value(step)));
+        }
+        floats
+    }
+}
+
+/// What the sixteen steps of a block stand for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Grid {
+    pub scale: f32,
+    pub zero: u8,
+}
+
+impl Grid {
+    /// The step nearest to a number.
+    pub fn step(self, value: f32) -> u8 {
+        // Saturating: the value is a whole number by now.
+        ((value / self.scale).round_ties_even() + f32::from(self.zero)).clamp(0.0, 15.0) as u8
+    }
+
+    /// The number that a step stands for.
+    pub fn value(self, step: u8) -> f32 {
+        (f32::from(step) - f32::from(self.zero)) * self.scale
+    }
+
+    /// Of several, that with which the squares of a block's errors add up to least.
+    fn best(block: &[f32], grids: impl Iterator<Item = Self>) -> Self {
+        let error = |grid: Self| block.iter().map(|&v| f64::from(v - grid.value(grid.step(v))).powi(2)).sum::<f64>();
+        let errors = grids.map(|grid| (error(grid), grid));
+        errors.min_by(|a, b| a.0.total_cmp(&b.0)).map_or(Self { scale: 1.0, zero: 8 }, |(_, grid)| grid)
+    }
+
+    /// A grid with 8 for its zero. The steps go from -8 to 7 then, so the sign of the scale is that for which the largest
+    /// magnitude is -8.
+    pub fn symmetric(block: &[f32]) -> Self {
+        let largest = block.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
+        if largest.abs() < SMALLEST || !largest.is_finite() {
+            return Self { scale: 1.0, zero: 8 };
+        }
+        let scales = (0..=12).map(|i| largest / -(8.0 + i as f32 * 0.125)).chain([largest / 7.0]);
+        Self::best(block, scales.map(|scale| Self { scale, zero: 8 }))
+    }
+
+    /// A grid from the least to the largest, 0 among its numbers, or a little narrower.
+    pub fn asymmetric(block: &[f32]) -> Self {
+        let [least, largest] = block.iter().fold([0f32; 2], |[a, b], &v| [a.min(v), b.max(v)]);
+        let width = largest - least;
+        if width < SMALLEST || !width.is_finite() {
+            return Self { scale: 1.0, zero: 8 };
+        }
+        let grid = |i: u8| {
+            let scale = width * (1.0 - f32::from(i) * 0.025) / 15.0;
+            let zero = (-least / width * 15.0).round_ties_even().clamp(0.0, 15.0) as u8;
+            Self { scale, zero }
+        };
+        Self::best(block, (0..14).map(grid))
+    }
+}
+
+/// Ranges below this are none: a scale must not be so small that it is 0 for a device.
+const SMALLEST: f32 = f32::MIN_POSITIVE * 64.0;
+
+/// Rows of numbers in blocks of four bits with 8 for their zeros.
 pub fn nibbles(rows: &[f32], length: usize, block: usize) -> Nibbles {
-    let mut nibbles = Nibbles { packed: vec![], scales: vec![] };
+    let mut nibbles = Nibbles::new(block);
     for row in rows.chunks(length.max(1)) {
         for part in row.chunks(block) {
-            let scale = best_scale(part);
-            let step = |i: usize| (step(part.get(i).copied().unwrap_or_default(), scale) + 8) as u8;
-            nibbles.scales.push(scale);
-            nibbles.packed.extend((0..block / 2).map(|pair| step(2 * pair) | step(2 * pair + 1) << 4));
+            let grid = Grid::symmetric(part);
+            let steps: Vec<u8> = part.iter().map(|&v| grid.step(v)).collect();
+            nibbles.push(grid, &steps);
         }
     }
     nibbles
-}
-
-fn step(value: f32, scale: f32) -> i8 {
-    (value / scale).round_ties_even().clamp(-8.0, 7.0) as i8
-}
-
-fn best_scale(block: &[f32]) -> f32 {
-    let largest = block.iter().fold(0f32, |m, &v| if v.abs() > m.abs() { v } else { m });
-    if largest.abs() < f32::MIN_POSITIVE * 8.0 || !largest.is_finite() {
-        return 1.0;
-    }
-    let error = |scale: f32| {
-        let each = |&v: &f32| f64::from(v - f32::from(step(v, scale)) * scale).powi(2);
-        block.iter().map(each).sum::<f64>()
-    };
-    let candidates = (0..=12).map(|i| largest / -(8.0 + i as f32 * 0.125)).chain([largest / 7.0]);
-    candidates.min_by(|a, b| error(*a).total_cmp(&error(*b))).unwrap_or(largest / -8.0)
 }
 
 /// A matrix as rows of what is summed up: `[n, k]`, whichever of the two comes first in it.

@@ -1,15 +1,19 @@
 //! Numbers in fewer bits.
 
 mod blocks;
+mod compensation;
 mod dynamic;
 mod equalize;
 mod grid;
+mod moments;
 mod norm;
 mod opset;
 mod places;
 mod qdq;
 mod ranges;
+mod rounding;
 mod sensitive;
+mod walk;
 mod weights;
 
 pub(super) use opset::raise_to;
@@ -130,6 +134,7 @@ impl Quantization {
         self.check_model(file)?;
         match self.scheme {
             Scheme::Int8 => check_samples(&file.model()?, samples),
+            Scheme::Int4Weights if !samples.is_empty() => check_samples(&file.model()?, samples),
             _ => Ok(()),
         }
     }
@@ -247,7 +252,8 @@ pub struct Quantized {
     pub factors: HashMap<String, Vec<f32>>,
 }
 
-/// Quantizes a model. Samples are what activations are calibrated with, for [`Scheme::Int8`] alone, and run on the device.
+/// Quantizes a model. Samples run on the device: activations are calibrated with them for [`Scheme::Int8`], and for
+/// [`Scheme::Int4Weights`] products make up for what rounding loses on them, where there are any.
 ///
 /// # Errors
 /// As [`Quantization::check`], if a node cannot be brought to the operator set that is needed, or a run fails.
@@ -268,7 +274,7 @@ pub fn quantize(
     let layers = match how.scheme {
         Scheme::F16 => weights::halves(&mut changed, &selected)?,
         Scheme::Int8Weights => weights::bytes(&mut changed, &selected)?,
-        Scheme::Int4Weights => blocks::quantize(&mut changed, how, &selected)?,
+        Scheme::Int4Weights => blocks::quantize(&mut changed, how, &selected, samples, device)?,
         Scheme::Dynamic => dynamic::quantize(&mut changed, how.weight_bits, &selected)?,
         Scheme::Int8 => {
             let chosen = sensitive::quantize(file, how, samples, device)?;

@@ -260,7 +260,9 @@ impl Compress {
             done.pruned = Some(compress::prune(&mut after, how)?);
         }
         if let Some(how) = &quantization {
-            done.quantized = Some(compress::quantize(&mut after, how, &sets.compare, &device)?);
+            // What is random shows nothing of what the model will be given.
+            let samples = if self.sets.calibrated() { sets.compare.as_slice() } else { &[] };
+            done.quantized = Some(compress::quantize(&mut after, how, samples, &device)?);
         }
         let single = pruning.as_ref().is_some_and(|how| how.pattern != Pattern::Channels);
         if self.zeros == ZerosFlag::Packed || self.zeros == ZerosFlag::Auto && single {
