@@ -44,11 +44,12 @@ pub fn matrix(file: &ModelFile, name: &str) -> Option<Tensor> {
 /// Layers in blocks of four bits: products with matrices, tables of embeddings; what is none of these in bytes.
 ///
 /// Products make up for what rounding loses on the inputs that samples show, where there are samples: those that the model gives
-/// whose layers before are rounded already.
+/// whose layers before are rounded already. Products that are kept stay in bytes, or become bytes.
 pub fn quantize(
     file: &mut ModelFile,
     how: &Quantization,
     layers: &[Layer],
+    kept: &[String],
     samples: &[Sample],
     device: &Device,
 ) -> Result<Vec<QuantizedLayer>, CompressError> {
@@ -63,6 +64,13 @@ pub fn quantize(
     while let Some(node) = file.nodes.get(place).map(|part| part.get().clone()) {
         let product = if how.names(&node) { Matrix::of(file, &node) } else { None };
         let replaced = match product {
+            Some(_) if kept.iter().any(|name| name == node.called()) => {
+                // Of floats it is one of the others.
+                if !layers.iter().any(|layer| layer.name == node.called()) {
+                    quantized.push(QuantizedLayer::of(&node, Stored::Bytes));
+                }
+                None
+            }
             Some(matrix) => {
                 let (x, k) = (node.given(0).unwrap_or_default(), matrix.k);
                 if let Some(calibration) = &mut calibration
@@ -83,6 +91,7 @@ pub fn quantize(
             file.nodes.splice(end..=end, nodes.into_iter().map(Part::new));
         }
     }
+    others.extend(sliced(file, how));
     for layer in layers {
         if !quantized.iter().any(|done: &QuantizedLayer| done.name == layer.name) {
             others.push(layer.clone());
@@ -94,6 +103,12 @@ pub fn quantize(
         quantized.extend(weights::bytes(file, &others)?);
     }
     Ok(quantized)
+}
+
+/// The products that may be ones of blocks, and how many weights each has.
+pub fn products(file: &ModelFile, how: &Quantization) -> Vec<(String, usize)> {
+    let nodes = file.nodes.iter().map(Part::get).filter(|node| how.names(node));
+    nodes.filter_map(|node| Some((node.called().to_owned(), Matrix::of(file, node)?.floats.len()))).collect()
 }
 
 /// The constants of numbers in blocks: their name, and that of their scales.
@@ -200,6 +215,25 @@ fn tables(file: &mut ModelFile, how: &Quantization, quantized: &mut Vec<Quantize
     }
     file.drop_dead();
     Ok(())
+}
+
+/// Tables of which slices are taken, such as those of positions.
+fn sliced(file: &ModelFile, how: &Quantization) -> Vec<Layer> {
+    let nodes = file.nodes.iter().map(Part::get).enumerate().filter(|(_, node)| node.is("Slice") && how.names(node));
+    let layer = |(place, node): (usize, &NodeProto)| {
+        let weights = node.given(0)?;
+        let table = file.constant(weights).filter(|table| table.element_type() == ElementType::F32)?;
+        (table.rank() == 2 && table.len() >= FEW).then(|| Layer {
+            name: node.called().to_owned(),
+            operator: node.operator().to_owned(),
+            weights: weights.to_owned(),
+            shape: table.shape().to_vec(),
+            outputs: 0,
+            inputs: 1,
+            node: place,
+        })
+    };
+    nodes.filter_map(layer).collect()
 }
 
 /// The table that a Gather takes rows of, in floats, and the place of the node that gives these: the Gather itself, or the

@@ -95,9 +95,9 @@ pub struct Quantization {
     /// Whether channels of a value may be brought to ranges alike, for [`Scheme::Int8`]: they are where the outputs change less
     /// on the samples then.
     pub equalize: bool,
-    /// The most that may be lost on the samples, for [`Scheme::Int8`]: of right answers where samples have labels (0.01 for one
-    /// of a hundred), else how far the outputs may stray, relative to their root mean square. Layers are kept in floats
-    /// until it holds, those that matter most first.
+    /// The most that may be lost on the samples, for [`Scheme::Int8`] and [`Scheme::Int4Weights`]: of right answers where samples
+    /// have labels (0.01 for one of a hundred), else how far the outputs may stray, relative to their root mean square. Layers
+    /// are kept in floats, products in bytes instead of four bits, until it holds, those that matter most first.
     pub max_loss: Option<f64>,
 }
 
@@ -134,7 +134,9 @@ impl Quantization {
         self.check_model(file)?;
         match self.scheme {
             Scheme::Int8 => check_samples(&file.model()?, samples),
-            Scheme::Int4Weights if !samples.is_empty() => check_samples(&file.model()?, samples),
+            Scheme::Int4Weights if self.max_loss.is_some() || !samples.is_empty() => {
+                check_samples(&file.model()?, samples)
+            }
             _ => Ok(()),
         }
     }
@@ -171,9 +173,9 @@ impl Quantization {
         if self.max_loss.is_some_and(|most| !(0.0..=1.0).contains(&most)) {
             return Err(CompressError::Options("a loss is a part of the whole, from 0 to 1".to_owned()));
         }
-        if self.max_loss.is_some() && self.scheme != Scheme::Int8 {
+        if self.max_loss.is_some() && !matches!(self.scheme, Scheme::Int8 | Scheme::Int4Weights) {
             return Err(CompressError::Options(
-                "only int8 is measured layer by layer: a loss bounds nothing else".to_owned(),
+                "only int8 and int4-weights are measured layer by layer: a loss bounds nothing else".to_owned(),
             ));
         }
         Ok(())
@@ -274,7 +276,11 @@ pub fn quantize(
     let layers = match how.scheme {
         Scheme::F16 => weights::halves(&mut changed, &selected)?,
         Scheme::Int8Weights => weights::bytes(&mut changed, &selected)?,
-        Scheme::Int4Weights => blocks::quantize(&mut changed, how, &selected, samples, device)?,
+        Scheme::Int4Weights => {
+            let chosen = sensitive::nibbles(file, how, &selected, samples, device)?;
+            (changed, loss) = (chosen.0, chosen.2);
+            chosen.1
+        }
         Scheme::Dynamic => dynamic::quantize(&mut changed, how.weight_bits, &selected)?,
         Scheme::Int8 => {
             let chosen = sensitive::quantize(file, how, samples, device)?;

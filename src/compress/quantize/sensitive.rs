@@ -1,11 +1,11 @@
-//! Layers that lose too much in bytes, and are kept in floats.
+//! Layers that lose too much in fewer bits, and are kept in more.
 
 use super::equalize::Factors;
 use super::qdq::Prepared;
-use super::{Quantization, QuantizedLayer, Range, Stored};
+use super::{Quantization, QuantizedLayer, Range, Stored, blocks};
 use crate::compress::CompressError;
 use crate::compress::compare::largest;
-use crate::compress::layers;
+use crate::compress::layers::{self, Layer};
 use crate::compress::samples::{Sample, Watched};
 use crate::onnx::ModelFile;
 use crate::session::Device;
@@ -113,27 +113,85 @@ pub fn quantize(
     let Some(most) = how.max_loss.filter(|&most| best.loss > most) else { return Ok(best) };
     let how = Quantization { equalize: best.equalized > 0, range: Some(best.range), ..how.clone() };
     names = by_sensitivity(file, &how, names, samples, device)?;
-    // The fewest that have to stay, as far as a search by halves finds them.
-    let (mut low, mut high) = (1, names.len());
+    let found = fewest(names.len(), |kept| {
+        let tried = attempt(names.get(kept..).unwrap_or_default(), how.equalize, how.range)?;
+        Ok(tried.filter(|tried| tried.loss <= most))
+    })?;
+    found.ok_or_else(|| too_much(most, best.loss, "quantize the weights alone"))
+}
+
+/// What comes of the fewest layers that have to stay, as far as a search by halves finds them: some, and not all. Of fewer than have
+/// to, nothing comes.
+fn fewest<T>(
+    all: usize,
+    mut attempt: impl FnMut(usize) -> Result<Option<T>, CompressError>,
+) -> Result<Option<T>, CompressError> {
+    let (mut low, mut high) = (1, all);
     let mut found = None;
     while low < high {
         let kept = low.midpoint(high);
-        match attempt(names.get(kept..).unwrap_or_default(), how.equalize, how.range)? {
-            Some(tried) if tried.loss <= most => {
-                found = Some(tried);
+        match attempt(kept)? {
+            None => low = kept + 1,
+            tried => {
+                found = tried;
                 high = kept;
             }
-            _ => low = kept + 1,
         }
     }
-    found.ok_or_else(|| {
-        let message = format!(
-            "no choice of layers keeps the loss within {most}: with all of them quantized it is {:.4}; allow more, or \
-             quantize the weights alone",
-            best.loss
-        );
-        CompressError::Nothing(message)
-    })
+    Ok(found)
+}
+
+fn too_much(most: f64, loss: f64, instead: &str) -> CompressError {
+    CompressError::Nothing(format!(
+        "no choice of layers keeps the loss within {most}: with all of them quantized it is {loss:.4}; allow more, or {instead}"
+    ))
+}
+
+/// Weights of four bits, in all layers or as many as the loss allows. Products stay in bytes that change the outputs most, for the
+/// memory that they save, when they alone are rounded.
+pub fn nibbles(
+    file: &ModelFile,
+    how: &Quantization,
+    layers: &[Layer],
+    samples: &[Sample],
+    device: &Device,
+) -> Result<(ModelFile, Vec<QuantizedLayer>, Option<f64>), CompressError> {
+    let quantized = |how: &Quantization, samples: &[Sample], kept: &[String]| {
+        let mut copy = file.clone();
+        let layers = blocks::quantize(&mut copy, how, layers, kept, samples, device)?;
+        Ok::<_, CompressError>((copy, layers))
+    };
+    let Some(most) = how.max_loss else {
+        let (file, layers) = quantized(how, samples, &[])?;
+        return Ok((file, layers, None));
+    };
+    let before = Answers::of(file, samples, device)?;
+    let attempt = |kept: &[String]| {
+        let (file, layers) = quantized(how, samples, kept)?;
+        let loss = loss(&before, &Answers::of(&file, samples, device)?, samples);
+        Ok::<_, CompressError>((file, layers, Some(loss)))
+    };
+    let all = attempt(&[])?;
+    let lost = all.2.unwrap_or_default();
+    if lost <= most {
+        return Ok(all);
+    }
+    let probes = samples.get(..PROBES).unwrap_or(samples);
+    let before = Answers::of(file, probes, device)?;
+    let mut ranked = vec![];
+    for (name, count) in blocks::products(file, how) {
+        let alone = Quantization { layers: vec![name.clone()], ..how.clone() };
+        let mut copy = file.clone();
+        blocks::quantize(&mut copy, &alone, &[], &[], &[], device)?;
+        ranked.push((Answers::of(&copy, probes, device)?.strays(&before).powi(2) / count as f64, name));
+    }
+    ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let names: Vec<String> = ranked.into_iter().map(|(_, name)| name).collect();
+    let found = fewest(names.len(), |kept| {
+        let tried = attempt(names.get(..kept).unwrap_or_default())?;
+        Ok(Some(tried).filter(|(.., loss)| loss.is_some_and(|loss| loss <= most)))
+    })?;
+    found.ok_or_else(|| too_much(most, lost, "take int8-weights"))
 }
 
 /// The layers, those first that change the outputs most when they alone are quantized.

@@ -128,6 +128,43 @@ fn four_bits_make_up_on_samples_for_what_they_lose() {
 }
 
 #[test]
+fn products_that_matter_stay_in_bytes_until_the_loss_holds() {
+    // A deep one, so that there are some to choose from.
+    let net = || {
+        let net = (0..4).fold(Net::new(13).input("x", &[-1, 16]), |net, i| {
+            let [x, w, y, a] = ["a", "w", "y", "a"].map(|name| format!("{name}{i}"));
+            let (x, a) = (if i == 0 { "x".to_owned() } else { x }, a.replace(&i.to_string(), &(i + 1).to_string()));
+            let net = net.constant(&w, weights(&[16, 16], i + 40)).node("MatMul", &[&x, &w], &y);
+            net.node("Tanh", &[&y], &a)
+        });
+        net.output("a4").file()
+    };
+    let samples: Vec<Sample> =
+        (0..8).map(|i| Sample::new(vec![("x".to_owned(), weights(&[4, 16], 300 + i))])).collect();
+    let quantized = |most: Option<f64>| {
+        let how = Quantization { max_loss: most, ..Quantization::new(Scheme::Int4Weights) };
+        let mut file = net();
+        let done = quantize(&mut file, &how, &samples, &Device::cpu())?;
+        Ok::<_, CompressError>((file, done))
+    };
+    let loss = quantized(Some(1.0)).unwrap().1.loss.unwrap();
+    assert!(loss > 0.0 && quantized(None).unwrap().1.loss.is_none());
+    let (file, done) = quantized(Some(loss * 0.8)).unwrap();
+    let of = |stored| done.layers.iter().filter(|layer| layer.stored == stored).count();
+    assert!(
+        of(Stored::Bytes) > 0 && of(Stored::Nibbles) > 0 && of(Stored::Bytes) + of(Stored::Nibbles) == 4,
+        "{done:?}"
+    );
+    assert_eq!(operators(&file).iter().filter(|o| *o == "MatMulNBits").count(), of(Stored::Nibbles));
+    assert_eq!(operators(&file).iter().filter(|o| *o == "DequantizeLinear").count(), of(Stored::Bytes));
+    // What is said to be lost is what the comparison finds.
+    let changes = compare(&net(), &file, &done.factors, &samples, &Device::cpu(), |_| ()).unwrap();
+    assert!((changes.outputs[0].relative - done.loss.unwrap()).abs() < 1e-6 && done.loss.unwrap() <= loss * 0.8);
+    let error = quantized(Some(0.0)).unwrap_err().to_string();
+    assert!(error.starts_with("no choice of layers keeps the loss within 0"), "{error}");
+}
+
+#[test]
 fn embeddings_in_bytes_become_embeddings_in_four_bits() {
     let table = weights(&[40, 64], 3);
     let scale: Vec<f32> = (0..40).map(|i| 0.01 + i as f32 / 1000.0).collect();
@@ -151,6 +188,28 @@ fn embeddings_in_bytes_become_embeddings_in_four_bits() {
     let [before, after] = [&bytes, &file].map(|file| answer(file, std::slice::from_ref(&rows)));
     let error = difference(&before, &after);
     assert!(error > 0.0 && error < 0.1, "{error}");
+}
+
+#[test]
+fn tables_that_slices_are_taken_of_become_bytes() {
+    let floats = Net::new(13)
+        .input("x", &[-1, 64])
+        .constant("positions", weights(&[40, 64], 3))
+        .constant("from", Tensor::vector(vec![2i64]))
+        .constant("to", Tensor::vector(vec![5i64]))
+        .constant("axis", Tensor::vector(vec![0i64]))
+        .node("Slice", &["positions", "from", "to", "axis"], "some")
+        .node("Add", &["x", "some"], "y")
+        .output("y")
+        .file();
+    let mut file = floats.clone();
+    let done = quantize(&mut file, &Quantization::new(Scheme::Int4Weights), &[], &Device::cpu()).unwrap();
+    assert_eq!((done.layers.len(), done.layers[0].stored), (1, Stored::Bytes));
+    assert_eq!(file.constant("positions_quantized").map(|table| table.element_type()), Some(ElementType::I8));
+    let x = weights(&[3, 64], 5);
+    let [before, after] = [&floats, &file].map(|file| answer(file, std::slice::from_ref(&x)));
+    let error = difference(&before, &after);
+    assert!(error > 0.0 && error < 0.01, "{error}");
 }
 
 #[test]

@@ -117,8 +117,9 @@ struct QuantizeFlags {
     /// Leave the ranges of channels as they are, even where alike ones would lose less (int8)
     #[arg(long)]
     no_equalization: bool,
-    /// Keep layers in floats until no more is lost on the samples: of right answers where samples have labels (0.01 for one of
-    /// a hundred), else how far outputs stray, relative to their root mean square (int8)
+    /// Keep layers in floats (int8), products in bytes (int4-weights), until no more is lost on the samples: of right answers
+    /// where samples have labels (0.01 for one of a hundred), else how far the output that strays most does, relative to its
+    /// root mean square, as the report says it (0.2 is a cosine of 0.98)
     #[arg(long, value_name = "PART", requires = "quantize")]
     max_loss: Option<f64>,
 }
@@ -174,6 +175,11 @@ impl QuantizeFlags {
         if how.scheme == Scheme::Int8 && !calibrated {
             return Err(Failure::input(
                 "--quantize int8 needs samples of what the model will be given: name them with --calibrate",
+            ));
+        }
+        if how.scheme == Scheme::Int4Weights && self.max_loss.is_some() && !calibrated {
+            return Err(Failure::input(
+                "--max-loss needs samples of what the model will be given: name them with --calibrate",
             ));
         }
         how.range = match self.range {
