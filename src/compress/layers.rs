@@ -1,8 +1,8 @@
 //! The layers of a model that have weights.
 
 use super::CompressError;
-use crate::onnx::ModelFile;
 use crate::onnx::messages::NodeProto;
+use crate::onnx::{ModelFile, Part};
 use crate::tensor::{ElementType, Tensor};
 
 /// A layer with constant weights of 32 bits: a convolution, a product with a matrix.
@@ -67,12 +67,43 @@ pub fn layers(file: &ModelFile) -> Vec<Layer> {
     file.nodes.iter().enumerate().filter_map(|(place, part)| Layer::of(file, place, part.get())).collect()
 }
 
-/// The layers of these names, or of weights of these names; all where none is given.
+/// The layers, and what else has matrices of weights that can be stored in fewer bits: tables that Gather or Slice take rows of,
+/// and the two factors of each recurrent layer.
+pub(crate) fn stored(file: &ModelFile) -> Vec<Layer> {
+    let of = |(place, part): (usize, &Part<NodeProto>)| match part.get().standard() {
+        Some("Gather") if part.get().int("axis").unwrap_or_default() == 0 => vec![matrix(file, place, 0, 2)],
+        Some("Slice") => vec![matrix(file, place, 0, 2)],
+        Some("RNN" | "GRU" | "LSTM") => vec![matrix(file, place, 1, 3), matrix(file, place, 2, 3)],
+        _ => vec![Layer::of(file, place, part.get())],
+    };
+    file.nodes.iter().enumerate().flat_map(of).flatten().collect()
+}
+
+/// Rows that are shorter are not worth a scale of their own.
+const SHORT: usize = 8;
+
+/// A constant of so many dimensions that a node reads, the last of which is that of what is summed up or of a row.
+fn matrix(file: &ModelFile, place: usize, input: usize, rank: usize) -> Option<Layer> {
+    let node = file.nodes.get(place)?.get();
+    let weights = node.given(input)?;
+    let tensor = file.constant(weights).filter(|tensor| tensor.element_type() == ElementType::F32)?;
+    let worth = tensor.rank() == rank && tensor.shape().last().is_some_and(|&length| length >= SHORT);
+    (worth && tensor.as_slice::<f32>().ok()?.iter().all(|v| v.is_finite())).then(|| Layer {
+        name: node.called().to_owned(),
+        operator: node.operator().to_owned(),
+        weights: weights.to_owned(),
+        shape: tensor.shape().to_vec(),
+        outputs: rank - 2,
+        inputs: rank - 1,
+        node: place,
+    })
+}
+
+/// Of these layers those of these names, or of weights of these names; all where none is given.
 ///
 /// # Errors
 /// If there is no such layer, or none at all.
-pub(crate) fn select(file: &ModelFile, names: &[String]) -> Result<Vec<Layer>, CompressError> {
-    let all = layers(file);
+pub(crate) fn select(all: Vec<Layer>, names: &[String]) -> Result<Vec<Layer>, CompressError> {
     if all.is_empty() {
         return Err(CompressError::Nothing("the model has no layer with constant weights of 32 bits".to_owned()));
     }

@@ -58,7 +58,7 @@ impl Pruning {
         if self.global && self.pattern != Pattern::L1 {
             return Err(CompressError::Options("only single weights are pruned globally".to_owned()));
         }
-        layers::select(file, &self.layers).map(|_| ())
+        layers::select(layers::layers(file), &self.layers).map(|_| ())
     }
 }
 
@@ -179,7 +179,7 @@ pub fn prune_in_steps(
     mut after: impl FnMut(Step<'_>) -> Result<(), CompressError>,
 ) -> Result<Pruned, CompressError> {
     how.check(file)?;
-    let layers = layers::select(file, &how.layers)?;
+    let layers = layers::select(layers::layers(file), &how.layers)?;
     let mut masks = Masks::default();
     let steps = steps.max(1);
     let mut removal = None;

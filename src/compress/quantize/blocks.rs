@@ -56,7 +56,6 @@ pub fn quantize(
     let before = file.clone();
     let mut calibration = (!samples.is_empty()).then(|| Calibration::new(&before, samples, device));
     let mut quantized = vec![];
-    let mut others = vec![];
     tables(file, how, &mut quantized)?;
     let mut place = 0;
     // What is known of the inputs of the product before: products side by side have the same.
@@ -91,12 +90,8 @@ pub fn quantize(
             file.nodes.splice(end..=end, nodes.into_iter().map(Part::new));
         }
     }
-    others.extend(sliced(file, how));
-    for layer in layers {
-        if !quantized.iter().any(|done: &QuantizedLayer| done.name == layer.name) {
-            others.push(layer.clone());
-        }
-    }
+    let done = |layer: &&Layer| quantized.iter().any(|done: &QuantizedLayer| done.name == layer.name);
+    let others: Vec<Layer> = layers.iter().filter(|layer| !done(layer)).cloned().collect();
     file.drop_dead();
     // Places have moved.
     if !others.is_empty() {
@@ -215,25 +210,6 @@ fn tables(file: &mut ModelFile, how: &Quantization, quantized: &mut Vec<Quantize
     }
     file.drop_dead();
     Ok(())
-}
-
-/// Tables of which slices are taken, such as those of positions.
-fn sliced(file: &ModelFile, how: &Quantization) -> Vec<Layer> {
-    let nodes = file.nodes.iter().map(Part::get).enumerate().filter(|(_, node)| node.is("Slice") && how.names(node));
-    let layer = |(place, node): (usize, &NodeProto)| {
-        let weights = node.given(0)?;
-        let table = file.constant(weights).filter(|table| table.element_type() == ElementType::F32)?;
-        (table.rank() == 2 && table.len() >= FEW).then(|| Layer {
-            name: node.called().to_owned(),
-            operator: node.operator().to_owned(),
-            weights: weights.to_owned(),
-            shape: table.shape().to_vec(),
-            outputs: 0,
-            inputs: 1,
-            node: place,
-        })
-    };
-    nodes.filter_map(layer).collect()
 }
 
 /// The table that a Gather takes rows of, in floats, and the place of the node that gives these: the Gather itself, or the

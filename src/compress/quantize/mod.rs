@@ -32,7 +32,8 @@ use crate::session::Device;
 pub enum Scheme {
     /// All constants in 16-bit floats, computed with in 32: half the size, next to nothing lost.
     F16,
-    /// Weights in bytes with a scale for each output channel, computed with in 32 bits: a quarter of the size.
+    /// Weights in bytes with a scale for each output channel, those of recurrent layers and tables of embeddings too, computed
+    /// with in 32 bits: a quarter of the size.
     Int8Weights,
     /// Matrices and tables of embeddings in four bits with a scale for each block (`MatMulNBits`, `GatherBlockQuantized`
     /// of `com.microsoft`), other weights as with [`Scheme::Int8Weights`].
@@ -164,7 +165,7 @@ impl Quantization {
         // Matrices that are bytes, and tables, are no layers with floats.
         match self.layers.iter().find(|name| !Self::has(file, name)) {
             None if bytes => {}
-            _ => layers::select(file, &self.layers).map(|_| ())?,
+            _ => layers::select(self.candidates(file), &self.layers).map(|_| ())?,
         }
         if !(7..=8).contains(&self.weight_bits) {
             let message = format!("weights take 7 or 8 bits of a byte, not {}", self.weight_bits);
@@ -231,6 +232,15 @@ impl QuantizedLayer {
         Self { name: layer.name.clone(), operator: layer.operator.clone(), stored }
     }
 
+    /// Adds a layer, or what it has beside what is there of it already.
+    fn add(all: &mut Vec<Self>, layer: &Layer, stored: Stored) {
+        match all.iter_mut().find(|known| known.name == layer.name && known.operator == layer.operator) {
+            Some(known) if known.stored == Stored::Floats => known.stored = stored,
+            Some(_) => {}
+            None => all.push(Self::new(layer, stored)),
+        }
+    }
+
     fn of(node: &NodeProto, stored: Stored) -> Self {
         Self { name: node.called().to_owned(), operator: node.operator().to_owned(), stored }
     }
@@ -269,8 +279,8 @@ pub fn quantize(
     let mut changed = file.clone();
     // Of a model whose weights are bytes there may be no layer with floats.
     let selected = match how.scheme {
-        Scheme::Int4Weights => layers::layers(file).into_iter().filter(|layer| how.includes(layer)).collect(),
-        _ => layers::select(file, &how.layers)?,
+        Scheme::Int4Weights => how.candidates(file).into_iter().filter(|layer| how.includes(layer)).collect(),
+        _ => layers::select(how.candidates(file), &how.layers)?,
     };
     let (mut loss, mut range, mut equalized, mut factors) = (None, None, 0, HashMap::new());
     let layers = match how.scheme {
@@ -300,6 +310,14 @@ pub fn quantize(
 }
 
 impl Quantization {
+    /// What can be stored so: of what is computed with in integers the layers alone.
+    fn candidates(&self, file: &ModelFile) -> Vec<Layer> {
+        match self.scheme {
+            Scheme::F16 | Scheme::Int8Weights | Scheme::Int4Weights => layers::stored(file),
+            Scheme::Dynamic | Scheme::Int8 => layers::layers(file),
+        }
+    }
+
     fn includes(&self, layer: &Layer) -> bool {
         self.layers.is_empty() || self.layers.iter().any(|name| *name == layer.name || *name == layer.weights)
     }

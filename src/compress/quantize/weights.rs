@@ -40,7 +40,9 @@ pub fn halves(file: &mut ModelFile, layers: &[Layer]) -> Result<Vec<QuantizedLay
         stored.insert(name);
     }
     let of = |layer: &Layer| if stored.contains(&layer.weights) { Stored::Halves } else { Stored::Floats };
-    Ok(layers.iter().map(|layer| QuantizedLayer::new(layer, of(layer))).collect())
+    let mut quantized = vec![];
+    layers.iter().for_each(|layer| QuantizedLayer::add(&mut quantized, layer, of(layer)));
+    Ok(quantized)
 }
 
 /// The weights of layers as bytes, with a scale for each output channel and a DequantizeLinear behind each.
@@ -54,7 +56,7 @@ pub fn bytes(file: &mut ModelFile, layers: &[Layer]) -> Result<Vec<QuantizedLaye
         if !done && worth {
             dequantized(file, layer, 8, &[])?;
         }
-        quantized.push(QuantizedLayer::new(layer, if done || worth { Stored::Bytes } else { Stored::Floats }));
+        QuantizedLayer::add(&mut quantized, layer, if done || worth { Stored::Bytes } else { Stored::Floats });
     }
     Ok(quantized)
 }

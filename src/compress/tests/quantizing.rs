@@ -68,6 +68,33 @@ fn weights_in_fewer_bits_are_near_and_small() {
 }
 
 #[test]
+fn tables_and_recurrent_layers_are_stored_in_fewer_bits_too() {
+    let floats = Net::new(13)
+        .input("x", &[5, 2])
+        .with("Cast", &["x"], "words", |node| node.with_int("to", 7))
+        .constant("table", weights(&[40, 16], 1))
+        .node("Gather", &["table", "words"], "rows")
+        .constant("w", weights(&[1, 48, 16], 2))
+        .constant("r", weights(&[1, 48, 12], 3))
+        .with("LSTM", &["rows", "w", "r"], "y", |node| node.with_int("hidden_size", 12))
+        .output("y")
+        .file();
+    let x = [Tensor::new([5, 2], (0..10).map(|i| (i * 7 % 40) as f32).collect()).unwrap()];
+    let bytes = |file: &ModelFile| file.to_bytes().unwrap().len() as f64;
+    for (scheme, stored, most, size) in
+        [(Scheme::F16, Stored::Halves, 2e-3, 0.65), (Scheme::Int8Weights, Stored::Bytes, 3e-2, 0.55)]
+    {
+        let mut file = floats.clone();
+        let found = quantize(&mut file, &Quantization::new(scheme), &[], &Device::cpu()).unwrap();
+        let found: Vec<_> = found.layers.iter().map(|layer| (layer.operator.as_str(), layer.stored)).collect();
+        assert_eq!(found, [("Gather", stored), ("LSTM", stored)]);
+        let strayed = difference(&answer(&floats, &x), &answer(&file, &x));
+        assert!(strayed > 0.0 && strayed < most, "{scheme:?} {strayed}");
+        assert!(bytes(&file) < bytes(&floats) * size, "{scheme:?} {} of {}", bytes(&file), bytes(&floats));
+    }
+}
+
+#[test]
 fn bytes_are_the_nearest_on_the_grid_of_their_channel() {
     let (file, quantized) = quantized(&Quantization::new(Scheme::Int8Weights), &[]);
     assert_eq!(quantized.layers.iter().filter(|l| l.stored == Stored::Bytes).count(), 5);
