@@ -16,6 +16,9 @@ use crate::tensor::{ElementType, Tensor};
 
 const DOMAIN: &str = "com.microsoft";
 
+/// Rows beyond this length are rounded each to the nearest: how their elements go together takes the square of it.
+const LONGEST: usize = 8192;
+
 /// A matrix that weights of a layer are, whether they lie in the file as they are or as bytes with scales.
 pub fn matrix(file: &ModelFile, name: &str) -> Option<Tensor> {
     if let Some(tensor) = file.constant(name) {
@@ -75,7 +78,8 @@ pub fn quantize(
                 if let Some(calibration) = &mut calibration
                     && known.as_ref().is_none_or(|(name, _)| name != x)
                 {
-                    known = Some((x.to_owned(), Compensation::new(calibration.moments(file, x, k)?)));
+                    let moments = if k <= LONGEST { Some(calibration.moments(file, x, k)?) } else { None };
+                    known = Some((x.to_owned(), moments.and_then(Compensation::new)));
                 }
                 let compensation = known.as_ref().and_then(|(_, compensation)| compensation.as_ref());
                 file.use_domain(DOMAIN, 1);
