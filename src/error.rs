@@ -275,7 +275,6 @@ pub enum Error {
     #[error(transparent)]
     Write(#[from] crate::onnx::WriteError),
     /// Making a picture into a tensor.
-    #[cfg(feature = "image")]
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
 }
@@ -310,7 +309,6 @@ impl Error {
             Self::Run(_) => ErrorKind::Input,
             #[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
             Self::Write(_) => ErrorKind::Input,
-            #[cfg(feature = "image")]
             Self::Image(_) => ErrorKind::Input,
         }
     }

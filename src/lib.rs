@@ -25,7 +25,7 @@
 //! [`validate`] compares a device with the references. An application that owns a wgpu device lends it with
 //! [`Device::from_wgpu`].
 //!
-//! Features, on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for pictures as inputs. Off by default:
+//! Features, on by default: `gpu` for wgpu, `onnx` for ONNX files, `image` for reading pictures' files. Off by default:
 //! `image-formats`, for TIFF, WebP and JPEG 2000 in the ImageDecoder operator.
 
 // No file and no input may end the application.
@@ -50,7 +50,6 @@ pub mod error;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod graph;
-#[cfg(feature = "image")]
 pub mod image;
 pub mod kernel;
 mod model;

@@ -1,6 +1,6 @@
 //! Bringing a picture to an input's width and height.
 
-use super::{Picture, resize};
+use super::resize::{self, Sample};
 
 /// How a picture is brought to the input's width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,16 +24,29 @@ pub enum Resize {
     Digit,
 }
 
+/// Where a picture, resized, comes to lie in an input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Placement {
+    /// The width and height that it is resized to.
+    pub size: [u32; 2],
+    /// The left and top of the part of it that is wanted.
+    pub origin: [u32; 2],
+    /// That part's width and height.
+    pub part: [u32; 2],
+    /// The left and top of the part in the input; the rest is filled.
+    pub at: [u32; 2],
+}
+
 /// The picture resized to this width and height, whatever becomes of the proportions.
-pub(super) fn stretch(picture: &Picture, width: u32, height: u32) -> Vec<u8> {
-    resize::bilinear(picture, [width, height], [0, 0], [width, height])
+pub(super) fn stretch(to: [u32; 2]) -> Placement {
+    Placement { size: to, origin: [0, 0], part: to, at: [0, 0] }
 }
 
 /// The picture resized so that its shorter side has `short` pixels, and the middle of that. Where the middle would not be
 /// covered, the picture is resized so that it just is. `None` takes 8/7 of the shorter side of the result (256 for 224), or
 /// all of it where that is under 64 pixels.
-pub(super) fn crop(picture: &Picture, width: u32, height: u32, short: Option<u32>) -> Vec<u8> {
-    let [w, h] = [u64::from(picture.width), u64::from(picture.height)];
+pub(super) fn crop(from: [u32; 2], [width, height]: [u32; 2], short: Option<u32>) -> Placement {
+    let [w, h] = from.map(u64::from);
     let least = width.min(height);
     let default = if least < 64 { least } else { (least * 8).div_ceil(7) };
     let short = u64::from(short.unwrap_or(default).max(1));
@@ -50,24 +63,33 @@ pub(super) fn crop(picture: &Picture, width: u32, height: u32, short: Option<u32
     // Sides have at most 16 bits before, and become at most 16 bits times as long.
     let size = size.map(|side| u32::try_from(side).unwrap_or(u32::MAX));
     let origin = [(size[0] - width) / 2, (size[1] - height) / 2];
-    resize::bilinear(picture, size, origin, [width, height])
+    Placement { size, origin, part: [width, height], at: [0, 0] }
 }
 
 /// The whole picture as large as it fits, sides rounded down, and the rest filled.
-pub(super) fn letterbox(picture: &Picture, width: u32, height: u32, fill: u8, centred: bool) -> Vec<u8> {
-    let [w, h] = [u64::from(picture.width), u64::from(picture.height)];
+pub(super) fn letterbox(from: [u32; 2], [width, height]: [u32; 2], centred: bool) -> Placement {
+    let [w, h] = from.map(u64::from);
     // The factor that both sides allow, as a fraction: the smaller of width / w and height / h.
     let (over, under) = match u64::from(width) * h <= u64::from(height) * w {
         true => (u64::from(width), w),
         false => (u64::from(height), h),
     };
     let size = [w, h].map(|side| u32::try_from((side * over / under).max(1)).unwrap_or(u32::MAX));
-    let inner = stretch(picture, size[0], size[1]);
-    let [left, top] = if centred { [(width - size[0]) / 2, (height - size[1]) / 2] } else { [0, 0] };
-    let mut out = vec![fill; width as usize * height as usize * 3];
-    let pitch = size[0] as usize * 3;
+    let at = if centred { [(width - size[0]) / 2, (height - size[1]) / 2] } else { [0, 0] };
+    Placement { at, ..stretch(size) }
+}
+
+/// The input's pixels: what the picture becomes where the placement says, and `fill` around it.
+pub(super) fn placed<T: Sample>(rgb: &[T], from: [u32; 2], how: &Placement, to: [u32; 2], fill: T) -> Vec<T> {
+    let inner = resize::bilinear(rgb, from, how.size, how.origin, how.part);
+    if how.part == to {
+        return inner;
+    }
+    let [left, top] = how.at.map(|side| side as usize);
+    let mut out = vec![fill; to[0] as usize * to[1] as usize * 3];
+    let pitch = how.part[0] as usize * 3;
     for (y, row) in inner.chunks_exact(pitch).enumerate() {
-        let start = ((y + top as usize) * width as usize + left as usize) * 3;
+        let start = ((y + top) * to[0] as usize + left) * 3;
         out[start..start + pitch].copy_from_slice(row);
     }
     out

@@ -1,4 +1,4 @@
-//! Pictures to tensors and back (feature `image`).
+//! Pictures to tensors and back. Files are decoded with the feature `image`.
 //!
 //! ```
 //! use rimlight::image::{Picture, Preprocessing};
@@ -18,21 +18,25 @@ mod fit;
 mod preprocess;
 mod resize;
 mod settings;
+mod view;
 
+#[cfg(feature = "image")]
 use std::io::Cursor;
 
+#[cfg(feature = "image")]
 use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
+use crate::tensor::TensorError;
 pub use classes::classes;
 pub use fit::Resize;
 pub use preprocess::{Channels, PixelLayout, Preprocessing};
-
-use crate::tensor::TensorError;
+pub use view::Turn;
 
 /// The longest side that is decoded; JPEG has the same bound.
 const MAX_SIDE: u32 = 65_535;
 /// The most pixels that are decoded: beyond every camera, far below what a forged header can claim.
 const MAX_PIXELS: u64 = 1 << 27;
+#[cfg(feature = "image")]
 /// The most memory that a decoder may take, in bytes.
 const MAX_MEMORY: u64 = 1 << 30;
 
@@ -66,6 +70,17 @@ pub enum ImageError {
         /// Its height in pixels.
         height: u32,
     },
+    /// The region that was asked for does not lie in the picture.
+    #[error(
+        "a region of {} × {} pixels from ({}, {}) on does not lie in a picture of {} × {}",
+        region[2], region[3], region[0], region[1], picture[0], picture[1]
+    )]
+    Region {
+        /// Left, top, width and height.
+        region: [u32; 4],
+        /// The picture's width and height, once it was turned.
+        picture: [u32; 2],
+    },
     /// A preprocessing that cannot be, or that does not fit the input.
     #[error("{0}")]
     Preprocessing(String),
@@ -87,7 +102,7 @@ impl Picture {
     ///
     /// # Errors
     /// If the file cannot be read, is no picture, or is too large.
-    #[cfg(not(target_arch = "wasm32"))]
+    #[cfg(all(feature = "image", not(target_arch = "wasm32")))]
     pub fn open(path: impl AsRef<std::path::Path>) -> Result<Self, ImageError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -99,6 +114,7 @@ impl Picture {
     ///
     /// # Errors
     /// If they are no picture, or it is too large.
+    #[cfg(feature = "image")]
     pub fn decode(bytes: &[u8]) -> Result<Self, ImageError> {
         decode(bytes, "the picture")
     }
@@ -140,13 +156,17 @@ impl Picture {
     /// If the size is 0 or too large.
     pub fn resized(&self, width: u32, height: u32) -> Result<Self, ImageError> {
         check_size(width, height)?;
-        Self::from_rgb(width, height, resize::bilinear(self, [width, height], [0, 0], [width, height]))
+        Self::from_rgb(width, height, {
+            let (from, to) = ([self.width, self.height], [width, height]);
+            resize::bilinear(&self.rgb, from, to, [0, 0], to)
+        })
     }
 
     /// The picture as the bytes of a PNG file.
     ///
     /// # Errors
     /// If the encoder fails.
+    #[cfg(feature = "image")]
     pub fn to_png(&self) -> Result<Vec<u8>, ImageError> {
         let mut bytes = Cursor::new(vec![]);
         ::image::write_buffer_with_format(
@@ -173,6 +193,7 @@ fn check_size(width: u32, height: u32) -> Result<(), ImageError> {
     Ok(())
 }
 
+#[cfg(feature = "image")]
 fn decode(bytes: &[u8], what: &str) -> Result<Picture, ImageError> {
     let failed = |message: String| ImageError::Decode { what: what.to_owned(), message };
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| failed(e.to_string()))?;
@@ -193,7 +214,7 @@ fn decode(bytes: &[u8], what: &str) -> Result<Picture, ImageError> {
     Picture::from_rgb(rgb.width(), rgb.height(), rgb.into_raw())
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "image"))]
 mod tests {
     use super::*;
 

@@ -2,6 +2,9 @@
 
 use half::f16;
 
+use super::fit::Placement;
+use super::resize::Sample;
+use super::view::{Turn, View};
 use super::{ImageError, Picture, Resize, digit, fit};
 use crate::graph::{Dim, Fact};
 use crate::tensor::{ElementType, Tensor, TensorView};
@@ -14,7 +17,7 @@ pub enum Channels {
     Rgb,
     /// Blue, green, red.
     Bgr,
-    /// One: luma, `0.299 R + 0.587 G + 0.114 B`, rounded.
+    /// One: luma, `0.299 R + 0.587 G + 0.114 B`, rounded unless resizing is exact.
     Grey,
 }
 
@@ -28,16 +31,26 @@ pub enum PixelLayout {
     Nhwc,
 }
 
-/// How a picture becomes a model's input: fitted to its size, then `(value · scale − mean) / std` for each channel, with
-/// values of 0 to 255 before.
+/// How a picture becomes a model's input: turned, mirrored, cut to a region, fitted to the input's size, then
+/// `(value · scale − mean) / std` for each channel, with values of 0 to 255 before. The same settings give the same tensor of
+/// a picture on the host and of a texture on a GPU.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Preprocessing {
+    /// By how much the picture is turned, before all else.
+    pub turn: Turn,
+    /// Whether it is then mirrored, left to right.
+    pub mirror: bool,
+    /// The part that is taken of it then: left, top, width and height in pixels. `None` takes all.
+    pub region: Option<[u32; 4]>,
     /// How the picture is brought to the input's size.
     pub resize: Resize,
     /// The shorter side after resizing, for [`Resize::ShortSide`]. `None` takes 8/7 of the input's shorter side, which is
     /// 256 for 224, and the input's own where it has under 64 pixels.
     pub short_side: Option<u32>,
+    /// Whether it is resized in floats that are not rounded, as Pillow's mode F does. Else each of the two passes rounds to
+    /// 8 bits, bit for bit as Pillow does with pictures of 8 bits, which is what most models have seen.
+    pub exact: bool,
     /// What the sides of [`Resize::Multiple`] are multiples of.
     pub multiple: u32,
     /// What fills the rest of a letterbox, 0 to 255.
@@ -61,8 +74,12 @@ impl Default for Preprocessing {
     /// standard deviation, planar.
     fn default() -> Self {
         Self {
+            turn: Turn::None,
+            mirror: false,
+            region: None,
             resize: Resize::ShortSide,
             short_side: None,
+            exact: false,
             multiple: 32,
             fill: 114,
             size: None,
@@ -81,6 +98,17 @@ struct Input {
     width: u32,
     height: u32,
     channels: usize,
+}
+
+/// What a picture of some size becomes: which of its pixels, resized to what, in which tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fitted {
+    pub view: View,
+    pub placement: Placement,
+    pub shape: Vec<usize>,
+    /// The input's width and height.
+    pub to: [u32; 2],
+    pub channels: usize,
 }
 
 impl Preprocessing {
@@ -123,20 +151,51 @@ impl Preprocessing {
     /// # Errors
     /// If no picture can be such an input, or width and height are open and not given.
     pub fn tensor(&self, picture: &Picture, input: &Fact) -> Result<Tensor, ImageError> {
-        let Input { shape, width, height, channels } = self.input(input, Some(picture))?;
+        if self.exact && self.resize != Resize::Digit {
+            let floats: Vec<f32> = picture.rgb.iter().map(|&v| v.into()).collect();
+            return self.tensor_of_pixels(&floats, [picture.width, picture.height], input);
+        }
+        self.tensor_of_pixels(&picture.rgb, [picture.width, picture.height], input)
+    }
+
+    /// [`Preprocessing::tensor`] of any picture of the crate `image`. One of more than 8 bits is brought to 8, unless it is
+    /// resized [exactly](Preprocessing::exact).
+    ///
+    /// # Errors
+    /// As [`Preprocessing::tensor`].
+    #[cfg(feature = "image")]
+    pub fn tensor_of(&self, image: &::image::DynamicImage, input: &Fact) -> Result<Tensor, ImageError> {
+        let size = [image.width(), image.height()];
+        super::check_size(size[0], size[1])?;
+        if !self.exact
+            || self.resize == Resize::Digit
+            || image.color().bytes_per_pixel() == image.color().channel_count()
+        {
+            return self.tensor(&Picture::from_rgb(size[0], size[1], image.to_rgb8().into_raw())?, input);
+        }
+        let floats: Vec<f32> = image.to_rgb32f().into_raw().into_iter().map(|v| v * 255.0).collect();
+        self.tensor_of_pixels(&floats, size, input)
+    }
+
+    /// [`Preprocessing::tensor`] of bytes, or of floats of 0 to 255.
+    pub(crate) fn tensor_of_pixels<T: Sample>(
+        &self,
+        rgb: &[T],
+        from: [u32; 2],
+        input: &Fact,
+    ) -> Result<Tensor, ImageError>
+    where
+        u8: Into<T>,
+    {
+        let Fitted { view, placement, shape, to, channels } = self.fitted(from, input)?;
+        let rgb = view.of(rgb, from);
         let values: Vec<f32> = if self.resize == Resize::Digit {
-            if (width, height) != (digit::SIDE, digit::SIDE) {
-                return Err(ImageError::Preprocessing(format!("a digit has 28 × 28 pixels, but the input is {input}")));
-            }
-            digit::pixels(picture).into_iter().flat_map(|v| std::iter::repeat_n(v, channels)).collect()
+            // Of bytes: floats are not resized by what a picture shows.
+            let bytes = rgb.iter().map(|&v| v.into() as u8).collect();
+            let picture = Picture::from_rgb(view.size[0], view.size[1], bytes)?;
+            digit::pixels(&picture).into_iter().flat_map(|v| std::iter::repeat_n(v, channels)).collect()
         } else {
-            let rgb = match self.resize {
-                Resize::ShortSide => fit::crop(picture, width, height, self.short_side),
-                Resize::Letterbox => fit::letterbox(picture, width, height, self.fill, false),
-                Resize::LetterboxCentred => fit::letterbox(picture, width, height, self.fill, true),
-                _ => fit::stretch(picture, width, height),
-            };
-            self.channels_of(&rgb)
+            self.channels_of(&fit::placed(&rgb, view.size, &placement, to, self.fill.into()))
         };
         let normalise = |(i, v): (usize, &f32)| {
             let c = i % channels;
@@ -154,6 +213,32 @@ impl Preprocessing {
             ElementType::I8 => Tensor::new(shape, normal.into_iter().map(|v| v.round() as i8).collect())?,
             _ => return Err(no_picture(input)),
         })
+    }
+
+    /// What a picture of this size becomes as this input.
+    ///
+    /// # Errors
+    /// As [`Preprocessing::tensor`]: if no picture can be such an input, or the region does not lie in the picture.
+    pub(crate) fn fitted(&self, from: [u32; 2], input: &Fact) -> Result<Fitted, ImageError> {
+        if self.std.contains(&0.0) {
+            return Err(ImageError::Preprocessing("a standard deviation is 0".to_owned()));
+        }
+        let view = View::new(self, from)?;
+        let Input { shape, width, height, channels } = self.input(input, Some(view.size))?;
+        let to = [width, height];
+        if self.resize == Resize::Digit && to != [digit::SIDE; 2] {
+            return Err(ImageError::Preprocessing(format!("a digit has 28 × 28 pixels, but the input is {input}")));
+        }
+        if !matches!(input.element_type, ElementType::F32 | ElementType::F16 | ElementType::U8 | ElementType::I8) {
+            return Err(no_picture(input));
+        }
+        let placement = match self.resize {
+            Resize::ShortSide => fit::crop(view.size, to, self.short_side),
+            Resize::Letterbox => fit::letterbox(view.size, to, false),
+            Resize::LetterboxCentred => fit::letterbox(view.size, to, true),
+            _ => fit::stretch(to),
+        };
+        Ok(Fitted { view, placement, shape, to, channels })
     }
 
     /// The picture that a tensor of this preprocessing shows: the way back, rounded and clamped to 0 to 255. Grey becomes
@@ -184,8 +269,8 @@ impl Preprocessing {
         Picture::from_rgb(width, height, rgb)
     }
 
-    /// The input's dimensions, the open ones settled; without a picture none may be open.
-    fn input(&self, input: &Fact, picture: Option<&Picture>) -> Result<Input, ImageError> {
+    /// The input's dimensions, the open ones settled; without a picture's size none may be open.
+    fn input(&self, input: &Fact, picture: Option<[u32; 2]>) -> Result<Input, ImageError> {
         let rank = input.shape.len();
         let wanted = if self.channels == Channels::Grey { 1 } else { 3 };
         let (c, h, w) = match (self.layout, rank) {
@@ -218,8 +303,8 @@ impl Preprocessing {
         let multiple = self.multiple.clamp(1, super::MAX_SIDE);
         let near = |side: u32| (side / multiple * multiple, side.next_multiple_of(multiple));
         let given = match (self.resize, picture) {
-            (Resize::Keep, Some(p)) => Some([p.width, p.height]),
-            (Resize::Multiple, Some(p)) => Some([p.width, p.height].map(|side| match near(side) {
+            (Resize::Keep, Some(size)) => Some(size),
+            (Resize::Multiple, Some(size)) => Some(size.map(|side| match near(side) {
                 (below, above) if below == 0 || above - side <= side - below => above,
                 (below, _) => below,
             })),
@@ -235,20 +320,14 @@ impl Preprocessing {
     }
 
     /// The channels of each pixel, side by side, 0 to 255.
-    fn channels_of(&self, rgb: &[u8]) -> Vec<f32> {
+    fn channels_of<T: Sample>(&self, rgb: &[T]) -> Vec<f32> {
         let pixels = rgb.as_chunks::<3>().0.iter();
         match self.channels {
             Channels::Rgb => rgb.iter().map(|&v| v.into()).collect(),
-            Channels::Bgr => pixels.flat_map(|&[r, g, b]| [b, g, r]).map(f32::from).collect(),
-            Channels::Grey => pixels.map(|&pixel| luma(pixel)).collect(),
+            Channels::Bgr => pixels.flat_map(|&[r, g, b]| [b, g, r]).map(Into::into).collect(),
+            Channels::Grey => pixels.map(|&pixel| T::luma(pixel)).collect(),
         }
     }
-}
-
-/// ITU-R BT.601's luma, rounded to 8 bits.
-fn luma([r, g, b]: [u8; 3]) -> f32 {
-    let sum = u32::from(r) * 299 + u32::from(g) * 587 + u32::from(b) * 114;
-    ((sum + 500) / 1000) as f32
 }
 
 fn no_picture(input: &Fact) -> ImageError {

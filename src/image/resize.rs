@@ -1,76 +1,127 @@
-//! Bilinear resizing as Pillow does it, bit for bit, so that a picture gets the class that it gets in Python.
+//! Bilinear resizing as Pillow does it, so that a picture gets the class that it gets in Python.
 //!
 //! Each output pixel is a weighted mean of the input pixels under a triangle whose half width is the factor of reduction
-//! (at least one pixel), so that reduction averages instead of skipping. The picture is resized across, rounded to 8 bits,
-//! then down, and rounded again; weights are fixed-point numbers of 22 bits.
+//! (at least one pixel), so that reduction averages instead of skipping. The picture is resized across, then down. Of bytes
+//! each time is rounded to 8 bits, and weights are fixed-point numbers of 22 bits: bit for bit what Pillow's 8-bit modes
+//! give. Floats are not rounded, as in its mode F.
 
 use std::ops::Range;
 
-use super::Picture;
-
 /// Bits of a weight's fraction: what 32 bits leave beside an 8-bit pixel and a sum's headroom.
-const FRACTION: u32 = 22;
+pub(crate) const FRACTION: u32 = 22;
 
 /// The input pixels under one output pixel, and their weights.
-struct Taps {
-    first: usize,
-    weights: Vec<i32>,
+pub(crate) struct Taps<W> {
+    pub first: usize,
+    pub weights: Vec<W>,
 }
 
-/// The taps of the output pixels of `wanted`, where `from` pixels become `to`.
+/// What a pixel's channels are: bytes, or floats of 0 to 255.
+pub(crate) trait Sample: Copy + Into<f32> {
+    type Weight;
+    /// A weight as it is multiplied with.
+    fn weight(weight: f64) -> Self::Weight;
+    fn mean(pixels: impl Iterator<Item = Self>, weights: &[Self::Weight]) -> Self;
+    /// ITU-R BT.601's luma of red, green and blue.
+    fn luma(rgb: [Self; 3]) -> f32;
+}
+
+impl Sample for u8 {
+    type Weight = i32;
+
+    fn weight(weight: f64) -> i32 {
+        fixed(weight)
+    }
+
+    fn mean(pixels: impl Iterator<Item = Self>, weights: &[i32]) -> Self {
+        let half = 1i32 << (FRACTION - 1);
+        let sum = pixels.zip(weights).fold(half, |sum, (pixel, weight)| sum + i32::from(pixel) * weight);
+        (sum >> FRACTION).clamp(0, 255) as u8
+    }
+
+    fn luma([r, g, b]: [Self; 3]) -> f32 {
+        let sum = u32::from(r) * 299 + u32::from(g) * 587 + u32::from(b) * 114;
+        ((sum + 500) / 1000) as f32
+    }
+}
+
+impl Sample for f32 {
+    type Weight = f64;
+
+    fn weight(weight: f64) -> f64 {
+        weight
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "sums are in 64 bits, as Pillow's, and rounded here")]
+    fn mean(pixels: impl Iterator<Item = Self>, weights: &[f64]) -> Self {
+        pixels.zip(weights).map(|(pixel, weight)| f64::from(pixel) * weight).sum::<f64>() as Self
+    }
+
+    fn luma([r, g, b]: [Self; 3]) -> f32 {
+        0.299 * r + 0.587 * g + 0.114 * b
+    }
+}
+
+/// A weight as a fixed-point number.
+#[expect(clippy::cast_possible_truncation, reason = "weights are 0 to 1")]
+pub(crate) fn fixed(weight: f64) -> i32 {
+    (weight * f64::from(1u32 << FRACTION) + 0.5) as i32
+}
+
+/// The taps of the output pixels of `wanted`, where `from` pixels become `to`. The weights of each add up to 1.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positions are clamped to the picture")]
-fn taps(from: usize, to: usize, wanted: Range<usize>) -> Vec<Taps> {
+pub(crate) fn taps(from: usize, to: usize, wanted: Range<usize>) -> impl Iterator<Item = Taps<f64>> {
     let scale = from as f64 / to as f64;
     let support = scale.max(1.0);
-    wanted
-        .map(|i| {
-            let centre = (i as f64 + 0.5) * scale;
-            let first = (centre - support + 0.5).max(0.0) as usize;
-            let last = ((centre + support + 0.5) as usize).min(from);
-            let weights: Vec<f64> =
-                (first..last).map(|x| (1.0 - ((x as f64 - centre + 0.5) * (1.0 / support)).abs()).max(0.0)).collect();
-            let sum: f64 = weights.iter().sum();
-            let fixed = |w: f64| (w / sum * f64::from(1u32 << FRACTION) + 0.5) as i32;
-            Taps { first, weights: weights.into_iter().map(fixed).collect() }
-        })
-        .collect()
+    wanted.map(move |i| {
+        let centre = (i as f64 + 0.5) * scale;
+        let first = (centre - support + 0.5).max(0.0) as usize;
+        let last = ((centre + support + 0.5) as usize).min(from);
+        let weights: Vec<f64> =
+            (first..last).map(|x| (1.0 - ((x as f64 - centre + 0.5) * (1.0 / support)).abs()).max(0.0)).collect();
+        let sum: f64 = weights.iter().sum();
+        Taps { first, weights: weights.into_iter().map(|w| w / sum).collect() }
+    })
 }
 
-fn weighted(pixels: impl Iterator<Item = u8>, taps: &Taps) -> u8 {
-    let half = 1i32 << (FRACTION - 1);
-    let sum = pixels.zip(&taps.weights).fold(half, |sum, (pixel, weight)| sum + i32::from(pixel) * weight);
-    (sum >> FRACTION).clamp(0, 255) as u8
-}
-
-/// The part of the picture resized to `size` that begins at `origin` (left, top) and has `part` pixels: only this part is
-/// computed, so that a long picture whose middle is cropped costs no more than the middle.
-pub(super) fn bilinear(picture: &Picture, size: [u32; 2], origin: [u32; 2], part: [u32; 2]) -> Vec<u8> {
-    let [width, height] = [picture.width as usize, picture.height as usize];
-    let range = |axis: usize| origin[axis] as usize..(origin[axis] + part[axis]) as usize;
-    let across = taps(width, size[0] as usize, range(0));
-    let down = taps(height, size[1] as usize, range(1));
+/// The part of a picture of `from` pixels (width, height), resized to `size`, that begins at `origin` (left, top) and has
+/// `part` pixels: only this part is computed, so that a long picture whose middle is cropped costs no more than the middle.
+pub(super) fn bilinear<T: Sample>(
+    rgb: &[T],
+    from: [u32; 2],
+    size: [u32; 2],
+    origin: [u32; 2],
+    part: [u32; 2],
+) -> Vec<T> {
+    let taps = |axis: usize| -> Vec<Taps<T::Weight>> {
+        let wanted = origin[axis] as usize..origin[axis] as usize + part[axis] as usize;
+        let taps = taps(from[axis] as usize, size[axis] as usize, wanted);
+        taps.map(|t| Taps { first: t.first, weights: t.weights.into_iter().map(T::weight).collect() }).collect()
+    };
+    let (across, down) = (taps(0), taps(1));
     let rows = match (down.first(), down.last()) {
         (Some(top), Some(bottom)) => top.first..bottom.first + bottom.weights.len(),
         _ => return vec![],
     };
     let mut middle = Vec::with_capacity(rows.len() * across.len() * 3);
-    for row in picture.rgb.chunks_exact(width * 3).take(rows.end).skip(rows.start) {
+    for row in rgb.chunks_exact(from[0] as usize * 3).take(rows.end).skip(rows.start) {
         for taps in &across {
             let under = &row[taps.first * 3..(taps.first + taps.weights.len()) * 3];
-            middle.extend((0..3).map(|channel| weighted(under.iter().skip(channel).step_by(3).copied(), taps)));
+            middle.extend((0..3).map(|channel| T::mean(under.iter().skip(channel).step_by(3).copied(), &taps.weights)));
         }
     }
     let pitch = across.len() * 3;
     let mut out = Vec::with_capacity(down.len() * pitch);
     for taps in &down {
         let under = &middle[(taps.first - rows.start) * pitch..];
-        out.extend((0..pitch).map(|x| weighted(under.iter().skip(x).step_by(pitch).copied(), taps)));
+        out.extend((0..pitch).map(|x| T::mean(under.iter().skip(x).step_by(pitch).copied(), &taps.weights)));
     }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Picture;
     use super::*;
 
     fn picture(width: u32, height: u32) -> Picture {
@@ -103,11 +154,31 @@ mod tests {
         ([513, 3], [8, 8], 0x2cb5_f01d),
     ];
 
+    /// The first, the last and the middle one of what Pillow 13.0.0 gives: `Image.fromarray(green, "F").resize((W, H), Image.BILINEAR)`.
+    #[test]
+    fn floats_agree_with_pillows_mode_f() {
+        for (from, to, expected) in [
+            ([7, 5], [3, 2], [155.756_5, 161.620_13, 112.601_6]),
+            ([7, 5], [20, 11], [20.0, 190.0, 204.275]),
+            ([300, 168], [10, 7], [126.968_48, 127.118_065, 126.823_83]),
+            ([513, 3], [2, 2], [127.923_164, 125.318_695, 125.318_695]),
+            ([61, 47], [29, 80], [113.776_79, 110.651_79, 123.526]),
+        ] {
+            let rgb: Vec<f32> = picture(from[0], from[1]).rgb().iter().map(|&v| v.into()).collect();
+            let resized = bilinear(&rgb, from, to, [0, 0], to);
+            let [w, h] = to.map(|side| side as usize);
+            for (place, expected) in [0, w * h - 1, h / 2 * w + w / 2].into_iter().zip(expected) {
+                let got = resized[place * 3 + 1];
+                assert!((got - expected).abs() < 2e-5, "{from:?} to {to:?}: {got} for {expected}");
+            }
+        }
+    }
+
     #[test]
     fn a_part_is_the_part_of_the_whole() {
         let picture = picture(61, 47);
         let whole = picture.resized(29, 80).unwrap();
-        let part = bilinear(&picture, [29, 80], [5, 11], [17, 40]);
+        let part = bilinear(picture.rgb(), [61, 47], [29, 80], [5, 11], [17, 40]);
         for (y, row) in part.chunks_exact(17 * 3).enumerate() {
             let start = ((y + 11) * 29 + 5) * 3;
             assert_eq!(row, &whole.rgb()[start..start + 17 * 3]);

@@ -1,6 +1,6 @@
 //! Preprocessing as files and command lines write it: properties by name.
 
-use super::{Channels, ImageError, PixelLayout, Preprocessing, Resize, digit};
+use super::{Channels, ImageError, PixelLayout, Preprocessing, Resize, Turn, digit};
 
 impl Preprocessing {
     /// Sets one property by its name, as `models/manifest.toml` and command lines write it:
@@ -9,6 +9,9 @@ impl Preprocessing {
     /// |---|---|
     /// | `kind` | `picture`, or `digit` for a drawn or scanned digit as MNIST has them |
     /// | `resize` | `short_side`, `stretch`, `letterbox`, `letterbox_centred`, `multiple`, `none`, `digit` |
+    /// | `turn` | `0`, `90`, `180` or `270` degrees clockwise |
+    /// | `mirror`, `exact` | `true`, `false` |
+    /// | `region` | four numbers with commas between: left, top, width, height |
     /// | `short_side`, `multiple`, `fill` | a number |
     /// | `size`, `crop` | `640x480` or `640,480`: width and height, where the model leaves them open |
     /// | `channels` | `rgb`, `bgr`, `grey` (also called `y`) |
@@ -41,6 +44,27 @@ impl Preprocessing {
                     "none" => Resize::Keep,
                     "digit" => Resize::Digit,
                     _ => return wrong("short_side, stretch, letterbox, letterbox_centred, multiple, none or digit"),
+                }
+            }
+            "turn" => {
+                self.turn = match value {
+                    "0" => Turn::None,
+                    "90" => Turn::Quarter,
+                    "180" => Turn::Half,
+                    "270" => Turn::ThreeQuarters,
+                    _ => return wrong("0, 90, 180 or 270 degrees"),
+                }
+            }
+            "mirror" | "exact" => match (property, value.parse()) {
+                ("mirror", Ok(mirror)) => self.mirror = mirror,
+                (_, Ok(exact)) => self.exact = exact,
+                (_, Err(_)) => return wrong("true or false"),
+            },
+            "region" => {
+                let sides: Option<Vec<u32>> = list(value).split(',').map(|side| side.trim().parse().ok()).collect();
+                match sides.as_deref() {
+                    Some(&[left, top, width, height]) => self.region = Some([left, top, width, height]),
+                    _ => return wrong("left, top, width and height, such as 0,0,640,480"),
                 }
             }
             "short_side" => match whole(value) {
@@ -101,6 +125,10 @@ impl Preprocessing {
             _ => {
                 let known = [
                     "kind",
+                    "turn",
+                    "mirror",
+                    "exact",
+                    "region",
                     "resize",
                     "short_side",
                     "crop",
@@ -159,6 +187,9 @@ mod tests {
             ("resize", "squeeze", "stretch, letterbox"),
             ("kind", "sound", "picture or digit"),
             ("cut", "0.2", "always 0.15"),
+            ("turn", "45", "0, 90, 180 or 270"),
+            ("mirror", "up", "true or false"),
+            ("region", "1,2,3", "left, top, width and height"),
             ("std", "1,0,1", "none of them 0"),
             ("mean", "1,2", "one number, or three"),
             ("scale", "1/0", "1/255"),
