@@ -249,6 +249,10 @@ pub enum RunError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// A texture cannot be an input, or show an output.
+    #[cfg(feature = "gpu")]
+    #[error(transparent)]
+    Picture(#[from] crate::gpu::PictureError),
     /// The session was asked for something before it had run.
     #[error("{0}")]
     State(String),

@@ -62,11 +62,11 @@ impl GpuDevice {
         self.wgpu().create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries })
     }
 
-    pub(super) fn create_pipeline_layout(&self, group: &wgpu::BindGroupLayout) -> wgpu::PipelineLayout {
+    pub(super) fn create_pipeline_layout(&self, groups: &[Option<&wgpu::BindGroupLayout>]) -> wgpu::PipelineLayout {
         self.count();
         self.wgpu().create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label: None,
-            bind_group_layouts: &[Some(group)],
+            bind_group_layouts: groups,
             immediate_size: 0,
         })
     }

@@ -18,6 +18,8 @@ pub(super) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
     /// The buffers, in the order of the shader's declarations.
     pub buffers: Vec<Buffer>,
+    /// Group 1, where the shader reads or writes textures.
+    pub textures: Option<wgpu::BindGroupLayout>,
     /// Words of the uniform buffer at binding 0; none where there is no such buffer.
     pub words: usize,
 }
@@ -30,6 +32,8 @@ type Signature = (bool, Vec<bool>);
 pub(super) struct Pipelines {
     /// By the shaders' texts, so that two versions of one shader are two pipelines.
     compiled: Mutex<HashMap<Shaders, HashMap<Kernel, Arc<Pipeline>>>>,
+    /// Those that bind textures beside their buffers.
+    textured: Mutex<HashMap<Kernel, Arc<Pipeline>>>,
     layouts: Mutex<HashMap<Signature, (wgpu::BindGroupLayout, wgpu::PipelineLayout)>>,
     /// The driver's compiled code, kept between processes where a folder was given.
     pub cache: Mutex<Option<super::pipeline_cache::PipelineCache>>,
@@ -105,7 +109,45 @@ impl GpuDevice {
         #[cfg(not(target_arch = "wasm32"))]
         self.shared().unfinished.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let words = assembled.params.len();
-        Ok(Pipeline { pipeline, layout, buffers: assembled.buffers, words })
+        Ok(Pipeline { pipeline, layout, textures: None, buffers: assembled.buffers, words })
+    }
+
+    /// The pipeline of a kernel that binds textures of these kinds in group 1.
+    ///
+    /// # Errors
+    /// If it does not compile.
+    pub(super) async fn textured(
+        &self,
+        kernel: &Kernel,
+        textures: &[wgpu::BindingType],
+    ) -> Result<Arc<Pipeline>, DeviceError> {
+        let pipelines = &self.shared().pipelines;
+        if let Some(found) = lock(&pipelines.textured).get(kernel) {
+            return Ok(Arc::clone(found));
+        }
+        let what = format!("the kernel {}", kernel.shader);
+        let assembled = assemble_from(&Shaders::default(), kernel, self.facts().words64)
+            .map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
+        let cache = lock(&pipelines.cache).as_ref().map(|c| c.cache.clone());
+        let made = self.guarded(what, || {
+            let (group, _) = self.layouts(&assembled);
+            let entries: Vec<_> = (0..)
+                .zip(textures)
+                .map(|(binding, &ty)| wgpu::BindGroupLayoutEntry {
+                    ty,
+                    ..entry(binding, wgpu::BufferBindingType::Uniform)
+                })
+                .collect();
+            let textures = (!entries.is_empty()).then(|| self.create_bind_group_layout(&entries));
+            let groups: Vec<_> = std::iter::once(Some(&group)).chain(textures.as_ref().map(Some)).collect();
+            let layout = self.create_pipeline_layout(&groups);
+            let pipeline = self.create_compute_pipeline(kernel.shader, &assembled.wgsl, &layout, cache.as_ref());
+            (pipeline, group, textures)
+        });
+        let (pipeline, layout, textures) = made.await?;
+        let (buffers, words) = (assembled.buffers, assembled.params.len());
+        let made = Arc::new(Pipeline { pipeline, layout, textures, buffers, words });
+        Ok(Arc::clone(lock(&pipelines.textured).entry(kernel.clone()).or_insert(made)))
     }
 
     fn layouts(&self, assembled: &Assembled) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {
@@ -121,7 +163,7 @@ impl GpuDevice {
                     .map(|(binding, &read_only)| entry(binding, wgpu::BufferBindingType::Storage { read_only }));
                 let entries: Vec<_> = uniform.into_iter().chain(storage).collect();
                 let group = self.create_bind_group_layout(&entries);
-                let layout = self.create_pipeline_layout(&group);
+                let layout = self.create_pipeline_layout(&[Some(&group)]);
                 (group, layout)
             })
             .clone()

@@ -31,6 +31,11 @@ pub use classes::classes;
 pub use fit::Resize;
 pub use preprocess::{Channels, PixelLayout, Preprocessing};
 pub use view::Turn;
+#[cfg(feature = "gpu")]
+pub(crate) use {
+    preprocess::Fitted,
+    resize::{fixed, taps},
+};
 
 /// The longest side that is decoded; JPEG has the same bound.
 const MAX_SIDE: u32 = 65_535;

@@ -269,6 +269,15 @@ impl Preprocessing {
         Picture::from_rgb(width, height, rgb)
     }
 
+    /// The width and height of the picture that a tensor of this preprocessing shows.
+    ///
+    /// # Errors
+    /// If it is of no picture's shape.
+    #[cfg(feature = "gpu")]
+    pub(crate) fn size_of(&self, tensor: &Fact) -> Result<[u32; 2], ImageError> {
+        self.input(tensor, None).map(|input| [input.width, input.height])
+    }
+
     /// The input's dimensions, the open ones settled; without a picture's size none may be open.
     fn input(&self, input: &Fact, picture: Option<[u32; 2]>) -> Result<Input, ImageError> {
         let rank = input.shape.len();

@@ -31,7 +31,7 @@ impl Session {
             _ => *slot = Some(tensor.to_tensor().into()),
         }
         #[cfg(feature = "gpu")]
-        self.on_device[input.0].take();
+        self.leave_device(input);
         self.begins(input);
         Ok(())
     }
@@ -53,7 +53,7 @@ impl Session {
         };
         *slot = Some(value);
         #[cfg(feature = "gpu")]
-        self.on_device[input.0].take();
+        self.leave_device(input);
         self.begins(input);
         Ok(())
     }

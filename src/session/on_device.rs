@@ -1,9 +1,13 @@
 //! Inputs and outputs that stay on the GPU, and runs that the application submits itself.
 
+use std::sync::Arc;
+
+use super::binding::shape_from_options;
 use super::run::{InputId, OutputId, Runner, Session};
 use crate::error::RunError;
-use crate::gpu::{GpuSession, GpuTensor, wgpu};
-use crate::graph::ValueId;
+use crate::gpu::{GpuPicture, GpuSession, GpuTensor, PictureInput, wgpu};
+use crate::graph::{Fact, ValueId};
+use crate::image::Preprocessing;
 
 impl Session {
     /// Gives an input that lies on the GPU already: another session's output, or a buffer of the application's own.
@@ -14,11 +18,68 @@ impl Session {
         match self.on_device.get_mut(input.0) {
             Some(slot) => {
                 *slot = Some(tensor.clone());
+                self.pictures[input.0] = None;
                 self.begins(input);
                 Ok(())
             }
             None => Err(RunError::State("the input is of another model".to_owned())),
         }
+    }
+
+    /// Gives an input as a picture on the GPU, brought to what the model takes by two dispatches of every run, which read
+    /// the texture as it is then. Of a camera that fills several textures in turn the next one is given before its run; as
+    /// long as size, format and settings stay, that makes a bind group and nothing else.
+    ///
+    /// The same settings make the same tensor of a [`Picture`](crate::image::Picture) on the host.
+    ///
+    /// # Errors
+    /// [`RunError::Picture`] if the preprocessing does not fit the picture or the input; [`RunError::Device`] if the textures
+    /// are another device's or memory runs out; [`RunError::State`] if the session's device is the CPU.
+    pub async fn set_picture(
+        &mut self,
+        input: InputId,
+        picture: &GpuPicture,
+        how: &Preprocessing,
+    ) -> Result<(), RunError> {
+        let device = self.engine.device().as_gpu().cloned().ok_or_else(on_the_cpu)?;
+        let fact = self.picture_fact(input)?;
+        let of_another_model = || RunError::State("the input is of another model".to_owned());
+        let slot = self.pictures.get_mut(input.0).ok_or_else(of_another_model)?;
+        let ready = match slot.take().filter(|kept| kept.is_for(how, &fact) && kept.serves(picture)) {
+            Some(kept) => {
+                let mut ready = PictureInput::clone(&kept);
+                ready.change(picture).await?;
+                ready
+            }
+            None => PictureInput::new(&device, picture, how, &fact).await?,
+        };
+        let tensor = ready.tensor().clone();
+        self.set_on_device(input, &tensor)?;
+        self.pictures[input.0] = Some(Arc::new(ready));
+        Ok(())
+    }
+
+    /// Forgets what an input was given on the GPU.
+    pub(super) fn leave_device(&mut self, input: InputId) {
+        self.on_device[input.0] = None;
+        self.pictures[input.0] = None;
+    }
+
+    /// What an input takes, its dimensions bound as far as the options bind them.
+    fn picture_fact(&self, input: InputId) -> Result<Fact, RunError> {
+        let graph = self.engine.model().graph();
+        let id =
+            *graph.inputs.get(input.0).ok_or_else(|| RunError::State("the input is of another model".to_owned()))?;
+        let info = graph.value(id);
+        let fact = info.fact.as_ref().ok_or_else(|| RunError::InputKind {
+            name: info.name.clone(),
+            wanted: info.declared.as_ref().map_or_else(|| "no tensor".to_owned(), ToString::to_string),
+            found: "a picture".to_owned(),
+        })?;
+        Ok(match shape_from_options(graph, id, self.engine.options()) {
+            Ok(shape) => Fact::new(fact.element_type, shape),
+            Err(_) => fact.clone(),
+        })
     }
 
     /// An output of the last run as a tensor on the GPU, which no later run touches. It was read back by that run and is
@@ -122,10 +183,76 @@ fn on_the_cpu() -> RunError {
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 mod tests {
+    use super::*;
     use crate::graph::{Definition, Graph};
+    use crate::image::Resize;
     use crate::model::Model;
     use crate::session::{Backend, Device, DeviceOptions};
     use crate::{ElementType, Tensor};
+
+    #[test]
+    fn a_texture_becomes_an_input_in_every_run() {
+        let Some(gpu) = crate::gpu::GpuDevice::for_tests() else { return };
+        let device = Device::from_wgpu(gpu.wgpu().clone(), gpu.queue().clone());
+        let mut graph = Graph::builder();
+        let x = graph.input("x", ElementType::F32, [1usize, 3, 4, 4]);
+        let y = graph.node(&Definition::new("Neg"), &[x]).unwrap();
+        graph.output("y", y);
+        let model = Model::from_graph(graph.build().unwrap());
+        let mut session = model.session(&device).unwrap();
+        let (x, y) = (session.input("x").unwrap(), session.output("y").unwrap());
+        let how = Preprocessing { resize: Resize::Stretch, scale: 1.0, ..Preprocessing::default() };
+        let how = Preprocessing { mean: [0.0; 3], std: [1.0; 3], ..how };
+        let frame = || {
+            #[allow(clippy::disallowed_methods, reason = "the application's own texture")]
+            gpu.wgpu().create_texture(&wgpu::TextureDescriptor {
+                label: None,
+                size: wgpu::Extent3d { width: 9, height: 5, depth_or_array_layers: 1 },
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: wgpu::TextureFormat::Rgba8Unorm,
+                usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+                view_formats: &[],
+            })
+        };
+        let write = |texture: &wgpu::Texture, value: u8| {
+            let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(36), rows_per_image: None };
+            gpu.queue().write_texture(texture.as_image_copy(), &[value; 180], layout, texture.size());
+        };
+        let (first, second) = (frame(), frame());
+        write(&first, 7);
+        write(&second, 9);
+        let seen = |session: &Session, value: f32| {
+            let all = session.get(y).unwrap().as_slice::<f32>().unwrap();
+            assert!(all.iter().all(|v| *v == -value), "{value}: {all:?}");
+        };
+        pollster::block_on(session.set_picture(x, &GpuPicture::new(&first).unwrap(), &how)).unwrap();
+        session.run().unwrap();
+        seen(&session, 7.0);
+        // Its new content, another texture, and frames in flight.
+        let made = session.engine().device().as_gpu().unwrap().creations();
+        write(&first, 8);
+        session.run().unwrap();
+        seen(&session, 8.0);
+        assert_eq!(session.engine().device().as_gpu().unwrap().creations(), made);
+        pollster::block_on(session.set_picture(x, &GpuPicture::new(&second).unwrap(), &how)).unwrap();
+        assert_eq!(session.engine().device().as_gpu().unwrap().creations(), made + 1, "a bind group");
+        let pending = session.submit().unwrap();
+        pollster::block_on(session.set_picture(x, &GpuPicture::new(&first).unwrap(), &how)).unwrap();
+        let next = session.submit().unwrap();
+        for (pending, value) in [(pending, 9.0), (next, 8.0)] {
+            assert_eq!(pending.wait().unwrap().get(y).unwrap().as_slice::<f32>().unwrap()[0], -value);
+        }
+        // And from the host again.
+        session.set(x, Tensor::new([1, 3, 4, 4], vec![5f32; 48]).unwrap().view()).unwrap();
+        session.run().unwrap();
+        seen(&session, 5.0);
+        // Not where there is no GPU.
+        let mut on_cpu = model.session(&Device::cpu()).unwrap();
+        let refused = pollster::block_on(on_cpu.set_picture(x, &GpuPicture::new(&first).unwrap(), &how));
+        assert!(matches!(refused, Err(RunError::State(_))), "{refused:?}");
+    }
 
     #[test]
     fn sessions_chain_without_reading_back() {

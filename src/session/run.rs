@@ -34,6 +34,9 @@ pub struct Session {
     /// Inputs that lie on the GPU: these come before those of the host.
     #[cfg(feature = "gpu")]
     pub(super) on_device: Vec<Option<crate::gpu::GpuTensor>>,
+    /// The pictures on the GPU that some of these are made of by every run.
+    #[cfg(feature = "gpu")]
+    pub(super) pictures: Vec<Option<Arc<crate::gpu::PictureInput>>>,
     /// The outputs that stay on the GPU, with the input shapes for which they do.
     #[cfg(feature = "gpu")]
     pub(super) kept: Vec<(super::binding::Shapes, OutputId)>,
@@ -89,11 +92,15 @@ impl Session {
         let inputs = vec![None; engine.model().graph().inputs.len()];
         #[cfg(feature = "gpu")]
         let on_device = vec![None; inputs.len()];
+        #[cfg(feature = "gpu")]
+        let pictures = vec![None; inputs.len()];
         Self {
             engine,
             inputs,
             #[cfg(feature = "gpu")]
             on_device,
+            #[cfg(feature = "gpu")]
+            pictures,
             #[cfg(feature = "gpu")]
             kept: vec![],
             runners: vec![],
@@ -191,7 +198,12 @@ impl Session {
             Runner::Gpu(gpu) => {
                 for (i, &id) in planned.graph.inputs.iter().enumerate() {
                     match (&self.inputs[i], &self.on_device[i]) {
-                        (_, Some(tensor)) => gpu.set_device(id, tensor)?,
+                        (_, Some(tensor)) => match &self.pictures[i] {
+                            Some(picture) if picture.tensor().buffer() == tensor.buffer() => {
+                                gpu.set_picture(id, picture)?;
+                            }
+                            _ => gpu.set_device(id, tensor)?,
+                        },
                         (Some(value), None) => match super::carry::given(&planned.turned, i, value)? {
                             Some(value) => gpu.set_value(id, &value)?,
                             None => gpu.set_value(id, value)?,

@@ -71,6 +71,12 @@ impl GpuSession {
                         let size = tensor.bytes().unwrap_or(0).min(transfer.size);
                         encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), to, region.offset, size);
                     }
+                    (Some(Source::Picture(picture)), _) => {
+                        let tensor = picture.tensor();
+                        let size = tensor.bytes().unwrap_or(0).min(transfer.size);
+                        picture.encode(encoder);
+                        encoder.copy_buffer_to_buffer(tensor.buffer(), tensor.offset(), to, region.offset, size);
+                    }
                     (_, Some(staging)) => {
                         let (from, size) = (&staging.buffer, transfer.size);
                         encoder.copy_buffer_to_buffer(from, transfer.staging, to, region.offset, size);

@@ -1,11 +1,13 @@
 //! The inputs of a session: checked, and brought to the memory from which the device takes them.
 
+use std::sync::Arc;
+
 use super::frame::Crossing;
 use super::{GpuSession, Source};
 use crate::error::RunError;
 use crate::gpu::engine::Engine;
 use crate::gpu::program::Transfer;
-use crate::gpu::{GpuTensor, elements};
+use crate::gpu::{GpuTensor, PictureInput, elements};
 use crate::graph::{Value, ValueId};
 use crate::tensor::{ElementType, Tensor, TensorView};
 
@@ -92,6 +94,16 @@ impl GpuSession {
         Ok(())
     }
 
+    /// Gives an input that every run makes of a picture on the device first, as the picture is then.
+    ///
+    /// # Errors
+    /// As [`GpuSession::set_device`] of its tensor.
+    pub fn set_picture(&mut self, input: ValueId, picture: &Arc<PictureInput>) -> Result<(), RunError> {
+        self.takes(input, picture.tensor())?;
+        self.sources.insert(input, Source::Picture(Arc::clone(picture)));
+        Ok(())
+    }
+
     /// Whether [`GpuSession::set_device`] takes a tensor.
     ///
     /// # Errors
@@ -167,7 +179,7 @@ impl GpuSession {
     }
 
     pub(in crate::gpu) fn comes_from_device(&self, input: ValueId) -> bool {
-        matches!(self.sources.get(&input), Some(Source::Device(_)))
+        matches!(self.sources.get(&input), Some(Source::Device(_) | Source::Picture(_)))
     }
 }
 

@@ -9,6 +9,7 @@ mod results;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use super::engine::Engine;
 use super::program::Phase;
 use super::values::ValueBuffers;
 use super::wait::{Staging, Wait};
-use super::{GpuEngine, GpuTensor};
+use super::{GpuEngine, GpuTensor, PictureInput};
 use crate::error::RunError;
 use crate::graph::{Host, ValueId};
 use crate::kernel::Storage;
@@ -38,6 +39,8 @@ enum Source {
     Host,
     /// From the device.
     Device(GpuTensor),
+    /// From a picture there, of which each run makes a tensor first.
+    Picture(Arc<PictureInput>),
 }
 
 /// One use of an engine. A run allocates nothing.
