@@ -152,9 +152,9 @@ impl GpuDevice {
             let contents = contents.into_iter().collect::<Result<Vec<_>, _>>()?;
             self.guarded("memory for uploading constants", || {
                 for ((_, range), bytes) in batch.iter().zip(&contents) {
-                    self.queue().write_buffer(buffer, range.start, bytes);
+                    self.write(buffer, range.start, bytes);
                 }
-                self.queue().submit([]);
+                self.submit([]);
             })
             .await?;
             // What the driver copied from can be freed as soon as it is done.

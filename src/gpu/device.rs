@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::adapter::{AdapterInfo, AdapterRequest, matrix_side, wanted_features, wanted_limits};
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     /// Why the device was lost, once it was; also set by an error that nobody caught on a device of our own.
     failure: Failure,
     pub(super) creations: AtomicU64,
+    queue_calls: AtomicU64,
     pub(super) pipelines: Pipelines,
     /// Pipelines that were made since the device last answered: it may have to finish them first.
     #[cfg(not(target_arch = "wasm32"))]
@@ -123,6 +124,7 @@ impl GpuDevice {
             info,
             failure: Arc::default(),
             creations: AtomicU64::new(0),
+            queue_calls: AtomicU64::new(0),
             pipelines: Pipelines::default(),
             #[cfg(not(target_arch = "wasm32"))]
             unfinished: std::sync::atomic::AtomicU32::new(0),
@@ -170,6 +172,24 @@ impl GpuDevice {
         &self.shared.queue
     }
 
+    /// How often Rimlight submitted work on this device, wrote to a buffer, or polled. It stands still while the application
+    /// encodes runs into its own commands.
+    pub fn queue_calls(&self) -> u64 {
+        self.shared.queue_calls.load(Ordering::Relaxed)
+    }
+
+    /// Submits work.
+    pub(super) fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        self.shared.queue_calls.fetch_add(1, Ordering::Relaxed);
+        self.queue().submit(commands)
+    }
+
+    /// Writes to a buffer before what is submitted next.
+    pub(super) fn write(&self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
+        self.shared.queue_calls.fetch_add(1, Ordering::Relaxed);
+        self.queue().write_buffer(buffer, offset, bytes);
+    }
+
     pub(super) fn encoder(&self) -> wgpu::CommandEncoder {
         self.wgpu().create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("rimlight") })
     }
@@ -213,6 +233,7 @@ impl GpuDevice {
     /// # Errors
     /// [`DeviceError::Timeout`] where a bound was given and passed, [`DeviceError::Lost`].
     pub(super) fn poll(&self, poll_type: wgpu::PollType) -> Result<(), DeviceError> {
+        self.shared.queue_calls.fetch_add(1, Ordering::Relaxed);
         poll(&self.shared.device, &self.shared.failure, poll_type)
     }
 

@@ -69,7 +69,7 @@ impl GpuSession {
                                 staging
                             })
                             .collect();
-                        let submission = device.queue().submit([encoder.finish()]);
+                        let submission = device.submit([encoder.finish()]);
                         stagings.iter().for_each(Staging::map);
                         (submission, stagings)
                     })

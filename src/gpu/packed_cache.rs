@@ -62,16 +62,16 @@ impl GpuDevice {
         let samples = arena.samples(constants);
         let mut handed = 0;
         let write = |offset, bytes: &[u8]| {
-            self.queue().write_buffer(buffer, offset, bytes);
+            self.write(buffer, offset, bytes);
             handed += bytes.len() as u64;
             if handed >= BATCH {
-                self.queue().submit([]);
+                self.submit([]);
                 handed = 0;
             }
         };
         let taken = self.guarded("memory for uploading constants", || {
             let taken = upload(entry, arena, &samples, constants, write);
-            self.queue().submit([]);
+            self.submit([]);
             taken
         });
         let taken = taken.await?;

@@ -184,7 +184,7 @@ impl GpuSession {
                 .guarded("a profiled run", || {
                     let mut encoder = self.encode_alone(index, op);
                     encoder.copy_buffer_to_buffer(&marked, 0, &mark.buffer, 0, 16);
-                    let submission = device.queue().submit([encoder.finish()]);
+                    let submission = device.submit([encoder.finish()]);
                     mark.map();
                     submission
                 })

@@ -95,7 +95,7 @@ impl GpuTensor {
         let tensor = Self::new(device, element_type, storage, view.shape().to_vec()).await?;
         let bytes = stored_bytes(view, storage)?;
         if !bytes.is_empty() {
-            device.guarded("an upload", || device.queue().write_buffer(&tensor.buffer, 0, &bytes)).await?;
+            device.guarded("an upload", || device.write(&tensor.buffer, 0, &bytes)).await?;
         }
         Ok(tensor)
     }
@@ -104,7 +104,7 @@ impl GpuTensor {
     pub(super) fn write(&self, view: &TensorView<'_>) -> Result<(), RunError> {
         let bytes = stored_bytes(view, self.storage)?;
         if !bytes.is_empty() {
-            self.device.queue().write_buffer(&self.buffer, self.offset, &bytes);
+            self.device.write(&self.buffer, self.offset, &bytes);
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl GpuTensor {
                 let staging = Staging::download(&self.device, bytes);
                 let mut encoder = self.device.encoder();
                 encoder.copy_buffer_to_buffer(&self.buffer, self.offset, &staging.buffer, 0, bytes);
-                let submission = self.device.queue().submit([encoder.finish()]);
+                let submission = self.device.submit([encoder.finish()]);
                 staging.map();
                 (staging, submission)
             })

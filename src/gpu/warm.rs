@@ -52,7 +52,7 @@ impl Idle {
                 pass.set_bind_group(0, &group, &[]);
                 pass.dispatch_workgroups(0, 0, 0);
             }
-            device.queue().submit([encoder.finish()]);
+            device.submit([encoder.finish()]);
         });
         if let Err(error) = done.await {
             log::debug!("a pipeline was not finished beforehand: {error}");

@@ -156,9 +156,9 @@ impl Frame {
     ) -> wgpu::SubmissionIndex {
         let crossing = &self.crossings[index];
         crossing.upload.iter().for_each(Staging::unmap);
-        let queue = inner.device.queue();
-        let last = parts.into_iter().map(|encoder| queue.submit([encoder.finish()])).last();
-        let submission = last.unwrap_or_else(|| queue.submit([]));
+        let device = &inner.device;
+        let last = parts.into_iter().map(|encoder| device.submit([encoder.finish()])).last();
+        let submission = last.unwrap_or_else(|| device.submit([]));
         crossing.upload.iter().for_each(Staging::map);
         let downloads = &inner.program.segments[index].downloads;
         if downloads.iter().any(|t| t.size > 0 && !self.leaves(t.value)) {
