@@ -14,7 +14,7 @@
 #param b_span: u32 // groups that a slice takes one after the other (vector)
 #endif
 
-// What a mask leaves of four bytes. By way of i32, since converting u32 is dear on many a device.
+// What a mask leaves of four bytes. By way of i32: many a processor converts no other.
 fn bytes_b(word: u32, mask: u32) -> vec4<f32> {
     return vec4<f32>(vec4<i32>((vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(mask)));
 }

@@ -1,6 +1,7 @@
 //! Operators between DequantizeLinear and QuantizeLinear are computed on the integers themselves: convolutions and products
 //! with their weights in 8 bits, sums, products and means of tensors, functions of an element by a table, and what only moves
-//! elements as it is, brought to the result's scale by a table before. A mean over windows is a convolution with ones. Where no QuantizeLinear follows, a convolution or a product of integers gives floats.
+//! elements as it is, brought to the result's scale by a table before. A mean over windows is a convolution with ones. Where no
+//! QuantizeLinear follows, a convolution or a product of integers gives floats.
 //!
 //! Only where kernels over packed words take it ([`quantize`](crate::ops::quantize)), and where all scales and zero points are
 //! known. An activation between the two bounds the integers: rounding keeps their order.
