@@ -112,11 +112,15 @@ impl Depthwise {
         let step = tasks::planes(threads, y.len() / plane, y.len() * self.height.kernel * self.width.kernel);
         let work: Vec<_> = y.chunks_mut(step * plane).enumerate().collect();
         let length = self.rows * self.width.stride * self.pitch + LANES * WIDE;
-        let outside = &vec![with.source.zero ^ with.source.flip; self.width.input][..];
-        tasks::each(threads, work, |(i, y)| {
-            scratch.with(length, |copy| {
-                let copy = bytemuck::cast_slice_mut(copy);
-                dispatch(Planes { of: self, with, outside, x, y, first: i * step, copy });
+        scratch.with(self.width.input.div_ceil(4), |outside| {
+            let outside: &mut [u8] = bytemuck::cast_slice_mut(outside);
+            outside.fill(with.source.zero ^ with.source.flip);
+            let outside = &outside[..self.width.input];
+            tasks::each(threads, work, |(i, y)| {
+                scratch.with(length, |copy| {
+                    let copy = bytemuck::cast_slice_mut(copy);
+                    dispatch(Planes { of: self, with, outside, x, y, first: i * step, copy });
+                });
             });
         });
     }

@@ -104,7 +104,7 @@ impl Ends {
         alpha: f32,
         bounds: Option<[i32; 2]>,
     ) -> Option<Self> {
-        let known = Channels::of(|index| content(inputs, index), places, outputs, alpha, bounds);
+        let known = Channels::of(|index| content(Fact::optional(inputs, index)), places, outputs, alpha, bounds);
         let known = known.filter(|channels| channels.quantized.is_none() || channels.is_finite());
         let open = matches!(outputs.1, ElementType::F32 | ElementType::I32);
         (known.is_some() || open).then_some(Self { places, outputs, alpha, known })
@@ -138,7 +138,8 @@ impl Ends {
 
     /// The same, if they are known.
     pub fn known_weights<'a>(&self, inputs: &[Option<&'a Fact>]) -> Option<(&'a Tensor, Vec<i32>)> {
-        Some((content(inputs, self.places.w)??, zeros(content(inputs, self.places.w_zero)?)))
+        let known = |index| content(Fact::optional(inputs, index));
+        Some((known(self.places.w)??, zeros(known(self.places.w_zero)?)))
     }
 
     /// The inputs that nobody looks at in a run once the weights are packed.
@@ -150,8 +151,8 @@ impl Ends {
 }
 
 /// The content of an input; `None` if it is not known, `Some(None)` if it is left out.
-fn content<'a>(inputs: &[Option<&'a Fact>], index: usize) -> Option<Option<&'a Tensor>> {
-    match Fact::optional(inputs, index) {
+pub(super) fn content(fact: Option<&Fact>) -> Option<Option<&Tensor>> {
+    match fact {
         None => Some(None),
         Some(fact) => fact.constant.as_ref().map(Some),
     }

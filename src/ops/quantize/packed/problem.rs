@@ -1,6 +1,6 @@
 //! A convolution or a product of integers in numbers.
 
-use super::super::channels::{Channels, Places};
+use super::super::channels::{Channels, Places, content};
 use super::super::table;
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Dispatch, Kernel, Layout, Storage, Want};
@@ -64,10 +64,7 @@ impl<'a> Problem<'a> {
         alpha: f32,
         bounds: Option<[i32; 2]>,
     ) -> Option<Self> {
-        let known = |index: usize| match request.optional(index) {
-            None => Some(None),
-            Some(operand) => operand.fact.constant.as_ref().map(Some),
-        };
+        let known = |index: usize| content(request.optional(index).map(|operand| operand.fact));
         let weights = known(places.w)??;
         let output = request.outputs.first()?.element_type;
         let of_x = [places.x_scale?, places.x_zero];
