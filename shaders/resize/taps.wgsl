@@ -1,5 +1,7 @@
 // y[o, h, w, i] = Σ_a Σ_b u(h, a) · v(w, b) · x[o, s(h, a), t(w, b), i]: linear and cubic resizing along two axes.
 // Indices s, t and weights u, v were computed on the host; a negative index means `fill`.
+// INTEGERS: x are quantized numbers, of which no sum is without a weight of 1 in all, and y others,
+//           saturate(round((sum − x_zero) · factor) + zero). The bounds are those without the zero point.
 //
 // Layout  index, weight: first those of the lines (`taps_h` for each), from `first_w` on those of the columns.
 //         x, y: `height` · `width` · inner, and `out_height` · `out_width` · inner; x has its rows `pitch` apart, y its
@@ -22,6 +24,13 @@
 #param taps_w: u32
 #param first_w: u32
 #param fill: f32
+#if INTEGERS
+#param x_zero: f32
+#param factor: f32
+#param zero: f32
+#param low: f32
+#param high: f32
+#endif
 #if FORM == 2
 #read x
 #else
@@ -68,6 +77,15 @@ fn sample(line: u32, w: u32, i: u32) -> Sample {
     return sum;
 }
 
+fn result(sum: vec4<f32>) -> y_unit {
+#if INTEGERS
+    let v = clamp((sum - params.x_zero) * params.factor, vec4<f32>(params.low), vec4<f32>(params.high));
+    return y_unit(round(v) + params.zero);
+#else
+    return y_unit(sum);
+#endif
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -80,7 +98,7 @@ fn main(
     }
 #if FORM == 2
     let column = u % params.out_pitch;
-    store_y(u, y_unit(sample(u / params.out_pitch, column / params.inner, column % params.inner)));
+    store_y(u, result(sample(u / params.out_pitch, column / params.inner, column % params.inner)));
 #else
     var out = vec4<f32>();
     for (var k = 0u; k < 4u; k++) {
@@ -89,6 +107,6 @@ fn main(
         let column = e % params.out_pitch;
         out[k] = sample(e / params.out_pitch, min(column / params.inner, params.out_width - 1u), column % params.inner);
     }
-    store_y(u, y_unit(out));
+    store_y(u, result(out));
 #endif
 }

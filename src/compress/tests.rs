@@ -1,5 +1,6 @@
 //! Models made in the tests, compressed and compared.
 
+mod blocks;
 mod pruning;
 mod quantizing;
 mod removal;

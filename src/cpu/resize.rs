@@ -13,7 +13,7 @@ use crate::ops::resize::Resize;
 
 /// One axis of a plane, the others as they are when it comes to it.
 #[derive(Debug)]
-struct Pass {
+pub(super) struct Pass {
     /// The product of the dimensions before and behind it.
     outer: usize,
     inner: usize,
@@ -33,16 +33,22 @@ impl Pass {
     }
 }
 
+/// A plane after another, each by passes.
 #[derive(Debug)]
-struct Resized {
+pub(super) struct Resized {
     /// Elements of a plane, before and after: all dimensions from the first that changes on.
-    x_plane: usize,
-    y_plane: usize,
+    pub x_plane: usize,
+    pub y_plane: usize,
     passes: Vec<Pass>,
 }
 
 /// The kernel of a Resize whose sizes are known.
 pub(super) fn kernel(resize: &Resize, inputs: &[Option<&Fact>]) -> Option<Box<dyn Kernel>> {
+    resized(resize, inputs).map(|resized| Box::new(resized) as Box<dyn Kernel>)
+}
+
+/// What a Resize does, if its sizes are known.
+pub(super) fn resized(resize: &Resize, inputs: &[Option<&Fact>]) -> Option<Resized> {
     let taps = resize.all_taps(inputs)?;
     let mut dims = inputs.first().copied().flatten()?.concrete()?;
     let first = taps.iter().position(Option::is_some).unwrap_or(dims.len());
@@ -73,8 +79,52 @@ pub(super) fn kernel(resize: &Resize, inputs: &[Option<&Fact>]) -> Option<Box<dy
         });
         dims[i] = outputs;
     }
-    (!passes.is_empty())
-        .then(|| Box::new(Resized { x_plane, y_plane: dims[first..].iter().product(), passes }) as Box<dyn Kernel>)
+    (!passes.is_empty()).then(|| Resized { x_plane, y_plane: dims[first..].iter().product(), passes })
+}
+
+impl Resized {
+    /// The numbers that one pass leaves for the next, in two parts; the pass after may write over what the one before left.
+    pub fn between(&self) -> [usize; 2] {
+        let between = self.x_plane.max(self.y_plane);
+        [1, 2].map(|before| if self.passes.len() > before { between } else { 0 })
+    }
+
+    /// One plane. `scratch` are the numbers between passes.
+    #[inline(always)]
+    pub fn plane<S: Simd>(&self, simd: S, x: &[f32], y: &mut [f32], [a, b]: [&mut [f32]; 2]) {
+        for (i, pass) in self.passes.iter().enumerate() {
+            let (from, to) = if i % 2 == 0 { (&*b, &mut *a) } else { (&*a, &mut *b) };
+            let from = if i == 0 { x } else { from };
+            if i + 1 == self.passes.len() {
+                along(simd, pass, from, y);
+            } else {
+                along(simd, pass, from, to);
+            }
+        }
+    }
+
+    /// Whether elements are taken as they are.
+    pub fn is_nearest(&self) -> bool {
+        self.passes.iter().all(|pass| pass.count == 1 && pass.weight.iter().all(|&w| w == 1.0))
+    }
+
+    /// One plane of elements that are taken as they are.
+    pub fn nearest(&self, x: &[u8], y: &mut [u8], [a, b]: [&mut [u8]; 2]) {
+        for (i, pass) in self.passes.iter().enumerate() {
+            let (from, to) = if i % 2 == 0 { (&*b, &mut *a) } else { (&*a, &mut *b) };
+            let from = if i == 0 { x } else { from };
+            let to = if i + 1 == self.passes.len() { &mut *y } else { to };
+            let (input, output) = (pass.input * pass.inner, pass.output() * pass.inner);
+            for (x, y) in from.chunks_exact(input).zip(to.chunks_exact_mut(output)).take(pass.outer) {
+                if pass.inner == 1 {
+                    y.iter_mut().zip(&pass.index).for_each(|(y, &i)| *y = x[i]);
+                    continue;
+                }
+                let lines = y.chunks_exact_mut(pass.inner).zip(&pass.index);
+                lines.for_each(|(y, &i)| y.copy_from_slice(&x[i * pass.inner..][..pass.inner]));
+            }
+        }
+    }
 }
 
 impl Kernel for Resized {
@@ -83,13 +133,11 @@ impl Kernel for Resized {
         let y = job.y.as_mut_slice::<f32>()?;
         let planes = y.len() / self.y_plane;
         let step = planes.div_ceil(job.threads.count());
-        let between = if self.passes.len() > 1 { self.x_plane.max(self.y_plane) } else { 0 };
+        let [first, second] = self.between();
         let work = y.chunks_mut(step * self.y_plane).zip(x.chunks(step * self.x_plane)).collect();
         tasks::each(job.threads, work, |(y, x)| {
-            // What one pass leaves for the next; the one after may write over it.
-            let second = if self.passes.len() > 2 { between } else { 0 };
-            job.scratch.with(between + second, |scratch| {
-                let scratch = scratch.split_at_mut(between);
+            job.scratch.with(first + second, |scratch| {
+                let scratch = scratch.split_at_mut(first);
                 dispatch(Planes { resized: self, x, y, scratch: scratch.into() });
             });
         });
@@ -109,18 +157,10 @@ impl WithSimd for Planes<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Resized { x_plane, y_plane, passes } = self.resized;
         let [a, b] = self.scratch;
-        for (x, y) in self.x.chunks_exact(*x_plane).zip(self.y.chunks_exact_mut(*y_plane)) {
-            for (i, pass) in passes.iter().enumerate() {
-                let (from, to) = if i % 2 == 0 { (&*b, &mut *a) } else { (&*a, &mut *b) };
-                let from = if i == 0 { x } else { from };
-                if i + 1 == passes.len() {
-                    along(simd, pass, from, y);
-                } else {
-                    along(simd, pass, from, to);
-                }
-            }
+        let planes = self.x.chunks_exact(self.resized.x_plane).zip(self.y.chunks_exact_mut(self.resized.y_plane));
+        for (x, y) in planes {
+            self.resized.plane(simd, x, y, [&mut *a, &mut *b]);
         }
     }
 }

@@ -1,22 +1,27 @@
 //! Operators between DequantizeLinear and QuantizeLinear are computed on the integers themselves: convolutions and products
-//! with their weights in 8 bits, sums, products and means of tensors, functions of an element by a table, and what only moves
-//! elements as it is, brought to the result's scale by a table before. A mean over windows is a convolution with ones. Where no
-//! QuantizeLinear follows, a convolution or a product of integers gives floats.
+//! with their weights in 8 bits, sums, products and means of tensors, other sizes of them, functions of an element by a table,
+//! and what only moves elements as it is, brought to the result's scale by a table before. A mean over windows is a convolution
+//! with ones. Where no QuantizeLinear follows, a convolution or a product of integers gives floats.
 //!
 //! Only where kernels over packed words take it ([`quantize`](crate::ops::quantize)), and where all scales and zero points are
 //! known. An activation between the two bounds the integers: rounding keeps their order.
 
+mod integers;
+
 use std::sync::Arc;
+
+use integers::{Integers, dequantized, quantized};
 
 use super::edit::Edit;
 use super::fuse_activation::activation;
-use crate::graph::{Activation, Fact, Graph, Node, Operator, ValueId};
+use crate::graph::{Activation, Fact, Graph, Operator, ValueId};
 use crate::ops::concat::Concat;
 use crate::ops::conv::Conv;
 use crate::ops::matmul::{Gemm, MatMul};
 use crate::ops::pool::{self, Pool};
-use crate::ops::quantize::{Between, IntegerConv, IntegerProduct, Quantize, is_of_planes};
+use crate::ops::quantize::{Between, IntegerConv, IntegerProduct, Kind, is_of_planes};
 use crate::ops::reshape::Reshape;
+use crate::ops::resize::Resize;
 use crate::ops::transpose::Transpose;
 use crate::ops::window::{Axis, Window};
 use crate::tensor::{ElementType, Tensor};
@@ -35,76 +40,6 @@ pub(super) fn apply(graph: &mut Graph) -> bool {
         edit.replace(index, operator, inputs);
     }
     edit.finish()
-}
-
-/// Integers with one scale and zero point for all, or one for each slice along an axis.
-#[derive(Debug, Clone)]
-struct Integers {
-    /// The integers; of a QuantizeLinear, the floats.
-    value: ValueId,
-    scale: ValueId,
-    scales: Vec<f32>,
-    zero: Option<ValueId>,
-    zeros: Vec<i64>,
-    element_type: ElementType,
-    /// The axis, where there are several scales.
-    axis: Option<usize>,
-}
-
-impl Integers {
-    /// Those that a node of QuantizeLinear gives, or one of DequantizeLinear takes.
-    fn of(edit: &Edit<'_>, node: &Node, back: bool) -> Option<Self> {
-        let linear = node.operator.downcast::<Quantize>()?;
-        let graph = edit.graph();
-        let (value, scale) = (node.inputs.first().copied()??, node.inputs.get(1).copied()??);
-        let zero = node.inputs.get(2).copied().flatten();
-        let output = graph.fact(node.outputs.first().copied()??)?;
-        let (floats, integers) = if back { (output, graph.fact(value)?) } else { (graph.fact(value)?, output) };
-        let scale_fact = graph.fact(scale)?;
-        let plain = linear.is_back() == back && linear.is_plain() && floats.element_type == ElementType::F32;
-        let scales = scale_fact.floats().filter(|_| plain && scale_fact.element_type == ElementType::F32)?;
-        let zeros = match zero {
-            Some(zero) => graph.constant(zero)?.integers()?,
-            None => vec![0],
-        };
-        let axis = (scales.len() > 1).then(|| linear.axis(integers.rank()));
-        let axis = if let Some(axis) = axis { Some(axis?) } else { None };
-        Some(Self { value, scale, scales, zero, zeros, element_type: integers.element_type, axis })
-    }
-
-    fn is_eight(&self) -> bool {
-        matches!(self.element_type, ElementType::I8 | ElementType::U8)
-    }
-
-    /// Whether one scale serves all.
-    fn is_whole(&self) -> bool {
-        self.scales.len() == 1 && self.zeros.len() == 1 && self.is_eight()
-    }
-
-    /// Whether both stand for the same numbers.
-    fn is_like(&self, other: &Self) -> bool {
-        self.scales == other.scales && self.zeros == other.zeros && self.element_type == other.element_type
-    }
-
-    /// The zero point as a value.
-    fn zero(&self, edit: &mut Edit<'_>) -> Option<ValueId> {
-        if self.zero.is_some() {
-            return self.zero;
-        }
-        let zero = Tensor::from_f64(self.element_type, [], vec![0.0]).ok()?;
-        Some(edit.constant("zero_point", zero))
-    }
-}
-
-/// What a QuantizeLinear gives, if one scale serves all.
-fn quantized(edit: &Edit<'_>, node: &Node) -> Option<Integers> {
-    Integers::of(edit, node, false).filter(Integers::is_whole)
-}
-
-/// The integers that a value was before it was dequantized.
-fn dequantized(edit: &Edit<'_>, value: ValueId) -> Option<Integers> {
-    let (_, node) = edit.producer(value)?;
-    Integers::of(edit, node, true)
 }
 
 type Folded = (Arc<dyn Operator>, Vec<Option<ValueId>>);
@@ -282,6 +217,11 @@ impl Rescaled {
     }
 }
 
+/// The facts of a node's inputs.
+fn facts<'a>(edit: &'a Edit<'_>, inputs: &[Option<ValueId>]) -> Vec<Option<&'a Fact>> {
+    inputs.iter().map(|input| input.and_then(|id| edit.graph().fact(id))).collect()
+}
+
 /// What only moves elements, or chooses among them: after an activation, and a change of scale, by a table.
 fn moved(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
     let node = edit.node(index)?;
@@ -290,6 +230,7 @@ fn moved(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i
     let moves = operator.downcast::<Reshape>().is_some()
         || operator.downcast::<Transpose>().is_some()
         || operator.downcast::<Pool>().is_some_and(largest)
+        || operator.downcast::<Resize>().is_some_and(|resize| resize.is_nearest(&facts(edit, &inputs)))
         || matches!(operator.name(), "Flatten" | "Squeeze" | "Unsqueeze" | "Slice" | "DepthToSpace" | "SpaceToDepth");
     let tensors = if operator.downcast::<Concat>().is_some() { inputs.len() } else { usize::from(moves) };
     let all = inputs.iter().take(tensors).map(|&input| Rescaled::of(edit, input?, result, bounds));
@@ -325,15 +266,18 @@ fn averaged(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option
     Some((Arc::new(IntegerConv::folded(conv, false, bounds)), inputs.collect()))
 }
 
-/// Sums, products, means and functions of an element.
+/// Sums, products, means, other sizes and functions of an element.
 fn between(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<[i32; 2]>) -> Option<Folded> {
     let node = edit.node(index)?;
     let operator = Between::of(&node.operator, bounds)?;
-    let given: Vec<ValueId> = node.inputs.iter().copied().collect::<Option<_>>()?;
-    if given.len() != operator.tensors() {
+    let (given, more) = node.inputs.split_at_checked(operator.tensors())?;
+    let resize = node.operator.downcast::<Resize>();
+    let takes = resize.map_or(more.is_empty(), |resize| resize.takes_integers(&facts(edit, &node.inputs)));
+    if !takes {
         return None;
     }
-    let mut tensors: Vec<_> = given.into_iter().map(|id| dequantized(edit, id)).collect::<Option<_>>()?;
+    let more = more.to_vec();
+    let mut tensors: Vec<_> = given.iter().map(|&id| dequantized(edit, id?)).collect::<Option<_>>()?;
     let shape = |x: &Integers| edit.graph().fact(x.value).and_then(Fact::concrete);
     let of_planes = |x: &Integers, of: &Integers| shape(x).zip(shape(of)).is_some_and(|(x, of)| is_of_planes(&x, &of));
     // What has one element for each plane comes second.
@@ -345,7 +289,9 @@ fn between(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<
     let first = shape(&tensors[0])?;
     let fits = |x: &Integers| x.is_whole() && (shape(x).as_ref() == Some(&first) || of_planes(x, &tensors[0]));
     let fits = tensors.iter().all(fits);
-    if !fits || first.contains(&0) || first.iter().skip(2).product::<usize>() > 1 << 15 {
+    // No mean is of more than these.
+    let small = operator.kind() != Kind::Mean || first.iter().skip(2).product::<usize>() <= 1 << 15;
+    if !fits || !small || first.contains(&0) {
         return None;
     }
     let mut inputs = vec![];
@@ -353,6 +299,7 @@ fn between(edit: &mut Edit<'_>, index: usize, result: &Integers, bounds: Option<
         inputs.extend([Some(x.value), Some(x.scale), x.zero(edit)]);
     }
     inputs.extend([Some(result.scale), result.zero(edit)]);
+    inputs.extend(more);
     Some((Arc::new(operator), inputs))
 }
 

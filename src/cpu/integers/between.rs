@@ -1,8 +1,10 @@
-//! Sums, products, means and functions of quantized numbers.
+//! Sums, products, means, other sizes and functions of quantized numbers.
 
 use super::super::kernel::{Job, Kernel};
+use super::super::resize::resized;
 use super::super::tasks;
 use super::pairs::{Pairs, Work, dispatch};
+use super::resize::Sums;
 use super::{Finish, bytes};
 use crate::graph::{EvaluateError, Fact};
 use crate::ops::quantize::{Between, Kind, Numbers};
@@ -40,12 +42,17 @@ pub(super) fn kernel(between: &Between, inputs: &[Option<&Fact>], output: &Fact)
         return (bytes.len() == 256).then(|| Box::new(Table(bytes)) as Box<dyn Kernel>);
     }
     let plane: usize = x.concrete()?.iter().skip(2).product();
-    let mut numbers = between.numbers(inputs, output, plane)?;
+    let mut numbers = between.numbers(inputs, output, if between.kind() == Kind::Mean { plane } else { 1 })?;
     let (flip, less) = if x.element_type == ElementType::I8 { (0x80, 128.0) } else { (0, 0.0) };
     numbers.zeros = numbers.zeros.map(|zero| zero + less);
     let [zero, low, high] = numbers.result;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a zero point has 8 bits")]
     let finish = Finish { low: low - zero, high: high - zero, zero: zero as i32 as u8 };
+    if let Some((operator, inputs)) = between.resize(inputs) {
+        let resized = resized(operator, &inputs)?;
+        let sums = Sums { resized, flip, zero: numbers.zeros[0], factor: numbers.factors[0], finish };
+        return Some(Box::new(sums));
+    }
     let alike = inputs.get(3).copied().flatten().is_some_and(|b| b.element_type == x.element_type);
     (plane > 0 && (between.kind() == Kind::Mean || alike))
         .then(|| Box::new(Integers { kind: between.kind(), numbers, flip, plane, finish }) as Box<dyn Kernel>)

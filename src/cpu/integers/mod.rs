@@ -1,4 +1,4 @@
-//! Convolutions, products and pools of 8-bit integers.
+//! Convolutions, products, pools and other sizes of 8-bit integers.
 //!
 //! Both factors are made numbers of 16 bits, whose products are added in pairs to sums of 32 bits: nothing is rounded before
 //! the sum is whole. Convolutions take their inputs as bytes without a sign, from which the zero point is not subtracted: it
@@ -13,11 +13,13 @@ mod panels;
 mod pool;
 mod prepared;
 mod product;
+mod resize;
 mod weights;
 
 use crate::graph::{EvaluateError, Fact, Operator};
 use crate::ops::pool::Pool;
 use crate::ops::quantize::{Between, Channels, IntegerConv, IntegerProduct};
+use crate::ops::resize::Resize;
 use crate::tensor::{ElementType, Tensor};
 
 use super::kernel::Kernel;
@@ -36,6 +38,11 @@ pub(super) fn kernel(operator: &dyn Operator, inputs: &[Option<&Fact>], output: 
     }
     if let Some(operator) = operator.downcast::<Pool>() {
         return pool::kernel(operator, inputs);
+    }
+    if let Some(operator) =
+        operator.downcast::<Resize>().filter(|_| matches!(output.element_type, ElementType::I8 | ElementType::U8))
+    {
+        return resize::nearest(operator, inputs);
     }
     product::kernel(operator.downcast::<IntegerProduct>()?, inputs, output)
 }

@@ -1,16 +1,18 @@
 //! An operator on floats between a DequantizeLinear for each of its tensors and a QuantizeLinear, as one node on integers: sums and
-//! products of two tensors, means of planes, and functions of each element, of which there are 256.
+//! products of two tensors, means of planes, tensors made larger or smaller, and functions of each element, of which there are
+//! 256.
 //!
 //! `y = quantize(f(dequantize(x), …))`. Inputs: for each tensor its numbers, its scale and its zero point; then the scale and
-//! the zero point of the result.
+//! the zero point of the result; then what the operator on floats takes beside its tensors.
 
 use std::sync::Arc;
 
 use super::finish::{scales, within, zeros};
-use crate::graph::{Context, EvaluateError, Fact, Inputs, Operator, Request, ShapeError, Value};
+use crate::graph::{Context, EvaluateError, Fact, Inputs, Operator, Reads, Request, ShapeError, Value};
 use crate::kernel::{Binding, Candidate, Candidates, Constant, Dispatch, Kernel, Layout, Packing, Want, units};
 use crate::ops::identity::Identity;
 use crate::ops::pool::{self, Pool};
+use crate::ops::resize::Resize;
 use crate::ops::unary::Unary;
 use crate::tensor::{ElementType, Tensor};
 
@@ -28,6 +30,8 @@ pub(crate) enum Kind {
     Mul,
     /// The means of planes.
     Mean,
+    /// One made larger or smaller.
+    Resize,
     /// A function of each element.
     Table,
 }
@@ -66,6 +70,7 @@ impl Between {
             "Add" => Kind::Add,
             "Mul" => Kind::Mul,
             _ if inner.downcast::<Pool>().is_some_and(mean) => Kind::Mean,
+            _ if inner.downcast::<Resize>().is_some_and(|resize| !resize.residual) => Kind::Resize,
             _ if inner.downcast::<Unary>().is_some() || inner.activation().is_some() => Kind::Table,
             _ => return None,
         };
@@ -86,6 +91,12 @@ impl Between {
     /// How many tensors it takes.
     pub const fn tensors(&self) -> usize {
         if matches!(self.kind, Kind::Add | Kind::Mul) { 2 } else { 1 }
+    }
+
+    /// The resize that it is, and what that takes: the integers in the place of floats.
+    pub fn resize<'a>(&self, inputs: &[Option<&'a Fact>]) -> Option<(&Resize, Vec<Option<&'a Fact>>)> {
+        let resize = self.inner.downcast::<Resize>()?;
+        Some((resize, inputs.iter().take(1).chain(inputs.iter().skip(5)).copied().collect()))
     }
 
     /// The numbers of the node, if they are known. `count` is how many elements a mean is of.
@@ -149,7 +160,8 @@ impl Between {
             return Ok(candidate.dispatch(dispatch).cost(f64::from(count) * 8.0, f64::from(count) * 8.0));
         }
         let plane: usize = x.iter().skip(2).product();
-        let numbers = self.numbers(&facts, output, plane).ok_or_else(unknown)?;
+        let count = if self.kind == Kind::Mean { plane } else { 1 };
+        let numbers = self.numbers(&facts, output, count).ok_or_else(unknown)?;
         let finish = |dispatch: Dispatch| {
             let [zero, low, high] = numbers.result;
             dispatch
@@ -221,7 +233,8 @@ impl Operator for Between {
             return Err(ShapeError::new("its tensors are of different shapes"));
         }
         let to = Fact::at(inputs, 3 * self.tensors() + 1)?.element_type;
-        let floats: Vec<_> = floats.iter().map(Some).collect();
+        let floats: Vec<_> =
+            floats.iter().map(Some).chain(inputs.iter().skip(3 * self.tensors() + 2).copied()).collect();
         Ok(self.inner.infer(&floats)?.into_iter().map(|y| y.with_type(to)).collect())
     }
 
@@ -230,19 +243,23 @@ impl Operator for Between {
         for i in 0..self.tensors() {
             let (x, scale) = (inputs.tensor(3 * i)?, scales(Some(inputs.tensor(3 * i + 1)?))[0]);
             let zero = zeros(inputs.optional(3 * i + 2))[0];
+            // Sums with weights are taken of the integers: with weights of quarters they are exact, and ties are ties.
+            let scale = if self.kind == Kind::Resize { 1.0 } else { scale };
             let numbers = zeros(Some(x)).into_iter().map(|v| (v - zero) as f32 * scale).collect();
             floats.push(Value::Tensor(Tensor::new(x.shape(), numbers)?));
         }
         let end = 3 * self.tensors();
         let (scale, zero) = (scales(Some(inputs.tensor(end)?))[0], inputs.tensor(end + 1)?);
-        let values: Vec<_> = floats.iter().map(Some).collect();
+        let values: Vec<_> = floats.iter().map(Some).chain(inputs.0.iter().skip(end + 2).copied()).collect();
         let result = self.inner.compute(context, Inputs(&values))?.into_iter().next().and_then(Value::into_tensor);
         let result = result.ok_or_else(|| ShapeError::new("there is no result"))?;
         let to = zero.element_type();
         let (low, high) = within(to, self.bounds).ok_or_else(|| ShapeError::new("its result is no integer"))?;
         let zero = zeros(Some(zero))[0];
+        let sums = (self.kind == Kind::Resize).then(|| scales(inputs.optional(1))[0]);
         let quantized = |&v: &f32| {
-            let q = f64::from((v / scale).round_ties_even()) + f64::from(zero);
+            let v = sums.map_or(f64::from(v / scale), |x| f64::from(v) * (f64::from(x) / f64::from(scale)));
+            let q = v.round_ties_even() + f64::from(zero);
             if q.is_nan() { 0.0 } else { q.clamp(low.into(), high.into()) }
         };
         let numbers = result.as_slice::<f32>()?.iter().map(quantized).collect();
@@ -250,7 +267,19 @@ impl Operator for Between {
     }
 
     fn candidates(&self, request: &Request<'_>) -> Candidates {
+        let facts: Vec<_> = request.inputs.iter().map(|input| input.map(|operand| operand.fact)).collect();
+        if let Some((resize, inputs)) = self.resize(&facts) {
+            let output = request.outputs.first().ok_or("an output is missing")?;
+            let numbers =
+                self.numbers(&facts, output, 1).ok_or("its scales and zero points are not known before it runs")?;
+            return resize.candidates_of_integers(request, &inputs, &numbers);
+        }
         Ok(vec![self.dispatches(request)?])
+    }
+
+    fn reads(&self, input: usize) -> Reads {
+        // What a resize takes beside its tensor are its region, scales or sizes.
+        if self.kind == Kind::Resize && input > 4 { Reads::Parameter } else { Reads::Elements }
     }
 
     fn work(&self, inputs: &[Option<&Fact>], outputs: &[Fact]) -> f64 {
@@ -272,6 +301,29 @@ mod tests {
         match signed {
             true => Tensor::new(shape, numbers.map(u8::cast_signed).collect()).unwrap(),
             false => Tensor::new(shape, numbers.collect()).unwrap(),
+        }
+    }
+
+    #[test]
+    fn other_sizes_agree_to_the_last_integer() {
+        // Weights are sixteenths of whole numbers, but those of the last, which come near no tie.
+        for (i, (shape, sizes, mode, signed)) in [
+            ([1, 6, 4, 3], [1i64, 6, 8, 6], "linear", [false, true]),
+            ([2, 3, 2, 5], [2, 3, 4, 10], "cubic", [true, true]),
+            ([1, 4, 8, 4], [1, 4, 4, 4], "linear", [true, false]),
+            ([3, 2, 1, 4], [6, 2, 2, 4], "linear", [false, false]),
+            ([1, 8, 3, 3], [1, 8, 7, 5], "linear", [false, false]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let inner = crate::ops::operator(&Definition::new("Resize").attribute("mode", mode)).unwrap();
+            let op = Between::of(&inner, (i == 1).then_some([-20, 77])).unwrap();
+            let mut inputs = vec![Input::Run(bytes(&shape, signed[0], i)), Input::Constant(Tensor::scalar(0.25f32))];
+            inputs.extend([Input::Constant(bytes(&[], signed[0], i + 5)), Input::Constant(Tensor::scalar(0.25f32))]);
+            inputs.extend([Input::Constant(bytes(&[], signed[1], i + 9)), Input::Missing, Input::Missing]);
+            inputs.push(Input::Constant(Tensor::vector(sizes.to_vec())));
+            check(&op, &inputs, crate::testing::Tolerance::EXACT);
         }
     }
 

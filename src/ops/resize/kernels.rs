@@ -3,6 +3,7 @@
 use super::{Axis, RESIDUAL, Resize, Taps};
 use crate::graph::Request;
 use crate::kernel::{Binding, Candidate, Candidates, Dispatch, Kernel, Layout, Storage, Want};
+use crate::ops::quantize::Numbers;
 use crate::ops::remap::{Remap, table};
 use crate::ops::strided::{WORKGROUP, cost};
 use crate::tensor::shape::elements;
@@ -58,7 +59,34 @@ pub(super) fn candidates(request: &Request<'_>, resize: &Resize, axes: &[Axis]) 
             // Rows take any width.
         } else if nearest {
             candidates.extend(nearest_by_table(request, resize, (&shape, &result), &taps, &wants, (from, to))?);
-        } else if let Some(mut candidate) = summed(request, resize, (&shape, &result), &taps, (from, to))? {
+        } else if let Some(mut candidate) = summed(request, resize, (&shape, &result), &taps, (from, to), None)? {
+            candidate.inputs.clone_from(&wants);
+            candidates.push(candidate);
+        }
+    }
+    Ok(candidates)
+}
+
+/// The ways to make quantized numbers of another size, and of another scale.
+pub(super) fn of_integers(request: &Request<'_>, resize: &Resize, axes: &[Axis], numbers: &Numbers) -> Candidates {
+    let (shape, result) = (request.shape(0)?, request.output_shape(0)?);
+    let mut wants = vec![Want::Nothing; request.inputs.len()];
+    let small = |shape: &[usize]| elements(shape).is_some_and(|n| i32::try_from(n).is_ok());
+    if !small(&shape) || !small(&result) {
+        return Err("it is too large".to_owned());
+    }
+    if result.contains(&0) {
+        return Ok(vec![Candidate::new("empty", wants, vec![Layout::Linear])]);
+    }
+    let taps = resize.taps(axes).map_err(|e| e.to_string())?;
+    let mut candidates = vec![];
+    for layout in [Layout::Linear, Layout::Channels4] {
+        let (from, to) = (layout.canonical(&shape), layout.canonical(&result));
+        if layout == Layout::Channels4 && (taps.len() < 3 || taps[1].is_some() || (from, to) != (layout, layout)) {
+            continue;
+        }
+        wants[0] = Want::In(from);
+        if let Some(mut candidate) = summed(request, resize, (&shape, &result), &taps, (from, to), Some(numbers))? {
             candidate.inputs.clone_from(&wants);
             candidates.push(candidate);
         }
@@ -167,6 +195,7 @@ fn summed(
     (shape, result): (&[usize], &[usize]),
     taps: &[Option<Taps>],
     (from, to): (Layout, Layout),
+    numbers: Option<&Numbers>,
 ) -> Result<Option<Candidate>, String> {
     let changed: Vec<usize> = (0..taps.len()).filter(|&i| taps[i].is_some()).collect();
     let mut passes: Vec<(Option<usize>, usize)> = vec![];
@@ -195,7 +224,8 @@ fn summed(
             if first { (Binding::Input(0), request.storage(0)?) } else { (Binding::Scratch(i - 1), Storage::F32) };
         let target =
             if last { (Binding::Output(0), request.output_storage(0)?) } else { (Binding::Scratch(i), Storage::F32) };
-        let pass = Pass { lines, axis, taps, result: result[axis], fill: resize.fill };
+        let numbers = numbers.filter(|_| last);
+        let pass = Pass { lines, axis, taps, result: result[axis], fill: resize.fill, numbers };
         let units = elements(&next).ok_or("it is too large")?.div_ceil(4);
         if !last {
             candidate.scratch.push((units as u64, Storage::F32));
@@ -218,6 +248,8 @@ struct Pass<'a> {
     /// The size of `axis` in the result, without padding.
     result: usize,
     fill: f32,
+    /// What becomes of the sums where they are quantized.
+    numbers: Option<&'a Numbers>,
 }
 
 impl Pass<'_> {
@@ -249,8 +281,11 @@ impl Pass<'_> {
         }
         let index = [along_lines.index.as_slice(), &across.index].concat();
         let weight = [along_lines.weight.as_slice(), &across.weight].concat();
-        let kernel = Kernel::of("resize/taps.wgsl").define("WORKGROUP", WORKGROUP).define("FORM", form);
-        Ok(Dispatch::of(kernel)
+        let mut kernel = Kernel::of("resize/taps.wgsl").define("WORKGROUP", WORKGROUP).define("FORM", form);
+        if self.numbers.is_some() {
+            kernel = kernel.define("INTEGERS", 1);
+        }
+        let mut dispatch = Dispatch::of(kernel)
             .bind(source, from)
             .bind(table(index, Storage::I32), Storage::I32)
             .bind(table(weight, Storage::F32), Storage::F32)
@@ -266,7 +301,15 @@ impl Pass<'_> {
             .param("taps_h", along_lines.count)
             .param("taps_w", across.count)
             .param("first_w", along_lines.index.len())
-            .param("fill", self.fill)
-            .linear(units as u64, WORKGROUP, request.device))
+            .param("fill", self.fill);
+        if let Some(Numbers { zeros, factors, result: [zero, low, high] }) = self.numbers {
+            dispatch = dispatch
+                .param("x_zero", zeros[0])
+                .param("factor", factors[0])
+                .param("zero", *zero)
+                .param("low", low - zero)
+                .param("high", high - zero);
+        }
+        Ok(dispatch.linear(units as u64, WORKGROUP, request.device))
     }
 }

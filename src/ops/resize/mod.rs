@@ -18,6 +18,7 @@ use crate::graph::{
 };
 use crate::kernel::Candidates;
 use crate::ops::binary;
+use crate::ops::quantize::Numbers;
 
 /// How sizes that would distort the picture are taken (`keep_aspect_ratio_policy`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -220,6 +221,32 @@ impl Resize {
         let shape = inputs.first().copied().flatten()?.concrete()?;
         let taps = self.taps(&self.resized(&shape, &self.known(inputs)?).ok()?).ok()?;
         taps.iter().flatten().all(|taps| taps.index.iter().all(|&i| i >= 0)).then_some(taps)
+    }
+
+    /// Whether each element of its result is one of its input's, as far as is known.
+    pub(crate) fn is_nearest(&self, inputs: &[Option<&Fact>]) -> bool {
+        let nearest = !self.residual && matches!(self.method.interpolation, Interpolation::Nearest(_));
+        nearest && self.all_taps(inputs).is_some()
+    }
+
+    /// Whether its kernels take quantized numbers to others: it changes its input's size, and fills nothing.
+    pub(crate) fn takes_integers(&self, inputs: &[Option<&Fact>]) -> bool {
+        !self.residual && self.all_taps(inputs).is_some_and(|taps| taps.iter().any(Option::is_some))
+    }
+
+    /// The kernels that take quantized numbers to others. `inputs` are the facts of a resize.
+    pub(crate) fn candidates_of_integers(
+        &self,
+        request: &Request<'_>,
+        inputs: &[Option<&Fact>],
+        numbers: &Numbers,
+    ) -> Candidates {
+        if !self.takes_integers(inputs) {
+            return Err("its scales or sizes are computed at run time".to_owned());
+        }
+        let parameters = self.known(inputs).ok_or("its scales or sizes are computed at run time")?;
+        let axes = self.resized(&request.shape(0)?, &parameters).map_err(|e| e.to_string())?;
+        kernels::of_integers(request, self, &axes, numbers)
     }
 
     /// The same with one more input, at index [`RESIDUAL`], added to its result. `None` unless all that it does is to repeat

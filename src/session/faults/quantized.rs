@@ -97,5 +97,13 @@ pub fn integers() -> (Model, Vec<(&'static str, Tensor)>) {
     net.output(sum);
     let mean = net.node(op("QuantizeLinear"), &[mean, scale, zero]);
     net.output(mean);
+    let sizes = net.constant(Tensor::vector(vec![1i64, 64, 24, 24]));
+    let none = net.constant(Tensor::vector(Vec::<f32>::new()));
+    let floats = net.node(op("DequantizeLinear"), &[sum, scale, zero]);
+    let larger = net.node(op("Resize").attribute("mode", "linear"), &[floats, none, none, sizes]);
+    // With the scale of what is resized there would be many ties.
+    let other = net.constant(Tensor::scalar(0.013_71f32));
+    let larger = net.node(op("QuantizeLinear"), &[larger, other, zero]);
+    net.output(larger);
     net.finish()
 }
