@@ -324,6 +324,13 @@ impl From<TensorError> for Error {
     }
 }
 
+#[cfg(feature = "gpu")]
+impl From<crate::gpu::PictureError> for Error {
+    fn from(error: crate::gpu::PictureError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
 impl From<ShaderError> for Error {
     fn from(error: ShaderError) -> Self {
         Self::Plan(error.into())

@@ -9,6 +9,11 @@ use rimlight::gpu::{GpuTensor, wgpu};
 use rimlight::{Device, ElementType, Model, Options, Placement, Session, Tensor, Tolerance};
 use wgpu::BufferUsages as Use;
 
+#[path = "embedding/textures.rs"]
+mod textures;
+#[path = "embedding/threads.rs"]
+mod threads;
+
 /// The side of the picture, which is the model's too.
 const SIDE: u32 = 28;
 
@@ -21,6 +26,11 @@ struct Application {
 
 impl Application {
     fn start() -> Option<Self> {
+        Self::with(wgpu::Limits::default())
+    }
+
+    /// A device of these limits, without features.
+    fn with(required_limits: wgpu::Limits) -> Option<Self> {
         let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
         let adapter = match pollster::block_on(instance.request_adapter(&wgpu::RequestAdapterOptions::default())) {
             Ok(adapter) => adapter,
@@ -30,7 +40,8 @@ impl Application {
                 return None;
             }
         };
-        let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor::default())).unwrap();
+        let descriptor = wgpu::DeviceDescriptor { required_limits, ..wgpu::DeviceDescriptor::default() };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();
         let uncaught = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&uncaught);
         device.on_uncaptured_error(Arc::new(move |_| {

@@ -4,6 +4,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use rimlight::gpu::{GpuPicture, PictureInput, wgpu};
 use rimlight::image::{Picture, Preprocessing};
 use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, Precision, TensorView};
 use rimlight_tests::{models, root};
@@ -92,6 +93,67 @@ fn photographs_get_their_class_by_mobilenet() {
 #[test]
 fn photographs_get_their_class_by_squeezenet() {
     photographs("squeezenet1.0");
+}
+
+/// The photograph as a texture, its bytes as the file has them.
+#[allow(clippy::disallowed_methods, reason = "the application's own texture")]
+fn texture(device: &rimlight::gpu::GpuDevice, picture: &Picture) -> wgpu::Texture {
+    let size = wgpu::Extent3d { width: picture.width(), height: picture.height(), depth_or_array_layers: 1 };
+    let texture = device.wgpu().create_texture(&wgpu::TextureDescriptor {
+        label: None,
+        size,
+        mip_level_count: 1,
+        sample_count: 1,
+        dimension: wgpu::TextureDimension::D2,
+        format: wgpu::TextureFormat::Rgba8UnormSrgb,
+        usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+        view_formats: &[],
+    });
+    let texels: Vec<u8> = picture.rgb().chunks(3).flat_map(|p| [p[0], p[1], p[2], 255]).collect();
+    let bytes_per_row = Some(picture.width() * 4);
+    let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row, rows_per_image: None };
+    device.queue().write_texture(texture.as_image_copy(), &texels, layout, size);
+    texture
+}
+
+#[test]
+fn photographs_in_textures_are_the_same_tensors_and_keep_their_class() {
+    let Some(folder) = models() else { return };
+    let name = "squeezenet1.0";
+    let model = Model::open(folder.join(format!("{name}.onnx"))).expect("the model loads");
+    let port = model.inputs().next().expect("an input");
+    let (input, fact) = (port.name.to_owned(), port.fact.expect("a typed input").clone());
+    let how = preprocessing(name);
+    let Some((device, options)) = backends().into_iter().nth(1) else { return };
+    let gpu = device.as_gpu().expect("a GPU");
+    let mut session = model.session_with(&device, &options).expect("the model is planned and loaded");
+    let id = session.input(&input).expect("its input");
+    let scores = session.output(model.outputs().next().expect("an output").name).expect("its output");
+    let answers = expected();
+    for (photo, answer) in answers[name].as_object().expect("photographs").iter().take(3) {
+        let picture = Picture::open(folder.join("../images").join(photo)).expect("a picture");
+        let there = GpuPicture::new(&texture(gpu, &picture)).expect("a picture on the GPU");
+        for exact in [true, false] {
+            let mut how = how.clone();
+            how.exact = exact;
+            let ready = pollster::block_on(PictureInput::new(gpu, &there, &how, &fact)).expect("an input");
+            let mut encoder = gpu.wgpu().create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            ready.encode(&mut encoder);
+            gpu.queue().submit([encoder.finish()]);
+            let got = pollster::block_on(ready.tensor().read_async()).expect("a tensor");
+            let wanted = how.tensor(&picture, &fact).expect("a tensor");
+            let both = got.as_slice::<f32>().expect("floats").iter().zip(wanted.as_slice::<f32>().expect("floats"));
+            let worst = both.map(|(got, wanted)| (got - wanted).abs()).fold(0.0, f32::max);
+            let steps = worst * how.std.iter().copied().fold(0.0, f32::max) / how.scale;
+            assert!(steps <= 1e-3, "{photo}: {steps} of 255");
+        }
+        pollster::block_on(session.set_picture(id, &there, &how)).expect("an input of the session");
+        session.run().expect("the model runs");
+        let classes = top(session.get(scores).expect("an output").as_slice::<f32>().expect("scores"));
+        let best = usize::try_from(answer["top1"].as_u64().expect("a class")).expect("a class");
+        let places = if answer["margin"].as_f64().expect("a margin") < 0.1 { 2 } else { 1 };
+        assert!(classes[..places].contains(&best), "{photo}: got {:?}, expected {best}", &classes[..5]);
+    }
 }
 
 fn gunzip(path: &Path) -> Vec<u8> {

@@ -145,6 +145,8 @@ impl GpuDevice {
             (pipeline, group, textures)
         });
         let (pipeline, layout, textures) = made.await?;
+        #[cfg(not(target_arch = "wasm32"))]
+        self.shared().unfinished.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let (buffers, words) = (assembled.buffers, assembled.params.len());
         let made = Arc::new(Pipeline { pipeline, layout, textures, buffers, words });
         Ok(Arc::clone(lock(&pipelines.textured).entry(kernel.clone()).or_insert(made)))

@@ -36,6 +36,16 @@ impl Session {
         Ok(())
     }
 
+    /// Takes what another session of the same model was given, wherever it lies.
+    pub(super) fn take_inputs_of(&mut self, other: &Self) {
+        self.inputs.clone_from(&other.inputs);
+        #[cfg(feature = "gpu")]
+        {
+            self.on_device.clone_from(&other.on_device);
+            self.pictures.clone_from(&other.pictures);
+        }
+    }
+
     /// Gives an input its content, which may be a sequence or an optional value. Where the model takes an optional value, a
     /// plain one is taken as one that is there.
     ///

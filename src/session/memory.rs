@@ -11,7 +11,8 @@ pub struct SessionMemory {
     pub values: u64,
     /// States, and outputs that stay on the device.
     pub kept: u64,
-    /// What inputs and outputs cross in, between the host and a GPU; that of runs under way is not counted.
+    /// What inputs and outputs cross in, between the host and a GPU, and what pictures there are made into inputs in; that of
+    /// runs under way is not counted.
     pub crossing: u64,
 }
 
@@ -59,13 +60,14 @@ impl Session {
         #[cfg(feature = "gpu")]
         {
             memory.values += self.values.bytes();
+            memory.crossing += self.pictures.iter().flatten().map(|picture| picture.bytes()).sum::<u64>();
             memory.kept = kept.into_iter().map(crate::gpu::wgpu::Buffer::size).sum();
         }
         memory
     }
 
     /// Gives back the memory that is needed during runs alone, as when an application is paused: the next run takes it again.
-    /// Outputs that were read back, those that stay on the device, and states remain, as do plans and weights.
+    /// Outputs that were read back, those that stay on the device, and states remain, as do plans and weights, and what pictures become inputs in.
     pub fn trim(&mut self) {
         let current = self.runners.len().saturating_sub(1);
         self.runners.drain(..current);

@@ -32,6 +32,21 @@ impl Session {
     ///
     /// The same settings make the same tensor of a [`Picture`](crate::image::Picture) on the host.
     ///
+    /// ```no_run
+    /// # async fn frame(device: wgpu::Device, queue: wgpu::Queue, camera: wgpu::Texture) -> Result<(), rimlight::Error> {
+    /// use rimlight::gpu::{GpuPicture, wgpu};
+    /// use rimlight::{Device, Model, image::Preprocessing};
+    /// let mut session = Model::open("classifier.onnx")?.session(&Device::from_wgpu(device.clone(), queue.clone()))?;
+    /// let (input, scores) = (session.input("image")?, session.output("scores")?);
+    /// session.set_picture(input, &GpuPicture::new(&camera)?, &Preprocessing::default()).await?;
+    /// session.keep(scores).await?;
+    /// // Every frame, in the application's own commands:
+    /// let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    /// session.encode(&mut encoder)?;
+    /// queue.submit([encoder.finish()]);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// [`RunError::Picture`] if the preprocessing does not fit the picture or the input; [`RunError::Device`] if the textures
     /// are another device's or memory runs out; [`RunError::State`] if the session's device is the CPU.
@@ -187,8 +202,58 @@ mod tests {
     use crate::graph::{Definition, Graph};
     use crate::image::Resize;
     use crate::model::Model;
-    use crate::session::{Backend, Device, DeviceOptions};
+    use crate::session::{Backend, Device, DeviceOptions, Options, Precision};
     use crate::{ElementType, Tensor};
+
+    /// The application's own texture of 9 × 5 pixels.
+    fn texture(gpu: &crate::gpu::GpuDevice) -> wgpu::Texture {
+        #[allow(clippy::disallowed_methods, reason = "the application's own texture")]
+        gpu.wgpu().create_texture(&wgpu::TextureDescriptor {
+            label: None,
+            size: wgpu::Extent3d { width: 9, height: 5, depth_or_array_layers: 1 },
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba8Unorm,
+            usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        })
+    }
+
+    fn write(gpu: &crate::gpu::GpuDevice, texture: &wgpu::Texture, value: u8) {
+        let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(36), rows_per_image: None };
+        gpu.queue().write_texture(texture.as_image_copy(), &[value; 180], layout, texture.size());
+    }
+
+    /// Before 16 bits are chosen a run is made in both, of the picture too: halves do not hold what it becomes here.
+    #[test]
+    fn a_texture_is_what_a_precision_is_chosen_by() {
+        let Some(gpu) = crate::gpu::GpuDevice::for_tests() else { return };
+        let device = Device::from_wgpu(gpu.wgpu().clone(), gpu.queue().clone());
+        let mut graph = Graph::builder();
+        let mut x = graph.input("x", ElementType::F32, [1usize, 3, 4, 4]);
+        for _ in 0..3 {
+            let pool = Definition::new("MaxPool").attribute("kernel_shape", [3, 3]).attribute("pads", [1, 1, 1, 1]);
+            x = graph.node(&pool, &[x]).unwrap();
+        }
+        graph.output("y", x);
+        let model = Model::from_graph(graph.build().unwrap());
+        let options = Options::new().precision(Precision::Auto);
+        let camera = texture(&gpu);
+        write(&gpu, &camera, 200);
+        for (scale, chosen) in [(1.0, Precision::F16), (1e6, Precision::F32)] {
+            let mut session = model.session_with(&device, &options).unwrap();
+            let (x, y) = (session.input("x").unwrap(), session.output("y").unwrap());
+            let how = Preprocessing { resize: Resize::Stretch, scale, mean: [0.0; 3], ..Preprocessing::default() };
+            let how = Preprocessing { std: [1.0; 3], ..how };
+            pollster::block_on(session.set_picture(x, &GpuPicture::new(&camera).unwrap(), &how)).unwrap();
+            session.run().unwrap();
+            assert_eq!(session.precision(), Some(chosen));
+            assert_eq!(session.get(y).unwrap().as_slice::<f32>().unwrap()[0], 200.0 * scale);
+            // Three planes of five rows of a unit, beside the tables and the tensor.
+            assert!(session.memory().crossing > 3 * 5 * 16);
+        }
+    }
 
     #[test]
     fn a_texture_becomes_an_input_in_every_run() {
@@ -203,26 +268,9 @@ mod tests {
         let (x, y) = (session.input("x").unwrap(), session.output("y").unwrap());
         let how = Preprocessing { resize: Resize::Stretch, scale: 1.0, ..Preprocessing::default() };
         let how = Preprocessing { mean: [0.0; 3], std: [1.0; 3], ..how };
-        let frame = || {
-            #[allow(clippy::disallowed_methods, reason = "the application's own texture")]
-            gpu.wgpu().create_texture(&wgpu::TextureDescriptor {
-                label: None,
-                size: wgpu::Extent3d { width: 9, height: 5, depth_or_array_layers: 1 },
-                mip_level_count: 1,
-                sample_count: 1,
-                dimension: wgpu::TextureDimension::D2,
-                format: wgpu::TextureFormat::Rgba8Unorm,
-                usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
-                view_formats: &[],
-            })
-        };
-        let write = |texture: &wgpu::Texture, value: u8| {
-            let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row: Some(36), rows_per_image: None };
-            gpu.queue().write_texture(texture.as_image_copy(), &[value; 180], layout, texture.size());
-        };
-        let (first, second) = (frame(), frame());
-        write(&first, 7);
-        write(&second, 9);
+        let (first, second) = (texture(&gpu), texture(&gpu));
+        write(&gpu, &first, 7);
+        write(&gpu, &second, 9);
         let seen = |session: &Session, value: f32| {
             let all = session.get(y).unwrap().as_slice::<f32>().unwrap();
             assert!(all.iter().all(|v| *v == -value), "{value}: {all:?}");
@@ -232,7 +280,7 @@ mod tests {
         seen(&session, 7.0);
         // Its new content, another texture, and frames in flight.
         let made = session.engine().device().as_gpu().unwrap().creations();
-        write(&first, 8);
+        write(&gpu, &first, 8);
         session.run().unwrap();
         seen(&session, 8.0);
         assert_eq!(session.engine().device().as_gpu().unwrap().creations(), made);

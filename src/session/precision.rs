@@ -65,9 +65,7 @@ impl Session {
         let options = self.engine.options().clone().precision(precision);
         let engine = Engine::new(&self.engine.whole_model()?, self.engine.device(), &options)?;
         let mut session = Session::new(engine);
-        session.inputs.clone_from(&self.inputs);
-        #[cfg(feature = "gpu")]
-        session.on_device.clone_from(&self.on_device);
+        session.take_inputs_of(self);
         session.run_async().await?;
         if session.schedule().is_none() {
             return Ok(None);

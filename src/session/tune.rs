@@ -94,8 +94,7 @@ impl Session {
     fn by(&self, options: &Options, tuning: &Tuning) -> Result<Self, Error> {
         let engine = Engine::tuned(&self.engine.whole_model()?, self.engine.device(), options, tuning)?;
         let mut session = Self::new(engine);
-        session.inputs.clone_from(&self.inputs);
-        session.on_device.clone_from(&self.on_device);
+        session.take_inputs_of(self);
         session.run()?;
         Ok(session)
     }

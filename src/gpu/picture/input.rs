@@ -24,6 +24,7 @@ pub struct PictureInput {
     tensor: GpuTensor,
     across: Pass,
     down: Pass,
+    bytes: u64,
 }
 
 impl PictureInput {
@@ -63,6 +64,7 @@ impl PictureInput {
                 (device.create_buffer("a picture resized across", middle_bytes, usage, false), table)
             })
             .await?;
+        let bytes = middle.size() + table.size() + tensor.buffer().size();
         let across = across(&fitted, &tables, pitch, picture.source, how);
         let down = down(&fitted, &tables, pitch, how, &tensor, device);
         let textures = picture.textures.each_ref().map(|texture| (SAMPLED, texture));
@@ -76,6 +78,7 @@ impl PictureInput {
             tensor,
             across,
             down,
+            bytes,
         })
     }
 
@@ -108,6 +111,11 @@ impl PictureInput {
     /// The tensor.
     pub fn tensor(&self) -> &GpuTensor {
         &self.tensor
+    }
+
+    /// The device's memory that it takes beside the textures, the tensor's included.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Encodes what makes the tensor of the picture as it will be then.
