@@ -8,6 +8,7 @@
 //         1  the same, which it gives as light (sRGB): encoded again
 //         2  its first channel, for all three
 //         3  luma, and in a texture of half the size two differences of colour, by the rows r, g, b of a matrix
+// INTEGERS 1: the textures are of integers of 16 bits.
 // rounded 1: pixels and sums are rounded to 8 bits, weights are fixed-point numbers of 22 bits.
 
 #param pitch: u32
@@ -35,8 +36,24 @@
 #read table elements
 #write middle
 
+#if INTEGERS
+@group(1) @binding(0) var colours: texture_2d<u32>;
+@group(1) @binding(1) var differences: texture_2d<u32>;
+#else
 @group(1) @binding(0) var colours: texture_2d<f32>;
 @group(1) @binding(1) var differences: texture_2d<f32>;
+#endif
+
+// What textures give, 0 to 1.
+#if INTEGERS
+fn shares(texel: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(texel) / 65535.0;
+}
+#else
+fn shares(texel: vec4<f32>) -> vec4<f32> {
+    return texel;
+}
+#endif
 
 // How sRGB has it, of which the texture unit made light: a byte, so the nearest is the one that was there.
 fn encoded(light: vec3<f32>) -> vec3<f32> {
@@ -48,7 +65,7 @@ fn encoded(light: vec3<f32>) -> vec3<f32> {
 fn pixel(x: u32, y: u32) -> vec3<f32> {
     let at = vec2<i32>(params.start_u, params.start_v) + i32(x) * vec2<i32>(params.across_u, params.across_v)
         + i32(y) * vec2<i32>(params.down_u, params.down_v);
-    let texel = textureLoad(colours, at, 0).rgb;
+    let texel = shares(textureLoad(colours, at, 0)).rgb;
     var colour = texel;
     switch params.source {
         case 1u: {
@@ -58,7 +75,7 @@ fn pixel(x: u32, y: u32) -> vec3<f32> {
             colour = texel.rrr;
         }
         case 3u: {
-            let q = vec4<f32>(texel.r, textureLoad(differences, at / 2, 0).rg, 1.0);
+            let q = vec4<f32>(texel.r, shares(textureLoad(differences, at / 2, 0)).rg, 1.0);
             let r = dot(q, vec4<f32>(params.r0, params.r1, params.r2, params.r3));
             let g = dot(q, vec4<f32>(params.g0, params.g1, params.g2, params.g3));
             let b = dot(q, vec4<f32>(params.b0, params.b1, params.b2, params.b3));

@@ -65,9 +65,9 @@ impl PictureInput {
             })
             .await?;
         let bytes = middle.size() + table.size() + tensor.buffer().size();
-        let across = across(&fitted, &tables, pitch, picture.source, how);
+        let across = across(&fitted, &tables, pitch, picture, how);
         let down = down(&fitted, &tables, pitch, how, &tensor, device);
-        let textures = picture.textures.each_ref().map(|texture| (SAMPLED, texture));
+        let textures = picture.textures.each_ref().map(|texture| (sampled(picture), texture));
         let across = Pass::new(device, &across, &[(&table, 0), (&middle, 0)], &textures).await?;
         let down = Pass::new(device, &down, &[(&middle, 0), (&table, 0), (tensor.buffer(), 0)], &[]).await?;
         Ok(Self {
@@ -91,7 +91,7 @@ impl PictureInput {
             return Err(PictureError::Other(picture.size()).into());
         }
         if self.picture.textures != picture.textures {
-            let textures = picture.textures.each_ref().map(|texture| (SAMPLED, texture));
+            let textures = picture.textures.each_ref().map(|texture| (sampled(picture), texture));
             self.across.change(&self.device, &textures).await?;
             self.picture = picture.clone();
         }
@@ -105,7 +105,8 @@ impl PictureInput {
 
     /// Whether [`PictureInput::change`] takes a picture.
     pub(crate) fn serves(&self, picture: &GpuPicture) -> bool {
-        self.picture.size() == picture.size() && self.picture.source == picture.source
+        self.picture.size() == picture.size()
+            && (self.picture.source, self.picture.integers) == (picture.source, picture.integers)
     }
 
     /// The tensor.
@@ -127,21 +128,24 @@ impl PictureInput {
 }
 
 /// How a picture's textures are bound: texel by texel, so that none need be filtered.
-const SAMPLED: wgpu::BindingType = wgpu::BindingType::Texture {
-    sample_type: wgpu::TextureSampleType::Float { filterable: false },
-    view_dimension: wgpu::TextureViewDimension::D2,
-    multisampled: false,
-};
+const fn sampled(picture: &GpuPicture) -> wgpu::BindingType {
+    use wgpu::TextureSampleType::{Float, Uint};
+    wgpu::BindingType::Texture {
+        sample_type: if picture.integers { Uint } else { Float { filterable: false } },
+        view_dimension: wgpu::TextureViewDimension::D2,
+        multisampled: false,
+    }
+}
 
-fn across(fitted: &Fitted, tables: &Tables, pitch: u32, source: Source, how: &Preprocessing) -> Dispatch {
+fn across(fitted: &Fitted, tables: &Tables, pitch: u32, picture: &GpuPicture, how: &Preprocessing) -> Dispatch {
     let (view, rows) = (&fitted.view, tables.rows[1]);
-    let (kind, matrix) = match source {
+    let (kind, matrix) = match picture.source {
         Source::Colours => (0, [[0.0; 4]; 3]),
         Source::Light => (1, [[0.0; 4]; 3]),
         Source::Grey => (2, [[0.0; 4]; 3]),
         Source::Yuv(matrix) => (3, matrix),
     };
-    let mut dispatch = Dispatch::of(Kernel::of("picture/across.wgsl"))
+    let mut dispatch = Dispatch::of(Kernel::of("picture/across.wgsl").define("INTEGERS", i64::from(picture.integers)))
         .bind(Binding::Scratch(0), Storage::F32)
         .bind(Binding::Scratch(1), Storage::F32)
         .param("pitch", pitch)

@@ -29,6 +29,8 @@ pub struct GpuPicture {
     /// Where there is but one texture, it stands for both.
     textures: [wgpu::Texture; 2],
     source: Source,
+    /// Whether the texels are integers of 16 bits.
+    integers: bool,
 }
 
 /// What a texel is.
@@ -60,11 +62,11 @@ impl GpuPicture {
             }
         };
         readable(texture)?;
-        Ok(Self { textures: [texture.clone(), texture.clone()], source })
+        Ok(Self { textures: [texture.clone(), texture.clone()], source, integers: false })
     }
 
-    /// The picture in two textures: NV12 as `R8Unorm` and `Rg8Unorm`, P010 as `R16Unorm` and `Rg16Unorm` (for which the device
-    /// needs the feature `TEXTURE_FORMAT_16BIT_NORM`). Each pair of differences stands for two by two pixels.
+    /// The picture in two textures: NV12 as `R8Unorm` and `Rg8Unorm`, P010 as `R16Uint` and `Rg16Uint`, or as
+    /// `R16Unorm` and `Rg16Unorm` where the device has the feature `TEXTURE_FORMAT_16BIT_NORM`. Each pair of differences stands for two by two pixels.
     ///
     /// # Errors
     /// [`PictureError`] if the textures are of other formats, cannot be read by shaders, or the second is not half the first,
@@ -75,13 +77,18 @@ impl GpuPicture {
         matrix: YuvMatrix,
         range: YuvRange,
     ) -> Result<Self, PictureError> {
-        use wgpu::TextureFormat::{R8Unorm, R16Unorm, Rg8Unorm, Rg16Unorm};
-        let ten_bits = match (luma.format(), chroma.format()) {
-            (R8Unorm, Rg8Unorm) => false,
-            (R16Unorm, Rg16Unorm) => true,
+        use wgpu::TextureFormat::{R8Unorm, R16Uint, R16Unorm, Rg8Unorm, Rg16Uint, Rg16Unorm};
+        let (ten_bits, integers) = match (luma.format(), chroma.format()) {
+            (R8Unorm, Rg8Unorm) => (false, false),
+            (R16Unorm, Rg16Unorm) => (true, false),
+            (R16Uint, Rg16Uint) => (true, true),
             (R8Unorm, format) => return Err(PictureError::Format { format, wanted: "Rg8Unorm" }),
             (R16Unorm, format) => return Err(PictureError::Format { format, wanted: "Rg16Unorm" }),
-            (format, _) => return Err(PictureError::Format { format, wanted: "R8Unorm or R16Unorm for luma" }),
+            (R16Uint, format) => return Err(PictureError::Format { format, wanted: "Rg16Uint" }),
+            (format, _) => {
+                let wanted = "R8Unorm, R16Uint or R16Unorm for luma";
+                return Err(PictureError::Format { format, wanted });
+            }
         };
         readable(luma)?;
         readable(chroma)?;
@@ -90,7 +97,7 @@ impl GpuPicture {
             return Err(PictureError::Planes { luma: whole, chroma: half });
         }
         let source = Source::Yuv(colour::to_rgb(matrix, range, ten_bits));
-        Ok(Self { textures: [luma.clone(), chroma.clone()], source })
+        Ok(Self { textures: [luma.clone(), chroma.clone()], source, integers })
     }
 
     /// Width and height in pixels.

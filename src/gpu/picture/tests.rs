@@ -219,22 +219,35 @@ fn input_of(how: &Preprocessing, element_type: ElementType, [width, height]: [u3
     Fact::new(element_type, shape)
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+/// A picture, what is done to it, and what it is to become.
+#[derive(Debug)]
+struct Case {
+    kind: Kind,
+    size: [u32; 2],
+    how: Preprocessing,
+    input: Fact,
+    seed: u32,
+}
 
-    #[test]
-    fn textures_become_what_pictures_become(
+impl Case {
+    fn check(&self) {
+        let Some(device) = GpuDevice::for_tests() else { return };
+        check(&device, self.kind, self.size, &self.how, &self.input, self.seed);
+    }
+}
+
+prop_compose! {
+    fn cases(sizes: BoxedStrategy<[u32; 2]>, most: u32)(
         kind in kinds(),
-        size in prop_oneof![[1u32..4, 1u32..4], [1u32..70, 1u32..70], [100u32..700, 1u32..9], [1u32..9, 100u32..700]],
+        size in sizes,
         region in proptest::option::of([0f64..1.0, 0f64..1.0, 0f64..1.0, 0f64..1.0]),
         how in settings(),
-        to in [1u32..40, 1u32..40],
+        to in [1..most, 1..most],
         element_type in proptest::sample::select(vec![
             ElementType::F32, ElementType::F32, ElementType::F16, ElementType::U8, ElementType::I8,
         ]),
         seed in any::<u32>(),
-    ) {
-        let Some(device) = GpuDevice::for_tests() else { return Ok(()) };
+    ) -> Case {
         let turned = matches!(how.turn, Turn::Quarter | Turn::ThreeQuarters);
         let seen = if turned { [size[1], size[0]] } else { size };
         let part = |share: [f64; 2], side: u32| {
@@ -246,7 +259,32 @@ proptest! {
             [left, top, width, height]
         });
         let how = Preprocessing { region, ..how };
-        check(&device, kind, size, &how, &input_of(&how, element_type, to), seed);
+        let input = input_of(&how, element_type, to);
+        Case { kind, size, how, input, seed }
+    }
+}
+
+fn small() -> BoxedStrategy<[u32; 2]> {
+    prop_oneof![[1u32..4, 1u32..4], [1u32..70, 1u32..70], [100u32..700, 1u32..9], [1u32..9, 100u32..700]].boxed()
+}
+
+fn any_size() -> BoxedStrategy<[u32; 2]> {
+    prop_oneof![[1u32..4001, 1u32..3001], [1u32..300, 1u32..3001], [1u32..4001, 1u32..300]].boxed()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn textures_become_what_pictures_become(case in cases(small(), 40)) {
+        case.check();
+    }
+
+    /// A minute of it in release: `cargo test --release -p rimlight --lib -- --ignored of_any_size`.
+    #[test]
+    #[ignore = "takes minutes"]
+    fn textures_of_any_size_become_what_pictures_become(case in cases(any_size(), 300)) {
+        case.check();
     }
 }
 
@@ -288,24 +326,22 @@ fn another_device_s_textures_are_refused() {
     let theirs = texture(&other, Format::Rgba8Unorm, [3, 3], READ | Use::STORAGE_BINDING);
     let (how, input) = (Preprocessing::default(), Fact::new(ElementType::F32, [1usize, 3, 3, 3]));
     let picture = GpuPicture::new(&theirs).unwrap();
+    // The application's scope sees nothing of it.
+    let scope = device.wgpu().push_error_scope(wgpu::ErrorFilter::Validation);
     let refused = pollster::block_on(PictureInput::new(&device, &picture, &how, &input));
     assert!(matches!(refused, Err(RunError::Device(_))), "{refused:?}");
     let own = pollster::block_on(PictureInput::new(&other, &picture, &how, &input)).unwrap();
     let ours = texture(&device, Format::Rgba8Unorm, [3, 3], Use::STORAGE_BINDING);
     let refused = pollster::block_on(PictureOutput::new(own.tensor(), &ours, &how));
     assert!(matches!(refused, Err(RunError::Device(_))), "{refused:?}");
+    assert!(pollster::block_on(scope.pop()).is_none());
     assert!(device.check().is_ok() && other.check().is_ok());
 }
 
-/// Ten bits in the upper ones of sixteen, where the adapter has such textures.
+/// P010: ten bits in the upper ones of sixteen, as integers, and as shares of 1 where the adapter has such textures.
 #[test]
 fn ten_bits_are_read_from_sixteen() {
-    let Some([device, _]) = devices(wgpu::Features::TEXTURE_FORMAT_16BIT_NORM) else { return };
     let words = |codes: &[u16]| codes.iter().flat_map(|code| (code << 6).to_le_bytes()).collect::<Vec<u8>>();
-    // White, black, red of BT.709, limited; and a code between: 940, 64, 250, 502, with differences by fours.
-    let luma = filled(&device, Format::R16Unorm, [2, 4], &words(&[940, 64, 502, 502, 250, 250, 250, 250]));
-    let chroma = filled(&device, Format::Rg16Unorm, [1, 2], &words(&[512, 512, 409, 960]));
-    let picture = GpuPicture::yuv(&luma, &chroma, YuvMatrix::Bt709, YuvRange::Limited).unwrap();
     let how = Preprocessing {
         resize: Resize::Stretch,
         exact: true,
@@ -314,11 +350,21 @@ fn ten_bits_are_read_from_sixteen() {
         std: [1.0; 3],
         ..Preprocessing::default()
     };
-    let got = on_device(&device, &picture, &how, &Fact::new(ElementType::F32, [1usize, 3, 4, 2])).unwrap();
-    let got = got.as_slice::<f32>().unwrap();
-    assert!((got[0] - 255.0).abs() < 1e-3 && got[1].abs() < 1e-3 && (got[2] - 127.5).abs() < 1e-3, "{got:?}");
-    // The codes of red are rounded to whole numbers.
-    assert!((got[4] - 255.0).abs() < 0.5 && got[8 + 4].abs() < 0.5 && got[16 + 4].abs() < 0.5, "{got:?}");
+    for (formats, feature) in [
+        ([Format::R16Uint, Format::Rg16Uint], wgpu::Features::empty()),
+        ([Format::R16Unorm, Format::Rg16Unorm], wgpu::Features::TEXTURE_FORMAT_16BIT_NORM),
+    ] {
+        let Some([device, _]) = devices(feature) else { continue };
+        // Limited BT.709: white, black and twice the grey between, then four pixels of red.
+        let luma = filled(&device, formats[0], [2, 4], &words(&[940, 64, 502, 502, 250, 250, 250, 250]));
+        let chroma = filled(&device, formats[1], [1, 2], &words(&[512, 512, 409, 960]));
+        let picture = GpuPicture::yuv(&luma, &chroma, YuvMatrix::Bt709, YuvRange::Limited).unwrap();
+        let got = on_device(&device, &picture, &how, &Fact::new(ElementType::F32, [1usize, 3, 4, 2])).unwrap();
+        let got = got.as_slice::<f32>().unwrap();
+        assert!((got[0] - 255.0).abs() < 1e-3 && got[1].abs() < 1e-3 && (got[2] - 127.5).abs() < 1e-3, "{got:?}");
+        // The codes of red are rounded to whole numbers.
+        assert!((got[4] - 255.0).abs() < 0.5 && got[8 + 4].abs() < 0.5 && got[16 + 4].abs() < 0.5, "{got:?}");
+    }
 }
 
 #[test]
