@@ -43,6 +43,7 @@ impl Session {
         {
             self.on_device.clone_from(&other.on_device);
             self.pictures.clone_from(&other.pictures);
+            self.resting.clone_from(&other.resting);
         }
     }
 

@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Gives back the memory that is needed during runs alone, as when an application is paused: the next run takes it again.
-    /// Outputs that were read back, those that stay on the device, and states remain, as do plans and weights, and what pictures become inputs in.
+    /// Outputs that were read back, those that stay on the device, and states remain, as do plans and weights.
     pub fn trim(&mut self) {
         let current = self.runners.len().saturating_sub(1);
         self.runners.drain(..current);
@@ -79,7 +79,19 @@ impl Session {
             }
         }
         #[cfg(feature = "gpu")]
-        self.values.clear();
+        {
+            self.values.clear();
+            self.rest_pictures();
+        }
+    }
+
+    /// Takes the memory again that [`Session::trim`] gave back, so that the first frame after a pause need not wait for it, and
+    /// can be [encoded](Session::encode). The inputs are still given.
+    ///
+    /// # Errors
+    /// If memory runs out, or an input was never given.
+    pub async fn resume(&mut self) -> Result<(), RunError> {
+        self.select().await
     }
 
     /// Whether there is memory to give back that no run of late needed.

@@ -9,6 +9,9 @@ use crate::gpu::{GpuPicture, GpuSession, GpuTensor, PictureInput, wgpu};
 use crate::graph::{Fact, ValueId};
 use crate::image::Preprocessing;
 
+/// A picture that is an input once its memory is taken again.
+pub(super) type Resting = (GpuPicture, Preprocessing);
+
 impl Session {
     /// Gives an input that lies on the GPU already: another session's output, or a buffer of the application's own.
     ///
@@ -19,6 +22,7 @@ impl Session {
             Some(slot) => {
                 *slot = Some(tensor.clone());
                 self.pictures[input.0] = None;
+                self.resting.retain(|(resting, _)| *resting != input);
                 self.begins(input);
                 Ok(())
             }
@@ -74,8 +78,29 @@ impl Session {
         Ok(())
     }
 
+    /// Gives back the memory in which pictures become inputs.
+    pub(super) fn rest_pictures(&mut self) {
+        for (i, (picture, tensor)) in self.pictures.iter_mut().zip(&mut self.on_device).enumerate() {
+            let whose = |picture: &Arc<PictureInput>| tensor.as_ref().is_some_and(|t| picture.is_in(t));
+            if let Some(picture) = picture.take().filter(whose) {
+                *tensor = None;
+                self.resting.push((InputId(i), picture.given()));
+            }
+        }
+    }
+
+    /// Takes it again.
+    pub(super) async fn wake_pictures(&mut self) -> Result<(), RunError> {
+        while let Some((input, (picture, how))) = self.resting.last().cloned() {
+            // Which takes it from the list.
+            self.set_picture(input, &picture, &how).await?;
+        }
+        Ok(())
+    }
+
     /// Forgets what an input was given on the GPU.
     pub(super) fn leave_device(&mut self, input: InputId) {
+        self.resting.retain(|(resting, _)| *resting != input);
         self.on_device[input.0] = None;
         self.pictures[input.0] = None;
     }
@@ -166,8 +191,9 @@ impl Session {
     /// # Errors
     /// If one does not, or nodes run on the host, so that it would be several submissions.
     pub fn encode(&mut self, encoder: &mut wgpu::CommandEncoder) -> Result<(), RunError> {
-        if !self.is_ready()? {
-            return Err(RunError::State("the outputs must be kept on the device first (`Session::keep`)".to_owned()));
+        if !self.resting.is_empty() || !self.is_ready()? {
+            let reason = "the outputs must be kept on the device first (`Session::keep`; after `trim`, `resume`)";
+            return Err(RunError::State(reason.to_owned()));
         }
         if !self.takes_states() {
             let reason = "the plan for these inputs does not take a state as it lies on the GPU: `run` it once";
@@ -292,6 +318,14 @@ mod tests {
         for (pending, value) in [(pending, 9.0), (next, 8.0)] {
             assert_eq!(pending.wait().unwrap().get(y).unwrap().as_slice::<f32>().unwrap()[0], -value);
         }
+        // After a pause, with its memory back.
+        let before = session.memory().crossing;
+        session.trim();
+        assert!(session.memory().crossing < before);
+        pollster::block_on(session.resume()).unwrap();
+        assert_eq!(session.memory().crossing, before);
+        session.run().unwrap();
+        seen(&session, 8.0);
         // And from the host again.
         session.set(x, Tensor::new([1, 3, 4, 4], vec![5f32; 48]).unwrap().view()).unwrap();
         session.run().unwrap();

@@ -37,6 +37,9 @@ pub struct Session {
     /// The pictures on the GPU that some of these are made of by every run.
     #[cfg(feature = "gpu")]
     pub(super) pictures: Vec<Option<Arc<crate::gpu::PictureInput>>>,
+    /// Those whose memory was given back, until the next run.
+    #[cfg(feature = "gpu")]
+    pub(super) resting: Vec<(InputId, super::on_device::Resting)>,
     /// The outputs that stay on the GPU, with the input shapes for which they do.
     #[cfg(feature = "gpu")]
     pub(super) kept: Vec<(super::binding::Shapes, OutputId)>,
@@ -101,6 +104,8 @@ impl Session {
             on_device,
             #[cfg(feature = "gpu")]
             pictures,
+            #[cfg(feature = "gpu")]
+            resting: vec![],
             #[cfg(feature = "gpu")]
             kept: vec![],
             runners: vec![],
@@ -199,7 +204,7 @@ impl Session {
                 for (i, &id) in planned.graph.inputs.iter().enumerate() {
                     match (&self.inputs[i], &self.on_device[i]) {
                         (_, Some(tensor)) => match &self.pictures[i] {
-                            Some(picture) if picture.tensor().buffer() == tensor.buffer() => {
+                            Some(picture) if picture.is_in(tensor) => {
                                 gpu.set_picture(id, picture)?;
                             }
                             _ => gpu.set_device(id, tensor)?,
@@ -379,6 +384,10 @@ impl Session {
     /// Whether a run must begin with [`Session::select`].
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn must_select(&self) -> Result<bool, RunError> {
+        #[cfg(feature = "gpu")]
+        if !self.resting.is_empty() {
+            return Ok(true);
+        }
         if !self.is_ready()? || self.has_spare_memory() {
             return Ok(true);
         }
@@ -390,6 +399,8 @@ impl Session {
 
     /// Makes the runner for the inputs' shapes and parameters the current one, and has its states where it takes them.
     pub(super) async fn select(&mut self) -> Result<(), RunError> {
+        #[cfg(feature = "gpu")]
+        self.wake_pictures().await?;
         if !self.is_ready()? || self.has_spare_memory() {
             self.change_runner().await?;
         }

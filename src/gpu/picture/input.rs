@@ -114,6 +114,16 @@ impl PictureInput {
         &self.tensor
     }
 
+    /// Whether a tensor is the one that this makes.
+    pub(crate) fn is_in(&self, tensor: &GpuTensor) -> bool {
+        self.tensor.buffer() == tensor.buffer()
+    }
+
+    /// What it was made of.
+    pub(crate) fn given(&self) -> (GpuPicture, Preprocessing) {
+        (self.picture.clone(), self.how.clone())
+    }
+
     /// The device's memory that it takes beside the textures, the tensor's included.
     pub fn bytes(&self) -> u64 {
         self.bytes

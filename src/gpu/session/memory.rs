@@ -1,7 +1,7 @@
 //! The memory of a session: values, which several plans may take turns with, and states, which stay where they are.
 
-use super::GpuSession;
 use super::frame::Frame;
+use super::{GpuSession, Source};
 use crate::error::{DeviceError, RunError};
 use crate::gpu::bind::Memory;
 use crate::gpu::device::lock;
@@ -49,9 +49,13 @@ impl GpuSession {
         self.memory.is_some()
     }
 
-    /// Lets go of the memory for values. States, outputs that stay on the device and those that were read back remain.
+    /// Lets go of the memory for values, and of the pictures that it reads, which each run is given. States, outputs that stay on
+    /// the device and those that were read back remain.
     pub(crate) fn unbind(&mut self) {
         self.memory = None;
+        for source in self.sources.values_mut().filter(|source| matches!(source, Source::Picture(_))) {
+            *source = Source::Missing;
+        }
     }
 
     /// Takes memory out of these buffers, whose other users must not run between the beginning and the end of a run.
