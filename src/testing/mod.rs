@@ -102,7 +102,7 @@ pub fn try_check_by_precision(
     let all = [Stored::Single, Stored::Half, Stored::mixed(inputs)];
     let stored = if !float {
         vec![Stored::Single]
-    } else if std::env::var_os("RIMLIGHT_BRIEF_TESTS").is_some() {
+    } else if is_brief() {
         let turn = TURN.replace(TURN.get() + 1);
         vec![[all[0], all[1], all[0], all[2]][turn % 4]]
     } else {
@@ -118,6 +118,11 @@ pub fn try_check_by_precision(
         runs += check_stored(adapter, operator, &inputs, tolerance, stored)?;
     }
     Ok(runs)
+}
+
+/// Whether tests are to take less time, and leave parts of them to those that are not brief: `RIMLIGHT_BRIEF_TESTS=1`.
+pub fn is_brief() -> bool {
+    std::env::var_os("RIMLIGHT_BRIEF_TESTS").is_some()
 }
 
 thread_local! {
