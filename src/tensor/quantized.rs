@@ -114,11 +114,17 @@ impl Quantized {
         fits.then_some(Self { shape, bits, block, symmetric, source })
     }
 
-    /// Matrices beside each other, each of them transposed or not; `None` where they are not of one kind.
+    /// Matrices beside each other, each of them transposed or not; `None` where they do not fit.
     pub fn beside(parts: &[(Arc<Self>, bool)]) -> Option<Self> {
-        let (parts, bits) = (Beside::new(parts)?, parts.first()?.0.bits);
+        let parts = Beside::new(parts)?;
         let symmetric = parts.is_symmetric();
-        Some(Self { shape: parts.shape(), bits, block: parts.block(), symmetric, source: Source::Beside(parts) })
+        Some(Self {
+            shape: parts.shape(),
+            bits: parts.bits(),
+            block: parts.block(),
+            symmetric,
+            source: Source::Beside(parts),
+        })
     }
 
     /// Bits of a number: 4 or 8.
