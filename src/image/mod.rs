@@ -23,8 +23,11 @@ mod view;
 #[cfg(feature = "image")]
 use std::io::Cursor;
 
+/// A picture as the crate `image` has it, for [`Preprocessing::tensor_of`].
 #[cfg(feature = "image")]
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+pub use ::image::DynamicImage;
+#[cfg(feature = "image")]
+use ::image::{ImageDecoder, ImageFormat, ImageReader, Limits};
 
 use crate::tensor::TensorError;
 pub use classes::classes;
@@ -41,8 +44,8 @@ pub(crate) use {
 const MAX_SIDE: u32 = 65_535;
 /// The most pixels that are decoded: beyond every camera, far below what a forged header can claim.
 const MAX_PIXELS: u64 = 1 << 27;
-#[cfg(feature = "image")]
 /// The most memory that a decoder may take, in bytes.
+#[cfg(feature = "image")]
 const MAX_MEMORY: u64 = 1 << 30;
 
 /// A picture could not be read, or not be made into a tensor.

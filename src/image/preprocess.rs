@@ -386,6 +386,23 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "image")]
+    #[test]
+    fn pictures_of_the_crate_image_keep_their_bits_where_resizing_is_exact() {
+        let (picture, input) = (gradient(19, 11), f32_input(&[1, 3, 5, 7]));
+        let bytes = ::image::RgbImage::from_raw(19, 11, picture.rgb().to_vec()).unwrap();
+        let plain = ::image::DynamicImage::ImageRgb8(bytes);
+        // A quarter of a byte's step above 100.
+        let deep =
+            ::image::DynamicImage::ImageRgb16(::image::ImageBuffer::from_pixel(8, 8, ::image::Rgb([25_700 + 64; 3])));
+        for (exact, value) in [(false, 100.0), (true, 25_764.0 / 257.0)] {
+            let how = Preprocessing { exact, scale: 1.0, mean: [0.0; 3], std: [1.0; 3], ..Preprocessing::default() };
+            assert_eq!(how.tensor_of(&plain, &input).unwrap(), how.tensor(&picture, &input).unwrap());
+            let tensor = how.tensor_of(&deep, &input).unwrap();
+            assert!(tensor.as_slice::<f32>().unwrap().iter().all(|v| (v - value).abs() < 1e-4), "{tensor:?}");
+        }
+    }
+
     #[test]
     fn inputs_are_judged_by_type_and_shape() {
         let how = Preprocessing::for_input(&Fact::new(ElementType::U8, [1usize, 96, 64, 3])).unwrap();
