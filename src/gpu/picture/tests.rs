@@ -273,7 +273,11 @@ fn any_size() -> BoxedStrategy<[u32; 2]> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: if crate::testing::is_brief() { 24 } else { 64 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn textures_become_what_pictures_become(case in cases(small(), 40)) {
@@ -293,8 +297,9 @@ fn a_camera_s_largest_frames_keep_to_the_tolerance() {
     let Some(device) = GpuDevice::for_tests() else { return };
     let stretched = Preprocessing { resize: Resize::Stretch, exact: true, ..Preprocessing::default() };
     let rgba = Kind::Bytes(Format::Rgba8Unorm);
+    let height = if crate::testing::is_brief() { 600 } else { 3000 };
     for (kind, size, to, exact) in [
-        (Kind::Yuv(YuvMatrix::Bt709, YuvRange::Limited), [4000, 3000], [20, 16], true),
+        (Kind::Yuv(YuvMatrix::Bt709, YuvRange::Limited), [4000, height], [20, 16], true),
         (rgba, [4000, 3], [1, 1], true),
         (rgba, [1, 4000], [3, 2], false),
     ] {
