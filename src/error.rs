@@ -281,6 +281,9 @@ pub enum Error {
     /// Making a picture into a tensor.
     #[error(transparent)]
     Image(#[from] crate::image::ImageError),
+    /// Reading what a detector says.
+    #[error(transparent)]
+    Vision(#[from] crate::vision::VisionError),
 }
 
 /// What an [`Error`] is about.
@@ -310,7 +313,7 @@ impl Error {
         match self {
             Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_)) => ErrorKind::Model,
             Self::Device(_) | Self::Run(RunError::Device(_)) => ErrorKind::Device,
-            Self::Run(_) => ErrorKind::Input,
+            Self::Run(_) | Self::Vision(_) => ErrorKind::Input,
             #[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
             Self::Write(_) => ErrorKind::Input,
             Self::Image(_) => ErrorKind::Input,

@@ -61,6 +61,7 @@ pub mod optimize;
 pub mod plan;
 pub mod session;
 pub mod tensor;
+pub mod vision;
 
 pub use builder::GraphBuilder;
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};

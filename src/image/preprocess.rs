@@ -241,6 +241,24 @@ impl Preprocessing {
         Ok(Fitted { view, placement, shape, to, channels })
     }
 
+    /// Where in this input the picture lies, and so where in the picture lies what a network finds in the input.
+    ///
+    /// # Errors
+    /// As [`Preprocessing::tensor`], and where the input does not show the whole picture as it is: where parts are cut off, or it
+    /// is turned or mirrored.
+    pub fn mapping(&self, picture: &Picture, input: &Fact) -> Result<crate::vision::Fitted, ImageError> {
+        let Fitted { view, placement, .. } = self.fitted([picture.width, picture.height], input)?;
+        let cut = self.resize == Resize::Digit || placement.origin != [0, 0] || placement.part != placement.size;
+        if cut || self.turn != Turn::None || self.mirror || self.region.is_some() {
+            return Err(ImageError::Preprocessing(
+                "the input does not show the whole picture as it is, so that places in it are none in the picture; fit the picture \
+                 by letterbox or stretch"
+                    .to_owned(),
+            ));
+        }
+        Ok(crate::vision::Fitted { picture: view.size, inner: placement.size, offset: placement.at })
+    }
+
     /// The picture that a tensor of this preprocessing shows: the way back, rounded and clamped to 0 to 255. Grey becomes
     /// red, green and blue alike.
     ///
@@ -370,6 +388,28 @@ mod tests {
         assert_eq!(values[..6], [48.0; 6]);
         assert_eq!(values[24..30], [(48.0 - 117.0) / 2.0; 6]);
         assert_eq!(values[48..51], [(97.0 - 123.0) / 2.0, (98.0 - 123.0) / 2.0, (99.0 - 123.0) / 2.0]);
+    }
+
+    #[test]
+    fn places_are_mapped_as_the_picture_was_fitted() {
+        use crate::vision;
+
+        let input = f32_input(&[1, 3, 64, 48]);
+        for size in [[37, 41], [300, 168], [1, 90], [48, 64]] {
+            let picture = gradient(size[0], size[1]);
+            let mut how = Preprocessing::default();
+            for (resize, fitted) in [
+                ("letterbox", vision::Fitted::letterbox(size, [48, 64], false)),
+                ("letterbox_centred", vision::Fitted::letterbox(size, [48, 64], true)),
+                ("stretch", vision::Fitted::stretched(size, [48, 64])),
+            ] {
+                how.set("resize", resize).unwrap();
+                assert_eq!(how.mapping(&picture, &input).unwrap(), fitted.unwrap());
+            }
+            how.mirror = true;
+            assert!(how.mapping(&picture, &input).is_err());
+        }
+        assert!(Preprocessing::default().mapping(&gradient(300, 168), &input).is_err(), "sides are cut off");
     }
 
     #[test]
