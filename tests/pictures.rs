@@ -1,5 +1,8 @@
 //! From the picture file to the class, on both backends: the classes that ONNX Runtime gives after the same preprocessing
-//! (`reference/classify_photos.py` and `reference/mnist_classes.py` wrote them down).
+//! (`reference/classify_photos.py` and `reference/mnist_classes.py` wrote them down). And to boxes: `pictures/vision.rs`.
+
+#[path = "pictures/vision.rs"]
+mod vision;
 
 use std::io::Read as _;
 use std::path::Path;
