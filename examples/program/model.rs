@@ -9,8 +9,11 @@ use super::{Failure, wrong};
 #[path = "../../cli/src/folders.rs"]
 mod folders;
 
-/// Where the models lie that are part of the sources.
-const OWN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models");
+/// The repository's root: examples lie in it, or in a crate of their own below it.
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().find(|folder| folder.join("models/manifest.toml").is_file()).unwrap_or(here)
+}
 
 /// A model's file: the one of that path, or `NAME.onnx` among the sources' own, in the folder that `RIMLIGHT_MODELS` names, or
 /// where `rimlight models pull NAME` puts it.
@@ -22,9 +25,9 @@ pub fn model_file(name: &str) -> Result<PathBuf, Failure> {
     if name.ends_with(".onnx") || name.contains(['/', '\\']) {
         return Err(wrong(format!("there is no file '{name}'")));
     }
-    let folders = [Some(PathBuf::from(OWN)), folders::local_folder(), folders::cache_folder()];
+    let folders = [Some(root().join("models")), folders::local_folder(), folders::cache_folder()];
     // A relative folder is meant from the repository's root.
-    let folders = folders.into_iter().flatten().map(|folder| Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+    let folders = folders.into_iter().flatten().map(|folder| root().join(folder));
     let found = folders.map(|folder| folder.join(format!("{name}.onnx"))).find(|path| path.is_file());
     found.ok_or_else(|| {
         wrong(format!(

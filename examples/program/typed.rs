@@ -17,11 +17,12 @@ pub struct Typed {
 }
 
 impl Typed {
-    /// `None` if the user asked for help. Every option has a value.
+    /// `None` if the user asked for help. Every option has a value; `-o` is short for `--output`.
     pub fn read(mut given: impl Iterator<Item = OsString>, options: &[&str]) -> Result<Option<Self>, Failure> {
         let mut typed = Self::default();
         while let Some(argument) = given.next() {
-            let Some(flag) = argument.to_str().and_then(|text| text.strip_prefix("--")) else {
+            let text = argument.to_str().map(|text| if text == "-o" { "--output" } else { text });
+            let Some(flag) = text.and_then(|text| text.strip_prefix("--")) else {
                 typed.rest.push(argument);
                 continue;
             };
