@@ -63,10 +63,11 @@ impl Session {
         let device = self.engine.device().as_gpu().cloned().ok_or_else(on_the_cpu)?;
         let fact = self.picture_fact(input)?;
         let of_another_model = || RunError::State("the input is of another model".to_owned());
-        let slot = self.pictures.get_mut(input.0).ok_or_else(of_another_model)?;
-        let ready = match slot.take().filter(|kept| kept.is_for(how, &fact) && kept.serves(picture)) {
+        let slot = self.pictures.get(input.0).ok_or_else(of_another_model)?;
+        // What was given before stays if this fails.
+        let ready = match slot.as_ref().filter(|kept| kept.is_for(how, &fact) && kept.serves(picture)) {
             Some(kept) => {
-                let mut ready = PictureInput::clone(&kept);
+                let mut ready = PictureInput::clone(kept);
                 ready.change(picture).await?;
                 ready
             }
@@ -318,6 +319,13 @@ mod tests {
         for (pending, value) in [(pending, 9.0), (next, 8.0)] {
             assert_eq!(pending.wait().unwrap().get(y).unwrap().as_slice::<f32>().unwrap()[0], -value);
         }
+        // What cannot be leaves what was.
+        let digit = Preprocessing { resize: Resize::Digit, ..how.clone() };
+        assert!(pollster::block_on(session.set_picture(x, &GpuPicture::new(&first).unwrap(), &digit)).is_err());
+        write(&gpu, &first, 6);
+        session.run().unwrap();
+        seen(&session, 6.0);
+        write(&gpu, &first, 8);
         // After a pause, with its memory back.
         let before = session.memory().crossing;
         session.trim();
