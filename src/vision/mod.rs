@@ -2,8 +2,8 @@
 //!
 //! A detector takes a picture fitted to its input ([`Fitted`] remembers how), and answers with thousands of rows. A decoder makes
 //! [`Detection`]s of those that are sure enough ([`yolox`], [`yolov5`], [`yolov8`], [`ultraface`]), [`NonMaximumSuppression`] keeps
-//! one for each object, and [`Fitted::back`] says where in the picture that is. [`TextDetector`] finds lines of text in a map of
-//! probabilities.
+//! one for each object, and [`Fitted::back`] says where in the picture that is. [`Tracker`] follows objects from frame to frame.
+//! [`TextDetector`] finds lines of text in a map of probabilities.
 //!
 //! ```
 //! use rimlight::TensorView;
@@ -38,6 +38,7 @@ mod heads;
 mod rectangle;
 mod suppression;
 mod text;
+mod track;
 
 pub use detection::Detection;
 pub use error::VisionError;
@@ -46,3 +47,4 @@ pub use heads::{RawHead, YOLOV5_ANCHORS, ultraface, yolov5, yolov5_raw, yolov8, 
 pub use rectangle::Rectangle;
 pub use suppression::NonMaximumSuppression;
 pub use text::{RotatedRectangle, TextDetector, TextRegion};
+pub use track::{Track, TrackState, Tracker, Zone, ZoneCounts};
