@@ -18,11 +18,19 @@ const SAME: f64 = 256.0 * 3.0 / (1 << 24) as f64;
 /// What is rounded to integers, as the references have it.
 pub(super) struct Rounded<'a> {
     graph: &'a Graph,
-    /// For each value that a QuantizeLinear gives, what it rounds, the scale, and and how near to a tie it may lie any number
-    /// of times.
-    of: HashMap<ValueId, (ValueId, f64, f64)>,
+    /// For each value that a QuantizeLinear gives, how.
+    of: HashMap<ValueId, Steps>,
     /// What will be rounded.
     floats: HashMap<ValueId, Option<Tensor>>,
+}
+
+/// A QuantizeLinear of one scale and zero point.
+struct Steps {
+    x: ValueId,
+    scale: f64,
+    zero: f64,
+    /// How near to a tie what it rounds may lie any number of times.
+    same: f64,
 }
 
 impl<'a> Rounded<'a> {
@@ -33,9 +41,11 @@ impl<'a> Rounded<'a> {
         for node in &graph.nodes {
             let forth = node.operator.downcast::<Quantize>().is_some_and(|linear| !linear.is_back());
             let [Some(x), Some(scale), ..] = node.inputs[..] else { continue };
-            let scale = graph.constant(scale).filter(|scale| scale.len() == 1).map(Tensor::to_f64);
-            if let (true, [Some(y)], Some([scale])) = (forth, &node.outputs[..], scale.as_deref()) {
-                rounded.of.insert(*y, (x, *scale, if resized.contains(&x) { SAME } else { 0.0 }));
+            let one = |id| graph.constant(id).filter(|one| one.len() == 1).map(|one| one.to_f64()[0]);
+            let zero = node.inputs.get(2).copied().flatten().map_or(Some(0.0), one);
+            if let (true, [Some(y)], Some(scale), Some(zero)) = (forth, &node.outputs[..], one(scale), zero) {
+                let same = if resized.contains(&x) { SAME } else { 0.0 };
+                rounded.of.insert(*y, Steps { x, scale, zero, same });
                 rounded.floats.insert(x, None);
             }
         }
@@ -51,19 +61,20 @@ impl<'a> Rounded<'a> {
 
     /// Whether integers differ by one alone, where what was rounded is as good as a tie, and there seldom unless it was resized.
     pub fn agrees(&self, id: ValueId, got: &Tensor, expected: &Tensor) -> bool {
-        let Some((x, scale, same)) = self.of.get(&id) else { return false };
-        let kept = self.floats.get(x).and_then(Option::as_ref);
-        let Some(x) = kept.or_else(|| self.graph.constant(*x)).filter(|x| x.len() == got.len()) else { return false };
+        let Some(&Steps { x, scale, zero, same }) = self.of.get(&id) else { return false };
+        let kept = self.floats.get(&x).and_then(Option::as_ref);
+        let Some(x) = kept.or_else(|| self.graph.constant(x)).filter(|x| x.len() == got.len()) else { return false };
         let mut ties = 0;
         for ((got, expected), x) in got.to_f64().into_iter().zip(expected.to_f64()).zip(x.to_f64()) {
             if got != expected {
                 let quotient = x / scale;
                 let off = (quotient - quotient.floor() - 0.5).abs();
-                let other = if quotient.round_ties_even() > quotient { -1.0 } else { 1.0 };
-                if off >= TIE || got - expected != other {
+                // Not the integer behind the one that is expected.
+                let beside = (got - zero - quotient).abs() < 0.5 + TIE;
+                if off >= TIE || (got - expected).abs() > 1.0 || !beside {
                     return false;
                 }
-                ties += usize::from(off >= *same);
+                ties += usize::from(off >= same);
             }
         }
         ties <= 1 + expected.len() / 10_000
