@@ -78,14 +78,13 @@ fn run(typed: &Typed) -> Result<(), Failure> {
         Some(name) => Model::open(program::model_file(&name)?)?,
         None => Model::open(format!("{FOLDER}/digits.onnx"))?,
     };
-    let port = model.inputs().next().ok_or_else(|| wrong("the model has no input"))?;
-    let fact = port.fact.ok_or_else(|| wrong("nothing is known of the model's input"))?;
+    let (name, fact) = program::first_input(&model)?;
     let options = match fact.shape.first() {
         Some(batch) if batch.known().is_none() => Options::new().dim(batch.to_string(), 1),
         _ => Options::new(),
     };
     let mut session = model.session_with(&guest, &options)?;
-    let input = session.input(port.name)?;
+    let input = session.input(name)?;
     let output = model.outputs().next().ok_or_else(|| wrong("the model has no output"))?.name;
     let scores = session.output(output)?;
 

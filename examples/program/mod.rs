@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use rimlight::{Error, ErrorKind};
 
-pub use model::{model, model_file};
+pub use model::{first_input, model, model_file};
 pub use typed::{Typed, backend};
 
 /// Prints a line. A reader who has had enough (`| head`) is no failure.

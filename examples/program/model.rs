@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rimlight::Model;
+use rimlight::graph::Fact;
 
 use super::{Failure, wrong};
 
@@ -40,4 +41,10 @@ pub fn model_file(name: &str) -> Result<PathBuf, Failure> {
 /// Opens a model: a file, or one that is known by name.
 pub fn model(name: &str) -> Result<Model, Failure> {
     Ok(Model::open(model_file(name)?)?)
+}
+
+/// A model's first input: its name, and what it takes.
+pub fn first_input(model: &Model) -> Result<(&str, &Fact), Failure> {
+    let port = model.inputs().next().ok_or_else(|| wrong("the model has no input"))?;
+    Ok((port.name, port.fact.ok_or_else(|| wrong("nothing is known of the model's input"))?))
 }

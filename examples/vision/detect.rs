@@ -66,15 +66,14 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     let labels: Vec<&str> = labels.lines().collect();
     let picture = Picture::open(path)?;
     let model = program::model(&typed.text("model").unwrap_or_else(|| "yolox_nano".to_owned()))?;
-    let port = model.inputs().next().ok_or_else(|| wrong("the model has no input"))?;
-    let fact = port.fact.ok_or_else(|| wrong("the model's input has no type"))?;
+    let (input, fact) = program::first_input(&model)?;
     let device = typed.device()?;
     let mut session = model.session_with(&device, &Options::new())?;
 
     let tensor = how.tensor(&picture, fact)?;
     let fitted = how.mapping(&picture, fact)?;
     let start = Instant::now();
-    let outputs = session.run_with([(port.name, tensor.view())])?;
+    let outputs = session.run_with([(input, tensor.view())])?;
     let (_, rows) = outputs.first().ok_or_else(|| wrong("the model has no output"))?;
     let found = match (head.as_str(), tensor.shape()) {
         ("yolox", &[.., height, width]) => yolox(&rows.view(), [width as u32, height as u32], threshold),

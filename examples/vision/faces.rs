@@ -42,14 +42,13 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     PREPROCESSING.into_iter().try_for_each(|(property, value)| how.set(property, value))?;
     let picture = Picture::open(path)?;
     let model = program::model(&typed.text("model").unwrap_or_else(|| "version-RFB-320".to_owned()))?;
-    let port = model.inputs().next().ok_or_else(|| wrong("the model has no input"))?;
-    let fact = port.fact.ok_or_else(|| wrong("the model's input has no type"))?;
+    let (input, fact) = program::first_input(&model)?;
     let device = typed.device()?;
     let mut session = model.session_with(&device, &Options::new())?;
 
     let tensor = how.tensor(&picture, fact)?;
     let start = Instant::now();
-    let outputs = session.run_with([(port.name, tensor.view())])?;
+    let outputs = session.run_with([(input, tensor.view())])?;
     let output = |name: &str| {
         let found: Option<&Tensor> = outputs.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor);
         found.ok_or_else(|| wrong(format!("the model has no output '{name}'")))

@@ -41,14 +41,13 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     PREPROCESSING.into_iter().try_for_each(|(property, value)| how.set(property, value))?;
     let picture = Picture::open(path)?;
     let model = program::model(&typed.text("model").unwrap_or_else(|| "super_resolution".to_owned()))?;
-    let port = model.inputs().next().ok_or_else(|| wrong("the model has no input"))?;
-    let fact = port.fact.ok_or_else(|| wrong("the model's input has no type"))?;
+    let (input, fact) = program::first_input(&model)?;
     let device = typed.device()?;
     let mut session = model.session_with(&device, &Options::new())?;
 
     let tensor = how.tensor(&picture, fact)?;
     let start = Instant::now();
-    let outputs = session.run_with([(port.name, tensor.view())])?;
+    let outputs = session.run_with([(input, tensor.view())])?;
     let (_, luma) = outputs.first().ok_or_else(|| wrong("the model has no output"))?;
     let large = picture.with_luma(&luma.view())?;
     let time = start.elapsed().as_secs_f64() * 1e3;

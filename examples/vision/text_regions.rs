@@ -51,15 +51,14 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     how.set("resize", "stretch")?;
     how.size = Some(size(&picture, typed.number("side", 960, [32, 4096])?));
     let model = program::model(&typed.text("model").unwrap_or_else(|| "ch_PP-OCRv3_det".to_owned()))?;
-    let port = model.inputs().next().ok_or_else(|| wrong("the model has no input"))?;
-    let fact = port.fact.ok_or_else(|| wrong("the model's input has no type"))?;
+    let (input, fact) = program::first_input(&model)?;
     let device = typed.device()?;
     let mut session = model.session_with(&device, &Options::new())?;
 
     let tensor = how.tensor(&picture, fact)?;
     let fitted = how.mapping(&picture, fact)?;
     let start = Instant::now();
-    let outputs = session.run_with([(port.name, tensor.view())])?;
+    let outputs = session.run_with([(input, tensor.view())])?;
     let (_, map) = outputs.first().ok_or_else(|| wrong("the model has no output"))?;
     let regions = detector.regions(&map.view()).map_err(rimlight::Error::from)?;
     let time = start.elapsed().as_secs_f64() * 1e3;
