@@ -66,7 +66,7 @@ impl GpuDevice {
         let made = {
             let idle = if missing.is_empty() { None } else { super::warm::Idle::new(self).await };
             let make = async |kernel| {
-                let pipeline = self.pipeline(kernel, shaders, cache.as_ref()).await;
+                let pipeline = self.pipeline(kernel, shaders, &[], cache.as_ref()).await;
                 if let (Some(idle), Ok(pipeline)) = (&idle, &pipeline) {
                     idle.dispatch(self, pipeline).await;
                 }
@@ -78,7 +78,7 @@ impl GpuDevice {
         let made = {
             let mut made = vec![];
             for kernel in &missing {
-                made.push(self.pipeline(kernel, shaders, cache.as_ref()).await);
+                made.push(self.pipeline(kernel, shaders, &[], cache.as_ref()).await);
             }
             made
         };
@@ -95,24 +95,28 @@ impl GpuDevice {
         &self,
         kernel: &Kernel,
         shaders: &Shaders,
+        textures: &[wgpu::BindingType],
         cache: Option<&wgpu::PipelineCache>,
     ) -> Result<Pipeline, DeviceError> {
         let what = format!("the kernel {} {:?}", kernel.shader, kernel.defines);
         let assembled = assemble_from(shaders, kernel, self.facts().words64)
             .map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
-        let (pipeline, layout) = self
+        let (pipeline, layout, textures) = self
             .guarded(what, || {
-                let (group, layout) = self.layouts(&assembled);
-                (self.create_compute_pipeline(kernel.shader, &assembled.wgsl, &layout, cache), group)
+                let (group, of_buffers) = self.layouts(&assembled);
+                let textures = self.textures_layout(textures);
+                let of_both = textures.as_ref().map(|more| self.create_pipeline_layout(&[Some(&group), Some(more)]));
+                let layout = of_both.unwrap_or(of_buffers);
+                (self.create_compute_pipeline(kernel.shader, &assembled.wgsl, &layout, cache), group, textures)
             })
             .await?;
         #[cfg(not(target_arch = "wasm32"))]
         self.shared().unfinished.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let words = assembled.params.len();
-        Ok(Pipeline { pipeline, layout, textures: None, buffers: assembled.buffers, words })
+        Ok(Pipeline { pipeline, layout, textures, buffers: assembled.buffers, words })
     }
 
-    /// The pipeline of a kernel that binds textures of these kinds in group 1.
+    /// The pipeline of a kernel that binds textures of these kinds in group 1, which its definitions tell.
     ///
     /// # Errors
     /// If it does not compile.
@@ -125,31 +129,17 @@ impl GpuDevice {
         if let Some(found) = lock(&pipelines.textured).get(kernel) {
             return Ok(Arc::clone(found));
         }
-        let what = format!("the kernel {}", kernel.shader);
-        let assembled = assemble_from(&Shaders::default(), kernel, self.facts().words64)
-            .map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
         let cache = lock(&pipelines.cache).as_ref().map(|c| c.cache.clone());
-        let made = self.guarded(what, || {
-            let (group, _) = self.layouts(&assembled);
-            let entries: Vec<_> = (0..)
-                .zip(textures)
-                .map(|(binding, &ty)| wgpu::BindGroupLayoutEntry {
-                    ty,
-                    ..entry(binding, wgpu::BufferBindingType::Uniform)
-                })
-                .collect();
-            let textures = (!entries.is_empty()).then(|| self.create_bind_group_layout(&entries));
-            let groups: Vec<_> = std::iter::once(Some(&group)).chain(textures.as_ref().map(Some)).collect();
-            let layout = self.create_pipeline_layout(&groups);
-            let pipeline = self.create_compute_pipeline(kernel.shader, &assembled.wgsl, &layout, cache.as_ref());
-            (pipeline, group, textures)
-        });
-        let (pipeline, layout, textures) = made.await?;
-        #[cfg(not(target_arch = "wasm32"))]
-        self.shared().unfinished.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let (buffers, words) = (assembled.buffers, assembled.params.len());
-        let made = Arc::new(Pipeline { pipeline, layout, textures, buffers, words });
+        let made = Arc::new(self.pipeline(kernel, &Shaders::default(), textures, cache.as_ref()).await?);
         Ok(Arc::clone(lock(&pipelines.textured).entry(kernel.clone()).or_insert(made)))
+    }
+
+    /// The layout of a group of textures, if there are any.
+    fn textures_layout(&self, textures: &[wgpu::BindingType]) -> Option<wgpu::BindGroupLayout> {
+        let uniform = wgpu::BufferBindingType::Uniform;
+        let entry = |(binding, &ty)| wgpu::BindGroupLayoutEntry { ty, ..entry(binding, uniform) };
+        let entries: Vec<_> = (0..).zip(textures).map(entry).collect();
+        (!entries.is_empty()).then(|| self.create_bind_group_layout(&entries))
     }
 
     fn layouts(&self, assembled: &Assembled) -> (wgpu::BindGroupLayout, wgpu::PipelineLayout) {

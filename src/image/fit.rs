@@ -1,6 +1,7 @@
 //! Bringing a picture to an input's width and height.
 
 use super::resize::{self, Sample};
+use crate::vision;
 
 /// How a picture is brought to the input's width and height.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,15 +68,8 @@ pub(super) fn crop(from: [u32; 2], [width, height]: [u32; 2], short: Option<u32>
 }
 
 /// The whole picture as large as it fits, sides rounded down, and the rest filled.
-pub(super) fn letterbox(from: [u32; 2], [width, height]: [u32; 2], centred: bool) -> Placement {
-    let [w, h] = from.map(u64::from);
-    // The factor that both sides allow, as a fraction: the smaller of width / w and height / h.
-    let (over, under) = match u64::from(width) * h <= u64::from(height) * w {
-        true => (u64::from(width), w),
-        false => (u64::from(height), h),
-    };
-    let size = [w, h].map(|side| u32::try_from((side * over / under).max(1)).unwrap_or(u32::MAX));
-    let at = if centred { [(width - size[0]) / 2, (height - size[1]) / 2] } else { [0, 0] };
+pub(super) fn letterbox(from: [u32; 2], to: [u32; 2], centred: bool) -> Placement {
+    let (size, at) = vision::letterbox(from, to, centred);
     Placement { at, ..stretch(size) }
 }
 

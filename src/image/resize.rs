@@ -1,9 +1,9 @@
 //! Resizing as Pillow does it, so that a picture gets the class that it gets in Python.
 //!
 //! Each output pixel is a weighted mean of the input pixels under a triangle (bilinear) or a curve of third degree (bicubic), whose
-//! half width is one or two pixels times the factor of reduction (at least 1), so that reduction averages instead of skipping. The picture is resized across, then down. Of bytes
-//! each time is rounded to 8 bits, and weights are fixed-point numbers of 22 bits: bit for bit what Pillow's 8-bit modes
-//! give. Floats are not rounded, as in its mode F.
+//! half width is one or two pixels times the factor of reduction (at least 1), so that reduction averages instead of skipping. The
+//! picture is resized across, then down. Bytes are rounded to 8 bits each time, by weights that are fixed-point numbers of 22 bits:
+//! bit for bit what Pillow's 8-bit modes give. Floats are not rounded, as in its mode F.
 
 use std::ops::Range;
 

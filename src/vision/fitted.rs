@@ -28,19 +28,9 @@ impl Fitted {
     /// # Errors
     /// If either has no pixels.
     pub fn letterbox(picture: [u32; 2], input: [u32; 2], centred: bool) -> Result<Self, VisionError> {
-        let Self { inner: [width, height], .. } = Self::stretched(picture, input)?;
-        let [w, h] = picture.map(u64::from);
-        // The factor that both sides allow, as a fraction: the smaller of width / w and height / h.
-        let (over, under) = match u64::from(width) * h <= u64::from(height) * w {
-            true => (u64::from(width), w),
-            false => (u64::from(height), h),
-        };
-        // Widened to 128 bits: sides have up to 32.
-        let side = |side: u64| (u128::from(side) * u128::from(over) / u128::from(under)).max(1);
-        let inner = [w, h].map(|full| u32::try_from(side(full)).unwrap_or(u32::MAX));
-        let inner = [inner[0].min(width), inner[1].min(height)];
-        let offset = if centred { [(width - inner[0]) / 2, (height - inner[1]) / 2] } else { [0, 0] };
-        Ok(Self { picture, inner, offset })
+        let whole = Self::stretched(picture, input)?;
+        let (inner, offset) = letterbox(picture, input, centred);
+        Ok(Self { inner, offset, ..whole })
     }
 
     /// The picture resized to the whole input, whatever becomes of the proportions.
@@ -73,6 +63,22 @@ impl Fitted {
         let [right, bottom] = self.point_back([rectangle.right, rectangle.bottom]);
         Rectangle::new(left, top, right, bottom).within(self.picture)
     }
+}
+
+/// The size of a picture in a letterbox, and where in it it begins; every side has a pixel.
+pub(crate) fn letterbox(picture: [u32; 2], [width, height]: [u32; 2], centred: bool) -> ([u32; 2], [u32; 2]) {
+    let [w, h] = picture.map(u64::from);
+    // The factor that both sides allow, as a fraction: the smaller of width / w and height / h.
+    let (over, under) = match u64::from(width) * h <= u64::from(height) * w {
+        true => (u64::from(width), w),
+        false => (u64::from(height), h),
+    };
+    // Widened to 128 bits: sides have up to 32.
+    let side = |side: u64| (u128::from(side) * u128::from(over) / u128::from(under.max(1))).max(1);
+    let inner = [w, h].map(|full| u32::try_from(side(full)).unwrap_or(u32::MAX));
+    let inner = [inner[0].min(width), inner[1].min(height)];
+    let offset = if centred { [(width - inner[0]) / 2, (height - inner[1]) / 2] } else { [0, 0] };
+    (inner, offset)
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ mod track;
 pub use detection::Detection;
 pub use error::VisionError;
 pub use fitted::Fitted;
+pub(crate) use fitted::letterbox;
 pub use heads::{RawHead, YOLOV5_ANCHORS, ultraface, yolov5, yolov5_raw, yolov8, yolox};
 pub use rectangle::Rectangle;
 pub use suppression::NonMaximumSuppression;

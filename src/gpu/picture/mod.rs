@@ -66,7 +66,8 @@ impl GpuPicture {
     }
 
     /// The picture in two textures: NV12 as `R8Unorm` and `Rg8Unorm`, P010 as `R16Uint` and `Rg16Uint`, or as
-    /// `R16Unorm` and `Rg16Unorm` where the device has the feature `TEXTURE_FORMAT_16BIT_NORM`. Each pair of differences stands for two by two pixels.
+    /// `R16Unorm` and `Rg16Unorm` where the device has the feature `TEXTURE_FORMAT_16BIT_NORM`. Each pair of differences stands
+    /// for two by two pixels.
     ///
     /// # Errors
     /// [`PictureError`] if the textures are of other formats, cannot be read by shaders, or the second is not half the first,

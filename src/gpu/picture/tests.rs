@@ -2,6 +2,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "the application makes its own textures")]
 
+mod refused;
+mod shown;
+
 use std::time::Duration;
 
 use half::f16;
@@ -325,24 +328,6 @@ fn devices(required_features: wgpu::Features) -> Option<[GpuDevice; 2]> {
     Some([device(), device()])
 }
 
-#[test]
-fn another_device_s_textures_are_refused() {
-    let Some([device, other]) = devices(wgpu::Features::empty()) else { return };
-    let theirs = texture(&other, Format::Rgba8Unorm, [3, 3], READ | Use::STORAGE_BINDING);
-    let (how, input) = (Preprocessing::default(), Fact::new(ElementType::F32, [1usize, 3, 3, 3]));
-    let picture = GpuPicture::new(&theirs).unwrap();
-    // The application's scope sees nothing of it.
-    let scope = device.wgpu().push_error_scope(wgpu::ErrorFilter::Validation);
-    let refused = pollster::block_on(PictureInput::new(&device, &picture, &how, &input));
-    assert!(matches!(refused, Err(RunError::Device(_))), "{refused:?}");
-    let own = pollster::block_on(PictureInput::new(&other, &picture, &how, &input)).unwrap();
-    let ours = texture(&device, Format::Rgba8Unorm, [3, 3], Use::STORAGE_BINDING);
-    let refused = pollster::block_on(PictureOutput::new(own.tensor(), &ours, &how));
-    assert!(matches!(refused, Err(RunError::Device(_))), "{refused:?}");
-    assert!(pollster::block_on(scope.pop()).is_none());
-    assert!(device.check().is_ok() && other.check().is_ok());
-}
-
 /// P010: ten bits in the upper ones of sixteen, as integers, and as shares of 1 where the adapter has such textures.
 #[test]
 fn ten_bits_are_read_from_sixteen() {
@@ -370,115 +355,4 @@ fn ten_bits_are_read_from_sixteen() {
         // The codes of red are rounded to whole numbers.
         assert!((got[4] - 255.0).abs() < 0.5 && got[8 + 4].abs() < 0.5 && got[16 + 4].abs() < 0.5, "{got:?}");
     }
-}
-
-#[test]
-fn tensors_become_the_pictures_that_they_show() {
-    let Some(device) = GpuDevice::for_tests() else { return };
-    let size = [37, 5];
-    let picture = Picture::from_rgb(size[0], size[1], noise(37 * 5 * 3, 3)).unwrap();
-    for (channels, layout, format) in [
-        (Channels::Rgb, PixelLayout::Nchw, Format::Rgba8Unorm),
-        (Channels::Bgr, PixelLayout::Nhwc, Format::Rgba8Unorm),
-        (Channels::Grey, PixelLayout::Nchw, Format::Rgba8Unorm),
-        (Channels::Bgr, PixelLayout::Nchw, Format::Rgba16Float),
-    ] {
-        let how = Preprocessing { channels, layout, resize: Resize::Stretch, ..Preprocessing::default() };
-        let input = input_of(&how, ElementType::F32, size);
-        let tensor = how.tensor(&picture, &input).unwrap();
-        let expected = how.picture(&tensor.view()).unwrap();
-        // In the middle of a buffer, at no whole unit.
-        let bytes: Vec<u8> =
-            [0f32; 67].iter().chain(tensor.as_slice::<f32>().unwrap()).flat_map(|v| v.to_le_bytes()).collect();
-        let usage = wgpu::BufferUsages::STORAGE;
-        let buffer = super::pass::filled(&device, "x", usage, &bytes);
-        let there = GpuTensor::from_buffer(&device, buffer, 67 * 4, ElementType::F32, tensor.shape().to_vec()).unwrap();
-        let shown = texture(&device, format, size, Use::STORAGE_BINDING | Use::TEXTURE_BINDING);
-        let output = pollster::block_on(PictureOutput::new(&there, &shown, &how)).unwrap();
-        // Seen as a renderer sees it, by the way there.
-        let plain = Preprocessing {
-            resize: Resize::Stretch,
-            exact: true,
-            scale: 1.0,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-            ..Preprocessing::default()
-        };
-        let input = Fact::new(ElementType::F32, [1usize, 5, 37, 3]);
-        let plain = Preprocessing { layout: PixelLayout::Nhwc, ..plain };
-        let seen = GpuPicture::new(&shown).unwrap();
-        let back = pollster::block_on(PictureInput::new(&device, &seen, &plain, &input)).unwrap();
-        let mut encoder = device.encoder();
-        output.encode(&mut encoder);
-        back.encode(&mut encoder);
-        device.queue().submit([encoder.finish()]);
-        let back = back.tensor().read(Duration::from_secs(60)).unwrap();
-        // Halves below 1 lie 2^-11 apart, and drivers may take the one towards zero.
-        let bound = if format == Format::Rgba16Float { 255.0 / 2048.0 + 1e-3 } else { 1e-3 };
-        for (got, &wanted) in back.as_slice::<f32>().unwrap().iter().zip(expected.rgb()) {
-            assert!((got - f32::from(wanted)).abs() < bound, "{got} for {wanted} ({channels:?} {format:?})");
-        }
-    }
-}
-
-#[test]
-fn what_cannot_be_is_said() {
-    let device = GpuDevice::noop();
-    let rgba = |usage| texture(&device, Format::Rgba8Unorm, [8, 6], usage);
-    let good = GpuPicture::new(&rgba(READ)).unwrap();
-    assert_eq!(good.size(), [8, 6]);
-    assert!(matches!(
-        GpuPicture::new(&texture(&device, Format::Rgba8Uint, [8, 6], READ)),
-        Err(PictureError::Format { .. })
-    ));
-    assert!(matches!(GpuPicture::new(&rgba(Use::COPY_DST)), Err(PictureError::Usage(Use::TEXTURE_BINDING))));
-    let volume = device.wgpu().create_texture(&wgpu::TextureDescriptor {
-        label: None,
-        size: wgpu::Extent3d { width: 4, height: 4, depth_or_array_layers: 4 },
-        mip_level_count: 1,
-        sample_count: 1,
-        dimension: wgpu::TextureDimension::D3,
-        format: Format::Rgba8Unorm,
-        usage: READ,
-        view_formats: &[],
-    });
-    assert!(matches!(GpuPicture::new(&volume), Err(PictureError::Kind { .. })));
-    let (luma, chroma) =
-        (texture(&device, Format::R8Unorm, [5, 5], READ), texture(&device, Format::Rg8Unorm, [2, 2], READ));
-    let yuv = |luma, chroma| GpuPicture::yuv(luma, chroma, YuvMatrix::Bt601, YuvRange::Full);
-    assert!(matches!(yuv(&luma, &chroma), Err(PictureError::Planes { .. })));
-    assert!(matches!(yuv(&luma, &luma), Err(PictureError::Format { wanted: "Rg8Unorm", .. })));
-
-    let input = Fact::new(ElementType::F32, [1usize, 3, 4, 4]);
-    let made = |device: &GpuDevice, how: &Preprocessing, input: &Fact| {
-        pollster::block_on(PictureInput::new(device, &good, how, input))
-    };
-    let plain = Preprocessing::default();
-    assert!(made(&device, &plain, &input).is_ok());
-    let digit = Preprocessing { resize: Resize::Digit, ..plain.clone() };
-    assert!(matches!(made(&device, &digit, &input), Err(RunError::Picture(PictureError::Digit))));
-    let preprocessing = |how: &Preprocessing, input: &Fact| {
-        matches!(made(&device, how, input), Err(RunError::Picture(PictureError::Preprocessing(_))))
-    };
-    assert!(preprocessing(&Preprocessing { region: Some([4, 0, 5, 6]), ..plain.clone() }, &input));
-    assert!(preprocessing(&Preprocessing { std: [1.0, 0.0, 1.0], ..plain.clone() }, &input));
-    assert!(preprocessing(&plain, &Fact::new(ElementType::I64, [1usize, 3, 4, 4])));
-    assert!(preprocessing(&plain, &Fact::new(ElementType::F32, [1usize, 5, 4, 4])));
-    let mut ready = made(&device, &plain, &input).unwrap();
-    let larger = GpuPicture::new(&texture(&device, Format::Rgba8Unorm, [8, 7], READ)).unwrap();
-    let changed = pollster::block_on(ready.change(&larger));
-    assert!(matches!(changed, Err(RunError::Picture(PictureError::Other([8, 7])))));
-    assert!(pollster::block_on(ready.change(&GpuPicture::new(&rgba(READ)).unwrap())).is_ok());
-
-    let shown = |format, size, usage| {
-        pollster::block_on(PictureOutput::new(ready.tensor(), &texture(&device, format, size, usage), &plain))
-    };
-    assert!(shown(Format::Rgba8Unorm, [4, 4], Use::STORAGE_BINDING).is_ok());
-    let usage = shown(Format::Rgba8Unorm, [4, 4], READ).unwrap_err();
-    assert!(matches!(usage, RunError::Picture(PictureError::Usage(Use::STORAGE_BINDING))));
-    let format = shown(Format::Bgra8Unorm, [4, 4], READ).unwrap_err();
-    assert!(matches!(format, RunError::Picture(PictureError::Format { .. })));
-    let size = shown(Format::Rgba8Unorm, [4, 5], Use::STORAGE_BINDING).unwrap_err();
-    assert!(matches!(size, RunError::Picture(PictureError::Shape { .. })));
-    assert!(device.check().is_ok());
 }
