@@ -1,6 +1,6 @@
 // y[o, h, w, i] = Σ_a Σ_b u(h, a) · v(w, b) · x[o, s(h, a), t(w, b), i]: linear and cubic resizing along two axes.
 // Indices s, t and weights u, v were computed on the host; a negative index means `fill`.
-// INTEGERS: x are quantized numbers, of which no sum is without a weight of 1 in all, and y others,
+// INTEGERS: x are quantized numbers, the weights of each sum add up to 1, and y are others,
 //           saturate(round((sum − x_zero) · factor) + zero). The bounds are those without the zero point.
 //
 // Layout  index, weight: first those of the lines (`taps_h` for each), from `first_w` on those of the columns.

@@ -89,18 +89,26 @@ impl Resized {
         [1, 2].map(|before| if self.passes.len() > before { between } else { 0 })
     }
 
-    /// One plane. `scratch` are the numbers between passes.
+    /// One plane, by something that does a pass. `a` and `b` are what stands between passes.
     #[inline(always)]
-    pub fn plane<S: Simd>(&self, simd: S, x: &[f32], y: &mut [f32], [a, b]: [&mut [f32]; 2]) {
-        for (i, pass) in self.passes.iter().enumerate() {
+    fn each<T>(&self, x: &[T], y: &mut [T], [a, b]: [&mut [T]; 2], mut pass: impl FnMut(&Pass, &[T], &mut [T])) {
+        for (i, own) in self.passes.iter().enumerate() {
             let (from, to) = if i % 2 == 0 { (&*b, &mut *a) } else { (&*a, &mut *b) };
             let from = if i == 0 { x } else { from };
-            if i + 1 == self.passes.len() {
-                along(simd, pass, from, y);
-            } else {
-                along(simd, pass, from, to);
-            }
+            pass(own, from, if i + 1 == self.passes.len() { &mut *y } else { to });
         }
+    }
+
+    /// One plane of sums.
+    #[inline(always)]
+    pub fn plane<S: Simd>(&self, simd: S, x: &[f32], y: &mut [f32], between: [&mut [f32]; 2]) {
+        self.each(
+            x,
+            y,
+            between,
+            #[inline(always)]
+            |pass, x, y| along(simd, pass, x, y),
+        );
     }
 
     /// Whether elements are taken as they are.
@@ -109,13 +117,10 @@ impl Resized {
     }
 
     /// One plane of elements that are taken as they are.
-    pub fn nearest(&self, x: &[u8], y: &mut [u8], [a, b]: [&mut [u8]; 2]) {
-        for (i, pass) in self.passes.iter().enumerate() {
-            let (from, to) = if i % 2 == 0 { (&*b, &mut *a) } else { (&*a, &mut *b) };
-            let from = if i == 0 { x } else { from };
-            let to = if i + 1 == self.passes.len() { &mut *y } else { to };
+    pub fn nearest(&self, x: &[u8], y: &mut [u8], between: [&mut [u8]; 2]) {
+        self.each(x, y, between, |pass, x, y| {
             let (input, output) = (pass.input * pass.inner, pass.output() * pass.inner);
-            for (x, y) in from.chunks_exact(input).zip(to.chunks_exact_mut(output)).take(pass.outer) {
+            for (x, y) in x.chunks_exact(input).zip(y.chunks_exact_mut(output)).take(pass.outer) {
                 if pass.inner == 1 {
                     y.iter_mut().zip(&pass.index).for_each(|(y, &i)| *y = x[i]);
                     continue;
@@ -123,7 +128,7 @@ impl Resized {
                 let lines = y.chunks_exact_mut(pass.inner).zip(&pass.index);
                 lines.for_each(|(y, &i)| y.copy_from_slice(&x[i * pass.inner..][..pass.inner]));
             }
-        }
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! The promise kept: a device's run compared, value by value, with the references.
 
-use std::collections::HashMap;
-
 mod rounded;
+
+use std::collections::HashMap;
 
 use rounded::Rounded;
 

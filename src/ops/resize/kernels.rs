@@ -79,6 +79,9 @@ pub(super) fn of_integers(request: &Request<'_>, resize: &Resize, axes: &[Axis],
         return Ok(vec![Candidate::new("empty", wants, vec![Layout::Linear])]);
     }
     let taps = resize.taps(axes).map_err(|e| e.to_string())?;
+    if taps.iter().all(Option::is_none) || taps.iter().flatten().any(|taps| taps.index.iter().any(|&i| i < 0)) {
+        return Err("it changes no size, or fills what is outside".to_owned());
+    }
     let mut candidates = vec![];
     for layout in [Layout::Linear, Layout::Channels4] {
         let (from, to) = (layout.canonical(&shape), layout.canonical(&result));

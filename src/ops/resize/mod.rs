@@ -241,9 +241,6 @@ impl Resize {
         inputs: &[Option<&Fact>],
         numbers: &Numbers,
     ) -> Candidates {
-        if !self.takes_integers(inputs) {
-            return Err("its scales or sizes are computed at run time".to_owned());
-        }
         let parameters = self.known(inputs).ok_or("its scales or sizes are computed at run time")?;
         let axes = self.resized(&request.shape(0)?, &parameters).map_err(|e| e.to_string())?;
         kernels::of_integers(request, self, &axes, numbers)
