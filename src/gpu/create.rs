@@ -26,7 +26,7 @@ impl GpuDevice {
         self.shared().creations.load(Ordering::Relaxed)
     }
 
-    fn count(&self) {
+    pub(super) fn count(&self) {
         self.shared().creations.fetch_add(1, Ordering::Relaxed);
     }
 

@@ -61,17 +61,24 @@ impl GpuDevice {
         let features = wanted_features(adapter, side);
         let limits = wanted_limits(adapter);
         let info = AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side);
-        let (device, queue) = adapter
-            .request_device(&wgpu::DeviceDescriptor {
-                label: Some("rimlight"),
-                required_features: features,
-                required_limits: limits,
-                experimental_features: experimental_features(side.is_some()),
-                // Fewer and larger blocks than for a game: few buffers are made, and those are large.
-                memory_hints: wgpu::MemoryHints::MemoryUsage,
-                ..Default::default()
-            })
-            .await
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("rimlight"),
+            required_features: features,
+            required_limits: limits,
+            experimental_features: experimental_features(side.is_some()),
+            // Fewer and larger blocks than for a game: few buffers are made, and those are large.
+            memory_hints: wgpu::MemoryHints::MemoryUsage,
+            ..Default::default()
+        };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let opened = request.imports.then(|| super::foreign::open(adapter, &descriptor)).flatten();
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        let opened = None;
+        let opened = match opened {
+            Some(opened) => opened,
+            None => adapter.request_device(&descriptor).await,
+        };
+        let (device, queue) = opened
             .map_err(|e| DeviceError::Refused { what: format!("to open {}", info.name), message: e.to_string() })?;
         let device = Self::new(device, queue, info);
         device.listen();

@@ -13,6 +13,8 @@ mod device;
 mod diagnose;
 mod elements;
 mod engine;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod foreign;
 mod observe;
 mod outputs;
 mod packed_cache;
@@ -40,6 +42,8 @@ pub(crate) use adapter::{matrix_side, wanted_features};
 pub(crate) use create::experimental_features;
 pub use device::GpuDevice;
 pub use engine::GpuEngine;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub use foreign::{DmaBuf, DmaBufFormat, DmaBufPlane, ForeignPicture, ImportError};
 pub use picture::{GpuPicture, PictureError, PictureInput, PictureOutput, YuvMatrix, YuvRange};
 pub use profile::{Profile, Timing};
 pub use session::{GpuPending, GpuSession};

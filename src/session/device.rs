@@ -37,6 +37,9 @@ pub struct DeviceOptions {
     /// [`Session::tune`](crate::Session::tune) measures the kernel that uses them in 16-bit storage; no plan takes it unmeasured.
     /// For wgpu they are experimental: by its own words a bug in them may be undefined behaviour.
     pub cooperative_matrices: bool,
+    /// Opens the GPU with what it needs to read frames that other drivers made, where it has that: dma-bufs on Linux,
+    /// `AHardwareBuffer`s on Android. See [`gpu::ForeignPicture`](crate::gpu::ForeignPicture).
+    pub imports: bool,
     /// Threads of the CPU backend; as many as there are cores where not given.
     pub threads: Option<usize>,
     /// Where compiled pipelines, packed weights and what [`Session::tune`](crate::Session::tune) found may be kept between
@@ -107,6 +110,7 @@ impl Device {
             request.name.clone_from(&options.adapter);
             request.class = options.class;
             request.cooperative_matrices = options.cooperative_matrices;
+            request.imports = options.imports;
             let (choice, gpu) = Adapters::find(&request).await.open(&request).await;
             match gpu {
                 Ok(gpu) => {

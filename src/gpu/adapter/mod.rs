@@ -29,6 +29,9 @@ pub struct AdapterRequest {
     /// Asks for cooperative matrices where the adapter has such as are used, see
     /// [`DeviceOptions::cooperative_matrices`](crate::DeviceOptions::cooperative_matrices).
     pub cooperative_matrices: bool,
+    /// Opens the adapter with what imports of foreign frames need, where it has that, see
+    /// [`DeviceOptions::imports`](crate::DeviceOptions::imports).
+    pub imports: bool,
 }
 
 impl AdapterRequest {
