@@ -52,6 +52,12 @@ impl Typed {
         self.last(option).map(|value| value.to_string_lossy().into_owned())
     }
 
+    /// An option's texts, in the order in which they were given.
+    pub fn texts(&self, option: &str) -> impl Iterator<Item = String> {
+        let given = self.options.iter().filter(move |(name, _)| name == option);
+        given.map(|(_, value)| value.to_string_lossy().into_owned())
+    }
+
     /// An option's file.
     pub fn path(&self, option: &str) -> Option<PathBuf> {
         self.last(option).map(PathBuf::from)

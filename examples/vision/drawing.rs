@@ -113,14 +113,30 @@ impl Canvas {
         Point::new(within(x, self.width), within(y, self.height))
     }
 
+    /// What was drawn.
+    ///
+    /// # Errors
+    /// If it has no pixels.
+    pub fn picture(self) -> Result<Picture, ImageError> {
+        Picture::from_rgb(self.width, self.height, self.rgb)
+    }
+
     /// Writes it into a PNG file.
     ///
     /// # Errors
     /// If it cannot be encoded or written.
     pub fn write(self, path: &Path) -> Result<(), ImageError> {
-        let bytes = Picture::from_rgb(self.width, self.height, self.rgb)?.to_png()?;
-        std::fs::write(path, bytes).map_err(|source| ImageError::Io { path: path.display().to_string(), source })
+        write(&self.picture()?, path)
     }
+}
+
+/// Writes a picture into a PNG file.
+///
+/// # Errors
+/// If it cannot be encoded or written.
+pub fn write(picture: &Picture, path: &Path) -> Result<(), ImageError> {
+    let bytes = picture.to_png()?;
+    std::fs::write(path, bytes).map_err(|source| ImageError::Io { path: path.display().to_string(), source })
 }
 
 fn rgb888([red, green, blue]: [u8; 3]) -> Rgb888 {

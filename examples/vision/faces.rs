@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use drawing::{Canvas, colour};
 use rimlight::image::{Picture, Preprocessing};
 use rimlight::vision::{NonMaximumSuppression, Rectangle, ultraface};
 use rimlight::{Options, Tensor};
+use scene::drawing::{Canvas, colour};
 
 #[path = "../program/mod.rs"]
 mod program;

@@ -10,9 +10,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use drawing::{Canvas, colour};
 use rimlight::Options;
 use rimlight::image::{Picture, Preprocessing};
+use scene::drawing::{Canvas, colour};
 
 #[path = "../program/mod.rs"]
 mod program;
