@@ -30,7 +30,7 @@ fn factor4(a: vec4<f32>, b: vec4<f32>, c: vec4<f32>) -> vec4<f32> {
 
 // f32 numbers to the nearest f16.
 fn to_half4(v: vec4<f32>) -> vec4<f32> {
-    return vec4<f32>(unpack2x16float(pack_half(v.xy)), unpack2x16float(pack_half(v.zw)));
+    return vec4<f32>(unpack_half(pack_half(v.xy)), unpack_half(pack_half(v.zw)));
 }
 
 // f32 numbers to the nearest bf16: the upper half of their bits, ties to even.

@@ -6,7 +6,9 @@ use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::adapter::{AdapterInfo, AdapterRequest, matrix_side, wanted_features, wanted_limits};
+use super::adapter::{
+    AdapterInfo, AdapterRequest, has_halves, matrix_side, surely_has_halves, wanted_features, wanted_limits,
+};
 use super::constants::Constants;
 use super::create::experimental_features;
 use super::pipeline::Pipelines;
@@ -60,7 +62,7 @@ impl GpuDevice {
         let side = matrix_side(adapter).filter(|_| request.cooperative_matrices);
         let features = wanted_features(adapter, side);
         let limits = wanted_limits(adapter);
-        let info = AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side);
+        let info = AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side, has_halves(adapter));
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("rimlight"),
             required_features: features,
@@ -90,7 +92,9 @@ impl GpuDevice {
     /// No handler for lost devices or uncaught errors is installed on it (wgpu keeps one of each, and they are the
     /// application's): tell it of a loss with [`GpuDevice::notify_lost`].
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue, class: Option<DeviceClass>) -> Self {
-        let info = AdapterInfo::new(&device.adapter_info(), device.features(), &device.limits(), class, None);
+        let (info, features) = (device.adapter_info(), device.features());
+        let halves = surely_has_halves(&info, features);
+        let info = AdapterInfo::new(&info, features, &device.limits(), class, None, halves);
         Self::new(device, queue, info)
     }
 
@@ -122,6 +126,14 @@ impl GpuDevice {
             eprintln!("skipped: there is no GPU adapter, nothing was run on one");
         }
         device.ok()
+    }
+
+    /// The same device, with kernels of its own that are written in a dialect.
+    #[cfg(all(test, not(target_arch = "wasm32")))]
+    pub(crate) fn speaking(&self, dialect: crate::kernel::Dialect) -> Self {
+        let mut info = self.info().clone();
+        info.facts.dialect = dialect;
+        Self::new(self.wgpu().clone(), self.queue().clone(), info)
     }
 
     fn new(device: wgpu::Device, queue: wgpu::Queue, info: AdapterInfo) -> Self {

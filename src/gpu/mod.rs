@@ -37,7 +37,7 @@ mod warm;
 
 pub use adapter::{AdapterInfo, AdapterKind, AdapterRequest, Adapters, Choice, Considered};
 #[cfg(all(test, not(target_arch = "wasm32")))]
-pub(crate) use adapter::{matrix_side, wanted_features};
+pub(crate) use adapter::{has_halves, matrix_side, wanted_features};
 #[cfg(all(test, not(target_arch = "wasm32")))]
 pub(crate) use create::experimental_features;
 pub use device::GpuDevice;

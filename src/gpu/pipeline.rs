@@ -99,7 +99,7 @@ impl GpuDevice {
         cache: Option<&wgpu::PipelineCache>,
     ) -> Result<Pipeline, DeviceError> {
         let what = format!("the kernel {} {:?}", kernel.shader, kernel.defines);
-        let assembled = assemble_from(shaders, kernel, self.facts().words64)
+        let assembled = assemble_from(shaders, kernel, self.facts().dialect)
             .map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
         let (pipeline, layout, textures) = self
             .guarded(what, || {

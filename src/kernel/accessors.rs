@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::Storage;
 use super::assemble::Access;
 
-/// The type of one cell of a buffer's array. `words64`: see [`DeviceFacts::words64`](super::DeviceFacts::words64).
+/// The type of one cell of a buffer's array. `words64`: see [`Dialect::words64`](super::Dialect::words64).
 pub(super) const fn cell(storage: Storage, elements: bool, words64: bool) -> &'static str {
     match (storage, elements) {
         (Storage::F32, false) if words64 => "vec2<u64>",
@@ -94,12 +94,10 @@ pub(super) fn accessors(
                 format!("let e = ({b} + u) * 4u; return {name}_unit({d}[e], {d}[e + 1u], {d}[e + 2u], {d}[e + 3u]);")
             }
             (Storage::F16, false) => {
-                format!("let w = {d}[{b} + u]; return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));")
+                format!("let w = {d}[{b} + u]; return vec4<f32>(unpack_half(w.x), unpack_half(w.y));")
             }
             (Storage::F16, true) => {
-                format!(
-                    "let e = ({b} + u) * 2u; return vec4<f32>(unpack2x16float({d}[e]), unpack2x16float({d}[e + 1u]));"
-                )
+                format!("let e = ({b} + u) * 2u; return vec4<f32>(unpack_half({d}[e]), unpack_half({d}[e + 1u]));")
             }
             (Storage::BF16 | Storage::I16 | Storage::U16, _) => {
                 let words = match elements {
@@ -137,10 +135,10 @@ pub(super) fn accessors(
             }
             (Storage::F32 | Storage::I32 | Storage::U32, true) => format!("return {d}[{b} * 4u + e];"),
             (Storage::F16, true) => {
-                format!("return unpack2x16float({d}[{b} * 2u + (e >> 1u)] >> ((e & 1u) * 16u)).x;")
+                format!("return unpack_half({d}[{b} * 2u + (e >> 1u)] >> ((e & 1u) * 16u)).x;")
             }
             (Storage::F16, false) => format!(
-                "let w = {d}[{b} + (e >> 2u)]; return unpack2x16float(select(w.x, w.y, (e & 2u) != 0u) >> ((e & 1u) * 16u)).x;"
+                "let w = {d}[{b} + (e >> 2u)]; return unpack_half(select(w.x, w.y, (e & 2u) != 0u) >> ((e & 1u) * 16u)).x;"
             ),
             (Storage::F32 | Storage::I32 | Storage::U32, false) => format!("return {d}[{b} + (e >> 2u)][e & 3u];"),
             (Storage::BF16 | Storage::I16 | Storage::U16, _) => {

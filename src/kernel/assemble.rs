@@ -36,7 +36,7 @@ use std::fmt::Write as _;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 use super::accessors::{accessors, atomic_accessors, cell, exact_accessors, movers, word_accessor};
-use super::{Kernel, ShaderError, Shaders, Storage};
+use super::{Dialect, Kernel, ShaderError, Shaders, Storage};
 
 /// The access of a storage buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +74,9 @@ pub struct Assembled {
     pub replaced: Vec<String>,
 }
 
-/// What kernels import unasked: what stores 16-bit floats, and what reads 64-bit integers as indices.
-const UNASKED: [(Storage, bool, &str); 3] = [
+/// What kernels import unasked: what stores (`true`) and reads 16-bit floats, and what reads 64-bit integers as indices.
+const UNASKED: [(Storage, bool, &str); 4] = [
+    (Storage::F16, false, "common/half.wgsl"),
     (Storage::F16, true, "common/half.wgsl"),
     (Storage::BF16, true, "common/upper_halves.wgsl"),
     (Storage::Index, false, "common/saturated.wgsl"),
@@ -96,7 +97,7 @@ struct Declared {
 struct Assembly<'a> {
     kernel: &'a Kernel,
     shaders: &'a Shaders,
-    words64: bool,
+    dialect: Dialect,
     imported: BTreeSet<String>,
     body: String,
     buffers: Vec<Declared>,
@@ -110,19 +111,19 @@ struct Assembly<'a> {
 /// # Errors
 /// As [`assemble_from`].
 pub fn assemble(kernel: &Kernel) -> Result<Assembled, ShaderError> {
-    assemble_from(&Shaders::default(), kernel, false)
+    assemble_from(&Shaders::default(), kernel, Dialect::COMMON)
 }
 
-/// Assembles a kernel's WGSL from these shaders. `words64`: see [`DeviceFacts::words64`](super::DeviceFacts::words64).
+/// Assembles a kernel's WGSL from these shaders, as a device's dialect has it.
 ///
 /// # Errors
 /// If a file is missing, a directive is malformed, or the kernel's storages do not match the shader's buffers.
-pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, words64: bool) -> Result<Assembled, ShaderError> {
+pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, dialect: Dialect) -> Result<Assembled, ShaderError> {
     let fail = |message: String| ShaderError { shader: kernel.shader.to_owned(), message };
     let mut assembly = Assembly {
         kernel,
         shaders,
-        words64,
+        dialect,
         imported: BTreeSet::new(),
         body: String::new(),
         buffers: vec![],
@@ -263,6 +264,9 @@ impl Assembly<'_> {
         if name == "WIDE" {
             return self.kernel.storages.contains(&Storage::I64).into();
         }
+        if name == "HALVES" {
+            return self.dialect.halves.into();
+        }
         self.kernel.defines.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
     }
 
@@ -338,14 +342,14 @@ impl Assembly<'_> {
                 let _ = writeln!(
                     declarations,
                     "@group(0) @binding({binding}) var<storage, {mode}> {name}_data: array<{}>;",
-                    if *atomic { "atomic<i32>" } else { cell(storage, elements, self.words64) }
+                    if *atomic { "atomic<i32>" } else { cell(storage, elements, self.dialect.words64) }
                 );
                 params.push((format!("{name}_base"), "u32".to_owned()));
             }
             match atomic {
                 true => atomic_accessors(&mut declarations, name),
                 false => {
-                    accessors(&mut declarations, (name, source), storage, *access, elements, self.words64);
+                    accessors(&mut declarations, (name, source), storage, *access, elements, self.dialect.words64);
                     movers(&mut declarations, &self.body, name, storage);
                 }
             }

@@ -90,6 +90,22 @@ impl std::str::FromStr for DeviceClass {
     }
 }
 
+/// What a device's shaders can say, where devices differ: the same kernel is written one way or the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    /// Whether units of 32-bit floats are read and written as two words of 64 bits. Software adapters go lane by lane and
+    /// word by word, so that this is half as many steps (lavapipe: 8 to 14 % off a whole network); on GPUs it gains nothing.
+    pub words64: bool,
+    /// Whether there are `pack2x16float` and `unpack2x16float`, as WebGPU says. Lavapipe has them only on processors with
+    /// such instructions, so not on every 64-bit ARM; without them the bits are taken apart one by one.
+    pub halves: bool,
+}
+
+impl Dialect {
+    /// What WebGPU has.
+    pub const COMMON: Self = Self { words64: false, halves: true };
+}
+
 /// The facts of a device that plans depend on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceFacts {
@@ -116,9 +132,8 @@ pub struct DeviceFacts {
     /// The side of the square matrices that a subgroup multiplies as one, of 16-bit floats with sums in 32 bits; none unless
     /// they were asked for.
     pub matrix_side: Option<u32>,
-    /// Whether units of 32-bit floats are read and written as two words of 64 bits. Software adapters go lane by lane and
-    /// word by word, so that this is half as many steps (lavapipe: 8 to 14 % off a whole network); on GPUs it gains nothing.
-    pub words64: bool,
+    /// How kernels are written for it.
+    pub dialect: Dialect,
 }
 
 impl DeviceFacts {
@@ -141,7 +156,7 @@ impl DeviceFacts {
             busy_workgroups: class.busy_workgroups(),
             offset_alignment: 256,
             matrix_side: None,
-            words64: false,
+            dialect: Dialect::COMMON,
         }
     }
 
@@ -159,7 +174,7 @@ impl DeviceFacts {
             busy_workgroups: DeviceClass::Software.busy_workgroups(),
             offset_alignment: 32,
             matrix_side: None,
-            words64: true,
+            dialect: Dialect { words64: true, halves: true },
         }
     }
 }

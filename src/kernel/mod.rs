@@ -13,7 +13,7 @@ mod layout;
 pub mod shaders;
 
 pub use candidate::{Candidate, Candidates, Want};
-pub use device::{DeviceClass, DeviceFacts};
+pub use device::{DeviceClass, DeviceFacts, Dialect};
 pub use dispatch::{Binding, Constant, Dispatch, Kernel, Packing, Word};
 pub use layout::{Layout, Storage, pack, units, unpack};
 pub use shaders::{ShaderError, Shaders};

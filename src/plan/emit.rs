@@ -13,7 +13,7 @@ use crate::error::PlanError;
 use crate::graph::Graph;
 use crate::kernel::assemble::{Access, Assembled, assemble_from, assembled};
 use crate::kernel::check::check;
-use crate::kernel::{Binding, Constant, DeviceFacts, Kernel, Shaders};
+use crate::kernel::{Binding, Constant, DeviceFacts, Dialect, Kernel, Shaders};
 
 /// Makes the schedule.
 pub fn emit(
@@ -165,7 +165,7 @@ impl Emitter<'_> {
         }
         let assembled = match self.shaders.are_built_in() {
             true => assembled(&kernel).map_err(|e| fault(run, &e.to_string()))?,
-            false => assemble_from(self.shaders, &kernel, false).map_err(PlanError::Shader)?,
+            false => assemble_from(self.shaders, &kernel, Dialect::COMMON).map_err(PlanError::Shader)?,
         };
         if !assembled.replaced.is_empty() {
             check(&assembled, params)?;

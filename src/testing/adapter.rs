@@ -6,13 +6,13 @@ use std::sync::{Mutex, Once, PoisonError};
 use wgpu::util::DeviceExt as _;
 
 use super::Input;
-use crate::gpu::{experimental_features, matrix_side, wanted_features};
+use crate::gpu::{experimental_features, has_halves, matrix_side, wanted_features};
 #[cfg(test)]
 use crate::kernel::assemble::assemble;
 use crate::kernel::assemble::{Access, assemble_from};
 use crate::kernel::{
-    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Dispatch, Kernel, Layout, Shaders, Storage, Want, pack,
-    units, unpack,
+    Binding, Candidate, Constant, DeviceClass, DeviceFacts, Dialect, Dispatch, Kernel, Layout, Shaders, Storage, Want,
+    pack, units, unpack,
 };
 use crate::tensor::{ElementType, Tensor, Truth};
 
@@ -94,7 +94,7 @@ impl Adapter {
             busy_workgroups: class.busy_workgroups(),
             offset_alignment: limits.min_storage_buffer_offset_alignment.into(),
             matrix_side: side,
-            words64: features.contains(wgpu::Features::SHADER_INT64),
+            dialect: Dialect { words64: features.contains(wgpu::Features::SHADER_INT64), halves: has_halves(&adapter) },
         };
         Some(Self { facts, device, queue, pipelines: Mutex::default() })
     }
@@ -184,7 +184,7 @@ impl Adapter {
             let written = dispatch.bindings.iter().position(|b| *b == Binding::Output(0));
             kernel.in_place = read.zip(written);
         }
-        let assembled = assemble_from(&Shaders::default(), &kernel, self.facts.words64).map_err(|e| e.to_string())?;
+        let assembled = assemble_from(&Shaders::default(), &kernel, self.facts.dialect).map_err(|e| e.to_string())?;
         let mut words: Vec<u32> = assembled.buffers.iter().filter(|b| b.binding.is_some()).map(|_| 0).collect();
         let own: Vec<_> = assembled.params[words.len()..].to_vec();
         let given: Vec<_> = dispatch.params.iter().map(|(name, _)| (*name).to_owned()).collect();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::kernel::{DeviceClass, DeviceFacts};
+use crate::kernel::{DeviceClass, DeviceFacts, Dialect};
 
 /// What sort of hardware an adapter is, in the order in which they are preferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,6 +71,7 @@ impl AdapterInfo {
         limits: &wgpu::Limits,
         class: Option<DeviceClass>,
         matrix_side: Option<u32>,
+        halves: bool,
     ) -> Self {
         let class = class.unwrap_or_else(|| classify(info));
         Self {
@@ -81,7 +82,7 @@ impl AdapterInfo {
             vendor: info.vendor,
             device: info.device,
             features: FEATURES.iter().filter(|(f, _)| features.contains(*f)).map(|(_, name)| *name).collect(),
-            facts: DeviceFacts { matrix_side, ..facts(info, features, limits, class) },
+            facts: DeviceFacts { matrix_side, ..facts(info, features, limits, class, halves) },
             max_buffer_size: limits.max_buffer_size,
         }
     }
@@ -129,6 +130,17 @@ pub(crate) fn matrix_side(adapter: &wgpu::Adapter) -> Option<u32> {
     offered.filter(|_| adapter.features().contains(MATRICES))
 }
 
+/// Whether an adapter's shaders have `pack2x16float` and its inverse.
+pub(crate) fn has_halves(adapter: &wgpu::Adapter) -> bool {
+    adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::SHADER_F16_IN_F32)
+}
+
+/// [`has_halves`] of an application's device, whose adapter is not at hand: lavapipe has them where it has 16-bit arithmetic,
+/// which nobody asks for.
+pub(in crate::gpu) fn surely_has_halves(info: &wgpu::AdapterInfo, features: wgpu::Features) -> bool {
+    info.driver != "llvmpipe" || features.contains(wgpu::Features::SHADER_F16)
+}
+
 /// The limits to ask an adapter for: what kernels and plans can use, or less where the adapter has less.
 pub(in crate::gpu) fn wanted_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     let has = adapter.limits();
@@ -150,7 +162,13 @@ pub(in crate::gpu) fn wanted_limits(adapter: &wgpu::Adapter) -> wgpu::Limits {
     wanted.or_worse_values_from(&has)
 }
 
-fn facts(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limits, class: DeviceClass) -> DeviceFacts {
+fn facts(
+    info: &wgpu::AdapterInfo,
+    features: wgpu::Features,
+    limits: &wgpu::Limits,
+    class: DeviceClass,
+    halves: bool,
+) -> DeviceFacts {
     // On GL the sizes are given although there are no subgroups: the feature decides.
     let fixed = info.subgroup_min_size == info.subgroup_max_size && info.subgroup_min_size > 0;
     DeviceFacts {
@@ -165,7 +183,10 @@ fn facts(info: &wgpu::AdapterInfo, features: wgpu::Features, limits: &wgpu::Limi
         busy_workgroups: class.busy_workgroups(),
         matrix_side: None,
         offset_alignment: u64::from(limits.min_storage_buffer_offset_alignment).max(16),
-        words64: class == DeviceClass::Software && features.contains(wgpu::Features::SHADER_INT64),
+        dialect: Dialect {
+            words64: class == DeviceClass::Software && features.contains(wgpu::Features::SHADER_INT64),
+            halves,
+        },
     }
 }
 

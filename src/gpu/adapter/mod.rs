@@ -4,9 +4,9 @@ mod info;
 
 use std::fmt;
 
-pub(super) use info::wanted_limits;
 pub use info::{AdapterInfo, AdapterKind};
-pub(crate) use info::{matrix_side, wanted_features};
+pub(crate) use info::{has_halves, matrix_side, wanted_features};
+pub(super) use info::{surely_has_halves, wanted_limits};
 
 use super::GpuDevice;
 use super::diagnose::{Machine, why_none};
@@ -179,7 +179,8 @@ async fn enumerate(backends: wgpu::Backends, request: &AdapterRequest) -> Vec<(w
             let limits = wanted_limits(&adapter);
             let side = matrix_side(&adapter).filter(|_| request.cooperative_matrices);
             let features = wanted_features(&adapter, side);
-            let info = AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side);
+            let info =
+                AdapterInfo::new(&adapter.get_info(), features, &limits, request.class, side, has_halves(&adapter));
             (adapter, info)
         })
         .collect()

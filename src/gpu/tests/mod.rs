@@ -6,11 +6,13 @@ mod waiting;
 use std::sync::Arc;
 use std::time::Duration;
 
+use half::f16;
+
 use super::wait::{Mapping, Signal, Wait};
 use super::{GpuDevice, GpuEngine, GpuSession, GpuTensor};
 use crate::error::{DeviceError, RunError};
 use crate::graph::{Definition, Graph, ValueId};
-use crate::kernel::Storage;
+use crate::kernel::{Dialect, Storage};
 use crate::plan::{PlanOptions, Schedule, Step, plan};
 use crate::tensor::{ElementType, Tensor, TensorView};
 
@@ -109,6 +111,44 @@ fn runs_agree_with_the_formula() {
                     close(session.get(z).unwrap(), &softplus, 1e-6);
                 }
             }
+        }
+    }
+}
+
+/// Every half becomes the same float, and floats on and around every half and every tie the same half, with the device's
+/// instructions and without.
+#[test]
+fn halves_are_taken_apart_as_instructions_do() {
+    let Some(device) = GpuDevice::for_tests() else { return };
+    let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).collect();
+    let around = |h: &f16| {
+        let (low, high) = (h.to_f32(), f16::from_bits(h.to_bits().wrapping_add(1)).to_f32());
+        let tie = f32::midpoint(low, high);
+        [low, tie, f32::from_bits(tie.to_bits().wrapping_sub(1)), f32::from_bits(tie.to_bits().wrapping_add(1))]
+    };
+    let floats: Vec<f32> = halves.iter().flat_map(around).chain([65_519.99, 65_520.0, -1e30, f32::INFINITY]).collect();
+    let mut graph = Graph::builder();
+    let (h, f) =
+        (graph.input("h", ElementType::F16, [halves.len()]), graph.input("f", ElementType::F32, [floats.len()]));
+    let widened = graph.node(&Definition::new("Cast").attribute("to", 1), &[h]).unwrap();
+    let narrowed = graph.node(&Definition::new("Cast").attribute("to", 10), &[f]).unwrap();
+    graph.output("widened", widened);
+    graph.output("narrowed", narrowed);
+    let graph = graph.build().unwrap();
+    for instructions in [true, false] {
+        let device = device.speaking(Dialect { halves: instructions, ..device.facts().dialect });
+        let schedule = schedule(&device, graph.clone(), PlanOptions::default());
+        let mut session = GpuSession::new(&GpuEngine::new(&device, schedule).unwrap()).unwrap();
+        session.set(h, &TensorView::new([halves.len()], &halves).unwrap()).unwrap();
+        session.set(f, &TensorView::new([floats.len()], &floats).unwrap()).unwrap();
+        session.run().unwrap();
+        let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan());
+        for (got, half) in session.get(widened).unwrap().as_slice::<f32>().unwrap().iter().zip(&halves) {
+            assert!(same(*got, half.to_f32()), "{got} of {half:?}, instructions: {instructions}");
+        }
+        for (got, float) in session.get(narrowed).unwrap().as_slice::<f16>().unwrap().iter().zip(&floats) {
+            let expected = f16::from_f32(*float);
+            assert!(same(got.to_f32(), expected.to_f32()), "{got} of {float:e}, instructions: {instructions}");
         }
     }
 }

@@ -8,7 +8,7 @@ fn loops_are_written_out() {
     let assembly = Assembly {
         kernel: &kernel,
         shaders: &Shaders::default(),
-        words64: false,
+        dialect: Dialect::COMMON,
         imported: BTreeSet::new(),
         body: String::new(),
         buffers: vec![],
@@ -34,10 +34,24 @@ fn units_may_be_words_of_64_bits() {
     for in_place in [None, Some((0, 1))] {
         let kernel = Kernel { storages: storages.clone(), in_place, ..Kernel::of("elementwise/unary.wgsl") };
         let kernel = kernel.define("WORKGROUP", 64).paste("EXPRESSION", "v");
-        let text = assemble_from(&Shaders::default(), &kernel, true).unwrap().wgsl;
+        let text = assemble_from(&Shaders::default(), &kernel, Dialect { words64: true, halves: true }).unwrap().wgsl;
         assert!(text.contains("array<vec2<u64>>") && !text.contains("array<vec4<f32>>"), "{text}");
         let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
         let capabilities = naga::valid::Capabilities::SHADER_INT64;
+        naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities).validate(&module).unwrap();
+    }
+}
+
+/// Neither storing, nor reading, nor rounding to 16-bit floats takes instructions that a device may lack.
+#[test]
+fn halves_may_be_taken_apart() {
+    let dialect = Dialect { words64: false, halves: false };
+    for storages in [[Storage::F16, Storage::F32], [Storage::F32, Storage::F16], [Storage::F16; 2], [Storage::F32; 2]] {
+        let kernel = Kernel { storages: storages.to_vec(), ..Kernel::of("elementwise/unary.wgsl") };
+        let kernel = kernel.define("WORKGROUP", 64).define("QUANTIZED", 1).paste("EXPRESSION", "to_half4(v)");
+        let text = assemble_from(&Shaders::default(), &kernel, dialect).unwrap().wgsl;
+        let module = naga::front::wgsl::parse_str(&text).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&text)));
+        let capabilities = naga::valid::Capabilities::empty();
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities).validate(&module).unwrap();
     }
 }
