@@ -18,9 +18,11 @@ mod error;
 #[cfg(target_os = "android")]
 mod hardware_buffer;
 mod image;
+mod importer;
 mod open;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -30,7 +32,8 @@ pub use error::ImportError;
 pub(super) use open::open;
 
 use super::{GpuDevice, GpuPicture};
-use image::{Image, Owner};
+use image::Image;
+use transfer::{Owner, transfer};
 
 /// A picture in memory that another device or driver made. Who wrote it has to be finished when it is acquired: nothing here
 /// waits for another device's fences.
@@ -75,7 +78,7 @@ impl ForeignPicture {
         let mut acquired = self.acquired.lock().unwrap_or_else(PoisonError::into_inner);
         if *acquired != to_us {
             let (from, to) = if to_us { (Owner::Others, Owner::Queue) } else { (Owner::Queue, Owner::Others) };
-            let commands = image::transfer(&self.device, &self.images, from, to)?;
+            let commands = transfer(&self.device, &self.images, from, to)?;
             self.device.submit([commands]);
             *acquired = to_us;
         }
