@@ -1,6 +1,11 @@
 //! What the benchmarks share: the devices they run on, and inputs. They live beside this file, one per `[[bench]]`.
 
-use rimlight::{Backend, Device, DeviceOptions, ElementType, Session, Tensor};
+use std::path::{Path, PathBuf};
+
+use rimlight::{Backend, Device, DeviceOptions, ElementType, Model, Options, Session, Tensor};
+
+/// A model's file without its ending, and numbers for its symbols.
+pub type Case = (&'static str, &'static [(&'static str, usize)]);
 
 /// The devices to measure, by the names of their groups: the CPU on one thread and on all, and a GPU where there is one.
 pub fn devices() -> Vec<(&'static str, Device)> {
@@ -50,4 +55,47 @@ pub fn run(session: &mut Session, inputs: &[(String, Tensor)], outputs: &[String
         let output = session.output(name).expect("an output of the model");
         std::hint::black_box(session.get(output).expect("a result").bytes().first());
     }
+}
+
+/// Where the models lie; relative to the repository's root, as for the tests.
+fn folder() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = std::env::var_os("RIMLIGHT_MODELS").filter(|v| !v.is_empty()).map(|folder| root.join(folder));
+    if folder.is_none() {
+        eprintln!("skipped: RIMLIGHT_MODELS names no folder of models; the embedded one is measured alone");
+    }
+    folder
+}
+
+/// The models' files that there are, each with its options: the embedded digits, then these.
+pub fn models(cases: &[Case]) -> Vec<(Case, PathBuf, Options)> {
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits.onnx");
+    let mut found: Vec<(Case, _, _)> = vec![(("digits", &[]), digits, Options::new())];
+    let Some(folder) = folder() else { return found };
+    for &(name, dims) in cases {
+        let path = folder.join(format!("{name}.onnx"));
+        let options = dims.iter().fold(Options::new(), |options, (symbol, n)| options.dim(*symbol, *n));
+        if path.is_file() {
+            found.push(((name, dims), path, options));
+        } else {
+            eprintln!("skipped: there is no {}", path.display());
+        }
+    }
+    found
+}
+
+/// An input for each of the model's, and the names of its outputs.
+///
+/// # Panics
+/// If the type of an input is not known.
+pub fn ports(model: &Model, dims: &[(&str, usize)]) -> (Vec<(String, Tensor)>, Vec<String>) {
+    let size = |dim: &rimlight::Dim| {
+        let symbol = dim.to_string();
+        dim.size().or_else(|| dims.iter().find(|(name, _)| *name == symbol).map(|(_, n)| *n)).unwrap_or(1)
+    };
+    let input = |port: rimlight::Port<'_>| {
+        let fact = port.fact.expect("an input of a known type");
+        (port.name.to_owned(), content(fact.element_type, &fact.shape.iter().map(size).collect::<Vec<_>>()))
+    };
+    (model.inputs().map(input).collect(), model.outputs().map(|port| port.name.to_owned()).collect())
 }
