@@ -90,7 +90,9 @@ impl Overlay {
             let text = format!(" {} {:.2} ", label(labels, object.class), object.score);
             let height = CELL[1] as f32 * self.scale;
             let above = if top - height < place.top { top } else { top - height };
-            self.text([left, above], &text, colour);
+            // Whole, as far as the picture is wide enough.
+            let width = text.chars().count() as f32 * CELL[0] as f32 * self.scale;
+            self.text([left.min(place.right - width).max(place.left), above], &text, colour);
         }
     }
 
@@ -163,6 +165,11 @@ mod tests {
         // The label's ground above it, and seven letters.
         assert_eq!((overlay.quads[4].at, overlay.quads.len()), (Rectangle::new(40.0, 160.0, 140.0, 180.0), 12));
         assert_eq!(overlay.quads[5].cell, cell('d' as u32 - FIRST));
+        // Where there is no room to the right of it, further left.
+        let right = Detection { rectangle: Rectangle::new(90.0, 20.0, 100.0, 45.0), ..found[0] };
+        let mut overlay = Overlay { quads: vec![], scale: 1.0 };
+        overlay.objects(&[right], &["dog"], picture, &place);
+        assert_eq!(overlay.quads[4].at, Rectangle::new(300.0, 160.0, 400.0, 180.0));
         // Where there is no room above, within; and what has no letter.
         let high = Detection { rectangle: Rectangle::new(10.0, 2.0, 40.0, 45.0), ..found[0] };
         let mut overlay = Overlay { quads: vec![], scale: 2.0 };
