@@ -3,9 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::Engine;
 use super::engine::{Loaded, Planned};
 use super::request::Request;
+use super::{Backend, Engine};
 use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
@@ -420,6 +420,16 @@ impl Session {
     /// The plan of the current shapes and parameters: that of the last run, or the one that the session was made with.
     pub fn schedule(&self) -> Option<&crate::plan::Schedule> {
         self.runners.last()?.0.schedule.as_deref()
+    }
+
+    /// What the current plan runs on, once there is one: the CPU also takes a model that is too large for a GPU that was chosen
+    /// automatically.
+    pub fn backend(&self) -> Option<Backend> {
+        Some(match &self.runners.last()?.1 {
+            Runner::Cpu(_) => Backend::Cpu,
+            #[cfg(feature = "gpu")]
+            Runner::Gpu(_) => Backend::Gpu,
+        })
     }
 
     /// The GPU's part of the session, for profiles and for encoding into the application's own commands.

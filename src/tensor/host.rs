@@ -41,6 +41,9 @@ pub enum TensorError {
         /// The type that the tensor has.
         found: ElementType,
     },
+    /// The elements lie at an address at which this type's cannot be read in place.
+    #[error("the elements do not lie at an address that {0} can be read at; copy them first (`to_tensor`)")]
+    Alignment(ElementType),
 }
 
 /// A dense tensor in the host's memory, row-major. Cloning it shares the data.
@@ -77,7 +80,7 @@ pub(super) fn check_length(element_type: ElementType, shape: &[usize], given: us
 }
 
 /// [`check_length`] of a type that is made of bytes, which texts are not.
-fn check_bytes(element_type: ElementType, shape: &[usize], given: usize) -> Result<(), TensorError> {
+pub(super) fn check_bytes(element_type: ElementType, shape: &[usize], given: usize) -> Result<(), TensorError> {
     match element_type {
         ElementType::String => Err(TensorError::Type { wanted: ElementType::U8, found: element_type }),
         _ => check_length(element_type, shape, given),
