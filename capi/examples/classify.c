@@ -58,11 +58,13 @@ int main(int argc, char **argv) {
     if (!picture) wrong_use("give a model and a picture");
     if (rimlight_abi_version() != RIMLIGHT_ABI_VERSION) wrong_use("header and library are of different versions");
 
+    static const char *const backends[] = {"auto", "gpu", "cpu"}; /* As they stand in RimlightBackend. */
+    int32_t asked = 0;
+    while (asked < 3 && strcmp(backend, backends[asked]) != 0) asked++;
+    if (asked == 3) wrong_use("the backend is auto, gpu or cpu");
     RimlightOptions *options = NULL;
     check(rimlight_options_new(&options));
-    check(rimlight_options_set_backend(options, strcmp(backend, "gpu") == 0   ? RIMLIGHT_BACKEND_GPU
-                                                : strcmp(backend, "cpu") == 0 ? RIMLIGHT_BACKEND_CPU
-                                                                              : RIMLIGHT_BACKEND_AUTO));
+    check(rimlight_options_set_backend(options, asked));
     RimlightModel *model = NULL;
     RimlightSession *session = NULL;
     check(rimlight_model_open(model_file, &model));

@@ -144,6 +144,7 @@ fn the_example_classifies() {
         (&[MODEL, "none.png"], "none.png"),
         (&[PICTURE, PICTURE], "not an ONNX model"),
         (&[MODEL, MODEL], "cannot be decoded"),
+        (&[MODEL, PICTURE, "--backend", "tpu"], "auto, gpu or cpu"),
         (&[MODEL, PICTURE, "resize=squeeze"], "stretch, letterbox"),
     ] {
         let output = run(arguments);
