@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn bytes_may_lie_anywhere() {
         let numbers = [1.5f32, -2.0];
-        let mut memory = vec![0u8; 16];
+        let mut memory = [0u8; 16];
         for start in 0..8 {
             memory[start..start + 8].copy_from_slice(bytemuck::cast_slice(&numbers));
             let view = TensorView::from_bytes(ElementType::F32, [2], &memory[start..start + 8]).unwrap();
