@@ -7,6 +7,7 @@
 
 #![allow(missing_docs, reason = "a program")]
 
+mod feed;
 #[path = "../vision/film.rs"]
 mod film;
 #[path = "../vision/network.rs"]
@@ -20,15 +21,13 @@ mod watch;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use rimlight::Model;
 use rimlight::vision::Detection;
 use scene::detector::Detector;
 use scene::drawing::write;
-use scene::frames::{Frame, Frames};
 use scene::latency::Latencies;
 use scene::quads::{Overlay, placed};
 use scene::queue::{FrameQueue, Policy};
@@ -260,24 +259,6 @@ impl ApplicationHandler<Told> for Viewer {
     }
 }
 
-/// Hands frames to the window, each when there is room for it; until then a newer one may take its place.
-fn hand_over(queue: &FrameQueue<Frame>, room: &Receiver<()>, tell: &EventLoopProxy<Told>) {
-    while let (Ok(()), Some(Frame { there, picture, .. })) = (room.recv(), queue.take()) {
-        // Textures have four bytes a pixel, files three.
-        let pixels = picture.rgb().as_chunks::<3>().0.iter().flat_map(|&[r, g, b]| [r, g, b, 255]).collect();
-        if tell.send_event(Told::Frame([picture.width(), picture.height()], pixels, there)).is_err() {
-            return;
-        }
-    }
-    drop(tell.send_event(Told::End));
-}
-
-fn read(frames: Frames, most: u64, pace: f64, queue: &FrameQueue<Frame>, tell: &EventLoopProxy<Told>) {
-    if let Err(error) = frames.feed(most, Some(pace), queue) {
-        drop(tell.send_event(Told::Failed(error.into())));
-    }
-}
-
 fn run(typed: &Typed) -> Result<(), Failure> {
     let (frames, most) = film::frames(typed, u64::MAX)?;
     let pace = typed.number("fps", 25.0, [1e-3, 1e4])?;
@@ -287,12 +268,7 @@ fn run(typed: &Typed) -> Result<(), Failure> {
     let no_window = |error: winit::error::EventLoopError| wrong(format!("there is no window: {error}"));
     let events = EventLoop::with_user_event().build().map_err(no_window)?;
     let queue = Arc::new(FrameQueue::new(Policy::Latest));
-    let (room, rooms) = mpsc::channel();
-    // Neither holds anything of the device, and both may wait for a stream: they end with the program.
-    let (to, tell) = (Arc::clone(&queue), events.create_proxy());
-    thread::spawn(move || read(frames, most, pace, &to, &tell));
-    let (from, tell) = (Arc::clone(&queue), events.create_proxy());
-    thread::spawn(move || hand_over(&from, &rooms, &tell));
+    let room = feed::start(frames, (most, pace), &queue, &events.create_proxy());
     let mut viewer = Viewer {
         model,
         detector,
