@@ -263,7 +263,7 @@ size_t rimlight_element_type_size(int32_t element_type);
 // The name, as the model's file has it. It lives as long as the details.
 RimlightStatus rimlight_details_name(const struct RimlightDetails *details, const char **name);
 
-// Name, type and shape in a line for people: "data f32[batch, 3, 227, 227]". It lives as long as the details.
+// Name, type and shape in a line for people: `data f32[batch, 3, 227, 227]`. It lives as long as the details.
 RimlightStatus rimlight_details_text(const struct RimlightDetails *details, const char **text);
 
 // The type of the elements.

@@ -136,7 +136,7 @@ pub extern "C" fn rimlight_details_name(
     })
 }
 
-/// Name, type and shape in a line for people: "data f32[batch, 3, 227, 227]". It lives as long as the details.
+/// Name, type and shape in a line for people: `data f32[batch, 3, 227, 227]`. It lives as long as the details.
 #[unsafe(no_mangle)]
 pub extern "C" fn rimlight_details_text(
     details: Option<&Details>,
