@@ -2,7 +2,7 @@
 //
 // WGSL says what pack2x16float makes of a number only where that is finite and at most 65,504: on SwiftShader what is larger,
 // infinity and NaN become NaN and spoil the neighbour. So these do not reach it: their 16 bits are made here, from their 32.
-// Where a device has no such instruction (HALVES is 0), the bits of the others are made here, too.
+// Where a device has no such instruction (HALF_INSTRUCTIONS is 0), the bits of the others are made here, too.
 
 fn pack_half(v: vec2<f32>) -> u32 {
     let bits = bitcast<vec2<u32>>(v);
@@ -10,7 +10,7 @@ fn pack_half(v: vec2<f32>) -> u32 {
     // From 65,520 on (halfway from the largest to the next that there would be) numbers round to infinity.
     let beyond = size >= vec2<u32>(0x477ff000u);
     let large = select(vec2<u32>(0x7c00u), vec2<u32>(0x7e00u), size > vec2<u32>(0x7f800000u));
-#if HALVES
+#if HALF_INSTRUCTIONS
     let odd = select(vec2<u32>(0u), large | ((bits >> vec2<u32>(16u)) & vec2<u32>(0x8000u)), beyond);
     return pack2x16float(select(v, vec2<f32>(0.0), beyond)) | odd.x | (odd.y << 16u);
 #else
@@ -25,7 +25,7 @@ fn pack_half(v: vec2<f32>) -> u32 {
 }
 
 fn unpack_half(w: u32) -> vec2<f32> {
-#if HALVES
+#if HALF_INSTRUCTIONS
     return unpack2x16float(w);
 #else
     let h = vec2<u32>(w & 0xffffu, w >> 16u);

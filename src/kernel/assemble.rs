@@ -82,6 +82,9 @@ const UNASKED: [(Storage, bool, &str); 4] = [
     (Storage::Index, false, "common/saturated.wgsl"),
 ];
 
+/// The names that conditions know unasked: whether a buffer has 64-bit integers, and [`Dialect::halves`].
+const OWN: [&str; 2] = ["WIDE", "HALF_INSTRUCTIONS"];
+
 /// A buffer as a shader declares it.
 struct Declared {
     name: String,
@@ -131,6 +134,9 @@ pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, dialect: Dialect) -> Re
         extensions: vec![],
         replaced: vec![],
     };
+    if let Some((name, _)) = kernel.defines.iter().find(|(name, _)| OWN.contains(name)) {
+        return Err(fail(format!("{name} is not the kernel's to define: it follows from storages and device")));
+    }
     assembly.file(kernel.shader).map_err(fail)?;
     assembly.finish().map_err(fail)
 }
@@ -264,7 +270,7 @@ impl Assembly<'_> {
         if name == "WIDE" {
             return self.kernel.storages.contains(&Storage::I64).into();
         }
-        if name == "HALVES" {
+        if name == "HALF_INSTRUCTIONS" {
             return self.dialect.halves.into();
         }
         self.kernel.defines.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)

@@ -55,3 +55,13 @@ fn halves_may_be_taken_apart() {
         naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities).validate(&module).unwrap();
     }
 }
+
+#[test]
+fn names_of_its_own_are_not_defined_by_kernels() {
+    let kernel = Kernel { storages: vec![Storage::F32; 2], ..Kernel::of("elementwise/unary.wgsl") };
+    let kernel = kernel.define("WORKGROUP", 64).paste("EXPRESSION", "v");
+    assert!(assemble(&kernel).is_ok());
+    for name in OWN {
+        assert!(assemble(&kernel.clone().define(name, 1)).unwrap_err().to_string().contains(name));
+    }
+}
