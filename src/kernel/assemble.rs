@@ -82,9 +82,6 @@ const UNASKED: [(Storage, bool, &str); 4] = [
     (Storage::Index, false, "common/saturated.wgsl"),
 ];
 
-/// The names that conditions know unasked: whether a buffer has 64-bit integers, and [`Dialect::halves`].
-const OWN: [&str; 2] = ["WIDE", "HALF_INSTRUCTIONS"];
-
 /// A buffer as a shader declares it.
 struct Declared {
     name: String,
@@ -134,7 +131,7 @@ pub fn assemble_from(shaders: &Shaders, kernel: &Kernel, dialect: Dialect) -> Re
         extensions: vec![],
         replaced: vec![],
     };
-    if let Some((name, _)) = kernel.defines.iter().find(|(name, _)| OWN.contains(name)) {
+    if let Some((name, _)) = kernel.defines.iter().find(|(name, _)| assembly.own(name).is_some()) {
         return Err(fail(format!("{name} is not the kernel's to define: it follows from storages and device")));
     }
     assembly.file(kernel.shader).map_err(fail)?;
@@ -266,14 +263,18 @@ impl Assembly<'_> {
         Ok(out)
     }
 
+    /// The names that conditions know unasked: whether a buffer has 64-bit integers, and [`Dialect::halves`].
+    fn own(&self, name: &str) -> Option<i64> {
+        match name {
+            "WIDE" => Some(self.kernel.storages.contains(&Storage::I64).into()),
+            "HALF_INSTRUCTIONS" => Some(self.dialect.halves.into()),
+            _ => None,
+        }
+    }
+
     fn define(&self, name: &str) -> i64 {
-        if name == "WIDE" {
-            return self.kernel.storages.contains(&Storage::I64).into();
-        }
-        if name == "HALF_INSTRUCTIONS" {
-            return self.dialect.halves.into();
-        }
-        self.kernel.defines.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value)
+        let given = || self.kernel.defines.iter().find(|(n, _)| *n == name).map_or(0, |(_, value)| *value);
+        self.own(name).unwrap_or_else(given)
     }
 
     fn condition(&self, text: &str) -> Option<bool> {

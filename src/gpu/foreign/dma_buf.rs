@@ -1,6 +1,6 @@
 //! A frame in memory that Linux' drivers share: a camera's, a decoder's, a compositor's.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use super::image::{self, Layout, Memory};
 use super::{ForeignPicture, ImportError};
@@ -106,11 +106,12 @@ impl GpuDevice {
     pub unsafe fn import_dma_buf(&self, frame: &DmaBuf<'_>) -> Result<ForeignPicture, ImportError> {
         let layouts = frame.layouts(self.wgpu().limits().max_texture_dimension_2d)?;
         let mut images = Vec::with_capacity(layouts.len());
-        for (plane, layout) in frame.planes.iter().zip(layouts) {
+        for (plane, (layout, bytes)) in frame.planes.iter().zip(layouts) {
             let buffer =
                 plane.buffer.try_clone_to_owned().map_err(|e| image::refused("another handle of the buffer", e))?;
+            let memory = Memory::DmaBuf { buffer, bytes, modifier: frame.modifier };
             // SAFETY: the caller's promise.
-            images.push(unsafe { image::import(self, layout, Memory::DmaBuf { buffer, modifier: frame.modifier }) }?);
+            images.push(unsafe { image::import(self, layout, memory) }?);
         }
         let picture = match (frame.format, images.as_slice()) {
             (DmaBufFormat::Nv12(matrix, range) | DmaBufFormat::P010(matrix, range), [luma, chroma]) => {
@@ -124,8 +125,8 @@ impl GpuDevice {
 }
 
 impl DmaBuf<'_> {
-    /// Where the planes lie, if they lie in their buffers.
-    fn layouts(&self, limit: u32) -> Result<Vec<Layout>, ImportError> {
+    /// Where the planes lie, if they lie in their buffers, and the buffers' bytes.
+    fn layouts(&self, limit: u32) -> Result<Vec<(Layout, u64)>, ImportError> {
         let textures = self.format.textures();
         if self.planes.len() != textures.len() {
             let (planes, wanted) = (self.planes.len(), textures.len());
@@ -134,21 +135,17 @@ impl DmaBuf<'_> {
         if self.size.iter().any(|&side| side == 0 || side > limit) {
             return Err(ImportError::Size { size: self.size, limit });
         }
-        let place = |(index, (plane, &format)): (usize, (&DmaBufPlane<'_>, &wgpu::TextureFormat))| {
+        let place = |(plane, (described, &format)): (usize, (&DmaBufPlane<'_>, &wgpu::TextureFormat))| {
             // The differences stand for two by two pixels.
-            let size = if index == 0 { self.size } else { self.size.map(|side| side.div_ceil(2)) };
-            let layout = Layout { format, size, offset: plane.offset, stride: plane.stride };
-            // Lines of a layout that is not linear are not what stands in memory.
-            let linear = self.modifier == image::LINEAR;
-            if linear { layout.check(length(plane)?) } else { Ok(()) }
-                .map_err(|message| ImportError::Layout { plane: index, message })?;
-            Ok(layout)
+            let size = if plane == 0 { self.size } else { self.size.map(|side| side.div_ceil(2)) };
+            let layout = Layout { plane, format, size, offset: described.offset, stride: described.stride };
+            let bytes = image::length(described.buffer).map_err(|e| image::refused("the length of the buffer", e))?;
+            // Of another layout than line after line only the driver knows where it ends.
+            if self.modifier == image::LINEAR {
+                layout.check(bytes)?;
+            }
+            Ok((layout, bytes))
         };
         self.planes.iter().zip(textures).enumerate().map(place).collect()
     }
-}
-
-/// The bytes of a plane's buffer.
-fn length(plane: &DmaBufPlane<'_>) -> Result<u64, ImportError> {
-    image::length(plane.buffer.as_fd()).map_err(|e| image::refused("the length of the buffer", e))
 }

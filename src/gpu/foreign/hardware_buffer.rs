@@ -29,7 +29,7 @@ impl GpuDevice {
         if size.iter().any(|&side| side == 0 || side > limit) {
             return Err(ImportError::Size { size, limit });
         }
-        let layout = Layout { format: wgpu::TextureFormat::Rgba8Unorm, size, offset: 0, stride: 0 };
+        let layout = Layout { plane: 0, format: wgpu::TextureFormat::Rgba8Unorm, size, offset: 0, stride: 0 };
         // SAFETY: the caller's promise.
         let image = unsafe { image::import(self, layout, Memory::HardwareBuffer(buffer.as_ptr())) }?;
         let picture = GpuPicture::new(image.texture())?;

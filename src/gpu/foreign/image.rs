@@ -39,6 +39,8 @@ impl Image {
 /// What a plane is, and where it lies in its buffer.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Layout {
+    /// Which of the frame's planes it is.
+    pub(super) plane: usize,
     pub(super) format: wgpu::TextureFormat,
     pub(super) size: [u32; 2],
     /// Bytes before it, and from line to line.
@@ -47,31 +49,33 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Whether the lines are long enough, and end inside the buffer.
-    pub(super) fn check(&self, bytes: u64) -> Result<(), String> {
+    /// Whether the lines are long enough, and end inside a buffer of so many bytes.
+    pub(super) fn check(&self, bytes: u64) -> Result<(), ImportError> {
         let [width, height] = self.size.map(u64::from);
         let line = width * u64::from(self.format.block_copy_size(None).unwrap_or(0));
         if self.stride < line {
-            return Err(format!("a line takes {line} bytes, the stride is {}", self.stride));
+            return Err(self.wrong(format!("a line takes {line} bytes, the stride is {}", self.stride)));
         }
-        let end =
-            self.stride.checked_mul(height - 1).and_then(|lines| lines.checked_add(line)?.checked_add(self.offset));
-        match end {
-            Some(end) if end <= bytes => Ok(()),
-            _ => Err(format!(
-                "{height} lines of {} bytes behind the first {} end outside of the buffer's {bytes} bytes",
-                self.stride, self.offset
-            )),
+        let lines = self.stride.checked_mul(height - 1);
+        let end = lines.and_then(|lines| lines.checked_add(line)?.checked_add(self.offset));
+        if end.is_none_or(|end| end > bytes) {
+            let (stride, offset) = (self.stride, self.offset);
+            return Err(self.wrong(format!(
+                "{height} lines of {stride} bytes behind the first {offset} end outside of the buffer's {bytes} bytes"
+            )));
         }
+        Ok(())
+    }
+
+    pub(super) fn wrong(&self, message: String) -> ImportError {
+        ImportError::Layout { plane: self.plane, message }
     }
 }
 
 /// Whose memory it is.
 pub(super) enum Memory {
-    DmaBuf {
-        buffer: OwnedFd,
-        modifier: u64,
-    },
+    /// A dma-buf of so many bytes.
+    DmaBuf { buffer: OwnedFd, bytes: u64, modifier: u64 },
     /// An `AHardwareBuffer`, which outlives the call.
     #[cfg(target_os = "android")]
     HardwareBuffer(*mut vk::AHardwareBuffer),
@@ -100,7 +104,7 @@ pub(super) unsafe fn import(device: &GpuDevice, layout: Layout, memory: Memory) 
     let importer =
         Importer { hal: &hal, vulkan: hal.raw_device(), instance: hal.shared_instance().raw_instance(), layout };
     let (raw, allocation) = match memory {
-        Memory::DmaBuf { buffer, modifier } => {
+        Memory::DmaBuf { buffer, bytes, modifier } => {
             if !has(khr::external_memory_fd::NAME) || !has(ext::external_memory_dma_buf::NAME) {
                 return Err(ImportError::Extension("VK_EXT_external_memory_dma_buf"));
             }
@@ -108,7 +112,7 @@ pub(super) unsafe fn import(device: &GpuDevice, layout: Layout, memory: Memory) 
             if !explicit && modifier != LINEAR {
                 return Err(ImportError::Extension("VK_EXT_image_drm_format_modifier"));
             }
-            importer.dma_buf(buffer, explicit.then_some(modifier))?
+            importer.dma_buf(buffer, bytes, explicit.then_some(modifier))?
         }
         #[cfg(target_os = "android")]
         Memory::HardwareBuffer(buffer) => importer.hardware_buffer(buffer)?,

@@ -5,13 +5,13 @@
     reason = "Vulkan's calls are unsafe, and wgpu has none of its own for imports but through its hal"
 )]
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use ash::{khr, vk};
 use wgpu::hal;
 
 use super::ImportError;
-use super::image::{LINEAR, Layout, length, refused};
+use super::image::{LINEAR, Layout, refused};
 
 /// Makes images and gives them memory.
 pub(super) struct Importer<'a> {
@@ -25,11 +25,11 @@ impl Importer<'_> {
     pub(super) fn dma_buf(
         &self,
         buffer: OwnedFd,
+        bytes: u64,
         modifier: Option<u64>,
     ) -> Result<(vk::Image, vk::DeviceMemory), ImportError> {
         let handle = vk::ExternalMemoryHandleTypeFlags::DMA_BUF_EXT;
         let dedicated = self.dedicated(handle, modifier)?;
-        let bytes = length(buffer.as_fd()).map_err(|e| refused("the length of the buffer", e))?;
         let mut external = vk::ExternalMemoryImageCreateInfo::default().handle_types(handle);
         let planes =
             [vk::SubresourceLayout { offset: self.layout.offset, row_pitch: self.layout.stride, ..Default::default() }];
@@ -94,7 +94,7 @@ impl Importer<'_> {
         }
         if Some(format.format) != vulkan_format(self.layout.format) {
             let message = format!("it holds {:?}, not {:?}", format.format, self.layout.format);
-            return Err(ImportError::Layout { plane: 0, message });
+            return Err(self.layout.wrong(message));
         }
         let handle = vk::ExternalMemoryHandleTypeFlags::ANDROID_HARDWARE_BUFFER_ANDROID;
         let mut external = vk::ExternalMemoryImageCreateInfo::default().handle_types(handle);
@@ -176,7 +176,7 @@ impl Importer<'_> {
         bytes: u64,
         dedicated: bool,
     ) -> Result<(), ImportError> {
-        let wrong = |message: String| Err(ImportError::Layout { plane: 0, message });
+        let wrong = |message: String| Err(self.layout.wrong(message));
         let part = vk::ImageSubresource::default().aspect_mask(vk::ImageAspectFlags::COLOR);
         // SAFETY: the image is linear.
         let own = unsafe { self.vulkan.get_image_subresource_layout(raw, part) };

@@ -10,7 +10,7 @@ mod output;
 mod pass;
 mod tables;
 #[cfg(all(test, not(target_arch = "wasm32")))]
-mod tests;
+pub(super) mod tests;
 
 use std::fmt;
 

@@ -35,7 +35,7 @@ fn texture(device: &GpuDevice, format: Format, [width, height]: [u32; 2], usage:
 }
 
 /// A texture with these texels.
-fn filled(device: &GpuDevice, format: Format, size: [u32; 2], texels: &[u8]) -> wgpu::Texture {
+pub(in crate::gpu) fn filled(device: &GpuDevice, format: Format, size: [u32; 2], texels: &[u8]) -> wgpu::Texture {
     let texture = texture(device, format, size, READ);
     let bytes_per_row = Some(texels.len() as u32 / size[1]);
     let layout = wgpu::TexelCopyBufferLayout { offset: 0, bytes_per_row, rows_per_image: None };
@@ -44,7 +44,12 @@ fn filled(device: &GpuDevice, format: Format, size: [u32; 2], texels: &[u8]) -> 
 }
 
 /// What `how` makes of a picture on the device.
-fn on_device(device: &GpuDevice, picture: &GpuPicture, how: &Preprocessing, input: &Fact) -> Result<Tensor, RunError> {
+pub(in crate::gpu) fn on_device(
+    device: &GpuDevice,
+    picture: &GpuPicture,
+    how: &Preprocessing,
+    input: &Fact,
+) -> Result<Tensor, RunError> {
     let ready = pollster::block_on(PictureInput::new(device, picture, how, input))?;
     let mut encoder = device.encoder();
     ready.encode(&mut encoder);
@@ -53,7 +58,7 @@ fn on_device(device: &GpuDevice, picture: &GpuPicture, how: &Preprocessing, inpu
 }
 
 /// Reproducible numbers of 0 to 255.
-fn noise(count: usize, seed: u32) -> Vec<u8> {
+pub(in crate::gpu) fn noise(count: usize, seed: u32) -> Vec<u8> {
     let mut state = seed | 1;
     let mut next = || {
         state ^= state << 13;
