@@ -1,6 +1,7 @@
 //! The errors of the four steps: loading a model, planning it, running it, and reaching a device.
 
 use crate::graph::{NodeError, Unsupported};
+use crate::interrupt::Interrupted;
 use crate::kernel::ShaderError;
 pub use crate::nearest::nearest;
 use crate::nearest::suggestion;
@@ -253,9 +254,24 @@ pub enum RunError {
     #[cfg(feature = "gpu")]
     #[error(transparent)]
     Picture(#[from] crate::gpu::PictureError),
+    /// The run was ended by [`Cancel`](crate::Cancel).
+    #[error("the run was cancelled")]
+    Cancelled,
+    /// The run took longer than [`Session::set_time_limit`](crate::Session::set_time_limit) allows.
+    #[error("the run was ended after {0:?}, which is all the time that it was given")]
+    Deadline(std::time::Duration),
     /// The session was asked for something before it had run.
     #[error("{0}")]
     State(String),
+}
+
+impl From<Interrupted> for RunError {
+    fn from(reason: Interrupted) -> Self {
+        match reason {
+            Interrupted::Cancelled => Self::Cancelled,
+            Interrupted::Deadline(given) => Self::Deadline(given),
+        }
+    }
 }
 
 /// Any of the errors of the four steps.
@@ -296,6 +312,8 @@ pub enum ErrorKind {
     Input,
     /// The device failed or there is none.
     Device,
+    /// The application ended it: it was cancelled, or its time was over.
+    Interrupted,
 }
 
 impl Error {
@@ -313,6 +331,7 @@ impl Error {
         match self {
             Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_)) => ErrorKind::Model,
             Self::Device(_) | Self::Run(RunError::Device(_)) => ErrorKind::Device,
+            Self::Run(RunError::Cancelled | RunError::Deadline(_)) => ErrorKind::Interrupted,
             Self::Run(_) | Self::Vision(_) => ErrorKind::Input,
             #[cfg(all(feature = "onnx", not(target_arch = "wasm32")))]
             Self::Write(_) => ErrorKind::Input,

@@ -51,6 +51,7 @@ pub mod error;
 pub mod gpu;
 pub mod graph;
 pub mod image;
+mod interrupt;
 pub mod kernel;
 mod model;
 mod nearest;
@@ -66,6 +67,7 @@ pub mod vision;
 pub use builder::GraphBuilder;
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
 pub use graph::{Dim, Graph, Unsupported};
+pub use interrupt::{Cancel, Interrupted};
 pub use model::{Model, Port};
 #[cfg(feature = "onnx")]
 pub use onnx::Limits;
@@ -73,8 +75,8 @@ pub use plan::Placement;
 #[cfg(not(target_arch = "wasm32"))]
 pub use session::validate;
 pub use session::{
-    Backend, Comparison, Device, DeviceOptions, Engine, InputId, Options, OutputId, Outputs, Pending, Plan, Precision,
-    Profile, Session, SessionMemory, StepTime, Tolerance, Validation, validate_async,
+    Backend, Comparison, Device, DeviceOptions, Engine, Event, InputId, Options, OutputId, Outputs, Pending, Plan,
+    Precision, Profile, Recovery, Session, SessionMemory, StepTime, Tolerance, Validation, validate_async,
 };
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use session::{Tuned, TunedKind};

@@ -6,9 +6,11 @@ mod bodies;
 mod carry;
 mod device;
 mod engine;
+mod event;
 #[cfg(test)]
 mod faults;
 mod inputs;
+mod interrupt;
 mod memory;
 #[cfg(feature = "gpu")]
 mod on_device;
@@ -19,6 +21,7 @@ mod pending;
 mod plan;
 mod precision;
 mod profile;
+mod recover;
 mod request;
 mod run;
 mod sizes;
@@ -30,12 +33,14 @@ mod weights;
 
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::Engine;
+pub use event::Event;
 pub use memory::SessionMemory;
 pub use options::Options;
 pub use pending::{Outputs, Pending};
 pub use plan::Plan;
 pub use precision::Precision;
 pub use profile::{Profile, StepTime};
+pub use recover::Recovery;
 pub use run::{InputId, OutputId, Session};
 pub use tolerance::{Comparison, Tolerance};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]

@@ -258,8 +258,13 @@ impl CpuSession {
     /// Runs the graph on the inputs that were set; after each node `done` gets its index and the values that there are.
     fn run_steps(&mut self, plan: &CpuPlan, done: &mut dyn FnMut(usize, &[Option<Value>])) -> Result<(), RunError> {
         for (index, (node, step)) in plan.graph.nodes.iter().zip(&plan.steps).enumerate() {
-            if !step.folded {
-                self.step(plan, node, step)?;
+            self.host.interrupt.check()?;
+            if !step.folded
+                && let Err(error) = self.step(plan, node, step)
+            {
+                // It may be a body in it that was ended.
+                self.host.interrupt.check()?;
+                return Err(error.into());
             }
             done(index, &self.values);
             for id in &step.last {

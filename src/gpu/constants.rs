@@ -278,8 +278,8 @@ mod tests {
         encoder.copy_buffer_to_buffer(&packed.buffer, packed.offset, &staging.buffer, 0, packed.size);
         let submission = device.queue().submit([encoder.finish()]);
         staging.map();
-        let wait = Wait::Block(std::time::Duration::from_secs(60));
-        crate::gpu::wait::now(device.settle(&staging, &submission, wait)).unwrap();
+        let wait = Wait::blocking(std::time::Duration::from_secs(60), crate::interrupt::Interrupt::default());
+        crate::gpu::wait::now(device.settle(&staging, &submission, &wait)).unwrap();
         staging.read(0..packed.size).unwrap().to_vec()
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) tuning: Mutex<Arc<Tuning>>,
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "a browser polls by itself"))]
     pub(super) waiter: Waiter,
+    #[cfg(test)]
+    faults: Arc<super::faults::Faults>,
 }
 
 /// Takes a lock; what a thread that panicked left behind it is plain data and still good.
@@ -151,6 +153,8 @@ impl GpuDevice {
             folder: OnceLock::new(),
             tuning: Mutex::default(),
             waiter: Waiter::default(),
+            #[cfg(test)]
+            faults: Arc::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -197,8 +201,18 @@ impl GpuDevice {
         self.shared.queue_calls.load(Ordering::Relaxed)
     }
 
+    /// The faults that tests plant.
+    #[cfg(test)]
+    pub(crate) fn faults(&self) -> &Arc<super::faults::Faults> {
+        &self.shared.faults
+    }
+
     /// Submits work.
     pub(super) fn submit(&self, commands: impl IntoIterator<Item = wgpu::CommandBuffer>) -> wgpu::SubmissionIndex {
+        #[cfg(test)]
+        if self.shared.faults.loses_now() {
+            self.wgpu().destroy();
+        }
         self.shared.queue_calls.fetch_add(1, Ordering::Relaxed);
         self.queue().submit(commands)
     }
@@ -274,10 +288,19 @@ impl GpuDevice {
         let (what, device) = (what.into(), self.clone());
         async move {
             device.check()?;
+            #[cfg(test)]
+            if let Some(error) = device.faults().refuses(&what) {
+                return Err(error);
+            }
             // Out of memory first: what follows from it is no fault of its own.
             match memory.await.or(internal.await).or(validation.await) {
                 None => Ok(made),
-                Some(error) => Err(from_wgpu(&what, error)),
+                Some(error) => {
+                    // What a lost device refuses says only that; that it is lost it says when it is asked.
+                    let _ = device.poll(wgpu::PollType::Poll);
+                    device.check()?;
+                    Err(from_wgpu(&what, error))
+                }
             }
         }
     }

@@ -34,7 +34,29 @@ pub(super) struct Engine {
     pub constants: Vec<Arc<Packed>>,
     /// By value: whether a host node reads it, or the application may.
     pub wanted: Vec<bool>,
+    /// How long a wait for the device takes at most, unless a session is told.
+    #[cfg_attr(
+        target_arch = "wasm32",
+        expect(dead_code, reason = "a browser has no thread that could look at the time")
+    )]
+    pub patience: Option<Duration>,
 }
+
+/// How a schedule is made ready.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Loading {
+    /// Kernels of plans to come, which are compiled as well.
+    pub ahead: Option<Arc<Repertoire>>,
+    /// Whether the schedule keeps the weights in the host's memory.
+    pub keep_weights: bool,
+    /// How long a submission takes about at most; as suits the device where not given.
+    pub submission: Option<Duration>,
+    /// How long a wait for the device takes at most.
+    pub patience: Option<Duration>,
+}
+
+/// How long a submission of a run that may be interrupted takes about at most: half of a frame of a screen.
+const SHORT: Duration = Duration::from_millis(8);
 
 impl GpuEngine {
     /// Compiles the kernels and uploads the constants that the device does not have yet.
@@ -51,18 +73,16 @@ impl GpuEngine {
     /// # Errors
     /// As [`GpuEngine::new`].
     pub async fn new_async(device: &GpuDevice, schedule: Arc<Schedule>) -> Result<Self, DeviceError> {
-        Self::load(device, schedule, None, true, None).await
+        Self::load(device, schedule, Loading { keep_weights: true, ..Loading::default() }).await
     }
 
-    /// [`GpuEngine::new_async`], which compiles kernels of plans to come as well, and whose schedule need not keep the weights
-    /// in the host's memory; a submission takes about so long at most, or as long as suits the device.
+    /// [`GpuEngine::new_async`] in another way.
     pub(crate) async fn load(
         device: &GpuDevice,
         schedule: Arc<Schedule>,
-        ahead: Option<Arc<Repertoire>>,
-        keep_weights: bool,
-        submission: Option<Duration>,
+        loading: Loading,
     ) -> Result<Self, DeviceError> {
+        let Loading { ahead, keep_weights, submission, patience } = loading;
         device.check()?;
         let mut kernels = schedule.kernels.clone();
         let ahead = ahead.iter().flat_map(|all| all.kernels()).filter(|kernel| !schedule.kernels.contains(kernel));
@@ -89,7 +109,10 @@ impl GpuEngine {
         };
         let mut program = Program::new(&schedule, writes);
         for segment in &mut program.segments {
-            segment.ends = slices::cut(segment, &schedule, device.facts().class, submission);
+            let class = device.facts().class;
+            segment.ends = slices::cut(segment, &schedule, class, submission);
+            segment.short_ends =
+                slices::cut(segment, &schedule, class, Some(submission.map_or(SHORT, |most| most.min(SHORT))));
         }
         let mut wanted = vec![false; schedule.graph.values.len()];
         let host_nodes = program.phases.iter().filter_map(|phase| match phase {
@@ -101,7 +124,7 @@ impl GpuEngine {
         }
         let schedule = if keep_weights { schedule } else { released(&schedule, &program, &wanted) };
         let device = device.clone();
-        Ok(Self { inner: Arc::new(Engine { device, schedule, program, pipelines, constants, wanted }) })
+        Ok(Self { inner: Arc::new(Engine { device, schedule, program, pipelines, constants, wanted, patience }) })
     }
 
     /// The device.
@@ -121,6 +144,14 @@ impl GpuEngine {
 
     pub(super) fn inner(&self) -> &Arc<Engine> {
         &self.inner
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Engine {
+    /// How long to wait for an answer of the device.
+    pub fn patience(&self, asked: Option<Duration>) -> Duration {
+        self.device.patience(asked.or(self.patience))
     }
 }
 

@@ -13,6 +13,8 @@ mod device;
 mod diagnose;
 mod elements;
 mod engine;
+#[cfg(test)]
+mod faults;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod foreign;
 mod observe;
@@ -42,6 +44,7 @@ pub(crate) use adapter::{has_halves, matrix_side, wanted_features};
 pub(crate) use create::experimental_features;
 pub use device::GpuDevice;
 pub use engine::GpuEngine;
+pub(crate) use engine::Loading;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub use foreign::{DmaBuf, DmaBufFormat, DmaBufPlane, ForeignPicture, ImportError};
 pub use picture::{GpuPicture, PictureError, PictureInput, PictureOutput, YuvMatrix, YuvRange};

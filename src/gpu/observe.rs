@@ -17,7 +17,8 @@ impl GpuSession {
     /// As a run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run_observed(&mut self, observe: impl FnMut(&Slot, Tensor)) -> Result<(), RunError> {
-        super::wait::now(self.observed(observe, self.bound()))
+        let wait = self.bound();
+        super::wait::now(self.observed(observe, &wait))
     }
 
     /// [`GpuSession::run_observed`], for callers that must not block.
@@ -25,10 +26,11 @@ impl GpuSession {
     /// # Errors
     /// As a run.
     pub async fn run_observed_async(&mut self, observe: impl FnMut(&Slot, Tensor)) -> Result<(), RunError> {
-        self.observed(observe, Wait::Async).await
+        let wait = self.giving_back();
+        self.observed(observe, &wait).await
     }
 
-    async fn observed(&mut self, mut observe: impl FnMut(&Slot, Tensor), wait: Wait) -> Result<(), RunError> {
+    async fn observed(&mut self, mut observe: impl FnMut(&Slot, Tensor), wait: &Wait) -> Result<(), RunError> {
         self.prepare(wait).await?;
         let engine = self.engine().clone();
         let inner = engine.inner();

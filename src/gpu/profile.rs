@@ -56,7 +56,8 @@ impl GpuSession {
     /// As a run.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn profile(&mut self) -> Result<Profile, RunError> {
-        super::wait::now(self.profiled(self.bound()))
+        let wait = self.bound();
+        super::wait::now(self.profiled(&wait))
     }
 
     /// [`GpuSession::profile`], for callers that must not block.
@@ -64,10 +65,11 @@ impl GpuSession {
     /// # Errors
     /// As a run.
     pub async fn profile_async(&mut self) -> Result<Profile, RunError> {
-        self.profiled(Wait::Async).await
+        let wait = self.giving_back();
+        self.profiled(&wait).await
     }
 
-    async fn profiled(&mut self, wait: Wait) -> Result<Profile, RunError> {
+    async fn profiled(&mut self, wait: &Wait) -> Result<Profile, RunError> {
         self.prepare(wait).await?;
         let engine = self.engine().clone();
         let inner = engine.inner();
@@ -103,12 +105,12 @@ impl GpuSession {
     }
 
     /// A segment with each dispatch in a pass of its own, between two timestamps.
-    async fn stamped(&mut self, index: usize, wait: Wait) -> Result<Vec<Duration>, RunError> {
+    async fn stamped(&mut self, index: usize, wait: &Wait) -> Result<Vec<Duration>, RunError> {
         let engine = self.engine().clone();
         let (device, segment) = (engine.device(), &engine.inner().program.segments[index]);
         let count = segment.ops.iter().filter(|op| Self::is_dispatch(**op)).count();
         if count == 0 {
-            self.launch(index).await?;
+            self.launch(index, wait).await?;
             return Ok(vec![]);
         }
         let (submission, stamps) = device
@@ -166,7 +168,7 @@ impl GpuSession {
     }
 
     /// A segment with each dispatch submitted and waited for alone.
-    async fn watched(&mut self, index: usize, wait: Wait) -> Result<Vec<Duration>, RunError> {
+    async fn watched(&mut self, index: usize, wait: &Wait) -> Result<Vec<Duration>, RunError> {
         let engine = self.engine().clone();
         let (device, segment) = (engine.device(), &engine.inner().program.segments[index]);
         self.unmap_upload(index);

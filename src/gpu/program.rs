@@ -39,6 +39,8 @@ pub struct Segment {
     pub download_bytes: u64,
     /// Behind the last command of each submission, of which there is one unless it would take too long.
     pub ends: Vec<usize>,
+    /// The same of a run that may be interrupted.
+    pub short_ends: Vec<usize>,
 }
 
 /// What a run does, one after the other.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::wait::{Staging, Wait};
 use super::{GpuDevice, elements};
 use crate::error::{DeviceError, RunError};
+use crate::interrupt::Interrupt;
 use crate::kernel::{Layout, Storage, units};
 use crate::tensor::{ElementType, Tensor, TensorView};
 
@@ -151,11 +152,11 @@ impl GpuTensor {
     /// If the device fails.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, timeout: std::time::Duration) -> Result<Tensor, RunError> {
-        self.read_within(Wait::Block(timeout))
+        self.read_within(&Wait::blocking(timeout, Interrupt::default()))
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    pub(super) fn read_within(&self, bound: Wait) -> Result<Tensor, RunError> {
+    pub(super) fn read_within(&self, bound: &Wait) -> Result<Tensor, RunError> {
         super::wait::now(self.download(bound))
     }
 
@@ -164,10 +165,14 @@ impl GpuTensor {
     /// # Errors
     /// If the device fails.
     pub async fn read_async(&self) -> Result<Tensor, RunError> {
-        self.download(Wait::Async).await
+        #[cfg(not(target_arch = "wasm32"))]
+        let wait = Wait::giving_back(self.device.patience(None), Interrupt::default());
+        #[cfg(target_arch = "wasm32")]
+        let wait = Wait::giving_back(Interrupt::default());
+        self.download(&wait).await
     }
 
-    async fn download(&self, wait: Wait) -> Result<Tensor, RunError> {
+    async fn download(&self, wait: &Wait) -> Result<Tensor, RunError> {
         let mut tensor = Tensor::zeros(self.element_type, self.shape.to_vec())?;
         let bytes = self.bytes().unwrap_or(0);
         if bytes == 0 {

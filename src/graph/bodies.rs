@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Body, Context, EvaluateError, Value};
+use crate::interrupt::Interrupt;
 
 /// Whoever runs bodies better than the references do: a session, by its backend's kernels.
 pub trait Bodies: fmt::Debug + Send + Sync {
@@ -24,7 +25,7 @@ pub trait RunningBody {
     ///
     /// # Errors
     /// As [`Body::evaluate`]; what the device says.
-    fn run(&mut self, work: &mut u64) -> Result<(), EvaluateError>;
+    fn run(&mut self, context: &mut Context) -> Result<(), EvaluateError>;
 
     /// An output of the last time.
     ///
@@ -94,7 +95,7 @@ impl<'a> Repeated<'a> {
                 for (input, value) in changed {
                     running.set(input, value)?;
                 }
-                running.run(&mut context.body_work)
+                running.run(context)
             }
         }
     }
@@ -134,12 +135,15 @@ pub(crate) struct Host {
     pub bodies: Option<Arc<dyn Bodies>>,
     /// The work that is left to bodies altogether, where the session runs a body itself.
     pub work: Option<u64>,
+    /// What may end the run.
+    pub interrupt: Interrupt,
 }
 
 impl Host {
     /// Evaluates a node.
     pub fn evaluate<T>(&mut self, evaluate: impl FnOnce(&mut Context) -> T) -> T {
-        let mut context = Context { bodies: self.bodies.clone(), ..Context::default() };
+        let (bodies, interrupt) = (self.bodies.clone(), self.interrupt.clone());
+        let mut context = Context { bodies, interrupt, ..Context::default() };
         context.body_work = self.work.unwrap_or(context.body_work);
         let result = evaluate(&mut context);
         self.work = self.work.map(|_| context.body_work);

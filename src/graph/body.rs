@@ -113,7 +113,7 @@ impl Body {
     ) -> Result<Vec<Value>, EvaluateError> {
         let inputs: Vec<_> = inputs.into_iter().collect();
         if let Some(mut running) = context.bodies.as_ref().and_then(|bodies| bodies.begin(self, &inputs, &[])) {
-            running.run(&mut context.body_work)?;
+            running.run(context)?;
             return (0..self.graph.outputs.len()).map(|i| running.output(i)).collect();
         }
         self.by_references(context, inputs)
@@ -149,5 +149,5 @@ fn spend<'a>(context: &mut Context, value: impl Into<Option<&'a Value>>) -> Resu
     let cost = value.into().map_or(1, |value| cost(value.bytes(), value.tensors()));
     let left = context.body_work.checked_sub(cost);
     context.body_work = left.ok_or(EvaluateError::Endless)?;
-    Ok(())
+    Ok(context.interrupt.check()?)
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{Bodies, Body, Fact, NodeError, Request, Sequence, ShapeError, Value};
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::kernel::Candidates;
 use crate::tensor::{ElementType, Tensor, TensorError};
 
@@ -29,6 +30,9 @@ pub enum EvaluateError {
     /// The bodies of If, Loop and Scan took more work than [`Context::body_work`] allows.
     #[error("it takes more steps than are allowed, perhaps without end")]
     Endless,
+    /// Somebody ended the run.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
 }
 
 impl From<NodeError> for EvaluateError {
@@ -50,11 +54,13 @@ pub struct Context {
     pub body_work: u64,
     /// Whoever runs bodies better than the references do.
     pub bodies: Option<Arc<dyn Bodies>>,
+    /// What may end the evaluation.
+    pub interrupt: Interrupt,
 }
 
 impl Default for Context {
     fn default() -> Self {
-        Self { seed: 0, draws: 0, body_work: 1 << 24, bodies: None }
+        Self { seed: 0, draws: 0, body_work: 1 << 24, bodies: None, interrupt: Interrupt::default() }
     }
 }
 

@@ -7,9 +7,9 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::run::{InputId, OutputId, Runner};
-use super::{Device, Engine, Options, Precision, Session};
+use super::{Device, Engine, Options, Precision, Recovery, Session};
 use crate::error::RunError;
-use crate::graph::{Bodies, Body, EvaluateError, Fact, Graph, Host, RunningBody, Value, ValueId, cost};
+use crate::graph::{Bodies, Body, Context, EvaluateError, Fact, Graph, Host, RunningBody, Value, ValueId, cost};
 use crate::model::Model;
 use crate::tensor::ElementType;
 
@@ -65,7 +65,8 @@ impl PlannedBodies {
         gather(graph, &|id| graph.constant(id).is_some(), &mut known);
         let given = engine.options();
         // What is decided in a body should not hang on the rounding of 16 bits, and its values come from the host.
-        let mut options = Options { precision: Precision::F32, keep_weights: false, ..given.clone() };
+        let mut options =
+            Options { precision: Precision::F32, keep_weights: false, recovery: Recovery::Off, ..given.clone() };
         (options.dims, options.shapes) = Default::default();
         let bodies = Self { device: engine.device().clone(), options, known, made: Mutex::default() };
         (!bodies.known.is_empty()).then(|| Arc::new(bodies) as Arc<dyn Bodies>)
@@ -123,7 +124,7 @@ impl PlannedBodies {
             Place::Device if self.device.is_gpu() && self.options.memory_limit.is_none() => {
                 (self.device.clone(), self.options.clone())
             }
-            _ => (self.device.on_cpu(), Options::default()),
+            _ => (self.device.on_cpu("CPU: for what is not worth a submission"), Options::default()),
         };
         // The number of the time, states and elements.
         options.varying = formal;
@@ -250,10 +251,12 @@ impl RunningBody for Running {
         }
     }
 
-    fn run(&mut self, work: &mut u64) -> Result<(), EvaluateError> {
+    fn run(&mut self, context: &mut Context) -> Result<(), EvaluateError> {
+        let work = &mut context.body_work;
         *work = work.checked_sub(self.made.cost).ok_or(EvaluateError::Endless)?;
         let session = self.session()?;
         session.body_work = Some(*work);
+        session.within = Some(context.interrupt.clone());
         session.run().map_err(failed)?;
         *work = session.body_work.unwrap_or_default();
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::DeviceError;
 #[cfg(feature = "gpu")]
@@ -64,6 +64,12 @@ struct Inner {
     /// Whether the CPU may take a model that does not fit the GPU.
     #[cfg(feature = "gpu")]
     lenient: bool,
+    /// How it was opened, if it may be opened anew once it is lost.
+    #[cfg(feature = "gpu")]
+    opened: Option<DeviceOptions>,
+    /// The device that was opened in its place.
+    #[cfg(feature = "gpu")]
+    renewed: OnceLock<Device>,
 }
 
 impl Device {
@@ -101,6 +107,13 @@ impl Device {
     /// # Errors
     /// [`DeviceError::NoAdapter`] if a GPU was asked for and there is none.
     pub async fn new_async(options: &DeviceOptions) -> Result<Self, DeviceError> {
+        Self::open(options, true).await
+    }
+
+    /// Opens a device, which may be opened `anew` once it is lost.
+    async fn open(options: &DeviceOptions, anew: bool) -> Result<Self, DeviceError> {
+        #[cfg(not(feature = "gpu"))]
+        let _ = anew;
         #[cfg(feature = "gpu")]
         if options.backend != Backend::Cpu {
             // Naming an adapter is asking for it, also for one in software.
@@ -122,6 +135,8 @@ impl Device {
                         cpu: crate::cpu::Threads::new(options.threads),
                         choice: choice.to_string(),
                         lenient: options.backend == Backend::Auto,
+                        opened: anew.then(|| options.clone()),
+                        renewed: OnceLock::new(),
                     })));
                 }
                 Err(error) if options.backend == Backend::Gpu || named => return Err(error),
@@ -145,17 +160,32 @@ impl Device {
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let gpu = GpuDevice::from_wgpu(device, queue, None);
         let choice = format!("{}: given by the application", gpu.info());
-        Self(Arc::new(Inner { gpu: Some(gpu), cpu: crate::cpu::Threads::new(None), choice, lenient: false }))
+        Self(Arc::new(Inner {
+            gpu: Some(gpu),
+            cpu: crate::cpu::Threads::new(None),
+            choice,
+            lenient: false,
+            opened: None,
+            renewed: OnceLock::new(),
+        }))
     }
 
     fn of_cpu(options: &DeviceOptions, choice: String) -> Self {
+        Self::of_threads(crate::cpu::Threads::new(options.threads), choice)
+    }
+
+    fn of_threads(cpu: crate::cpu::Threads, choice: String) -> Self {
         Self(Arc::new(Inner {
             #[cfg(feature = "gpu")]
             gpu: None,
-            cpu: crate::cpu::Threads::new(options.threads),
+            cpu,
             choice,
             #[cfg(feature = "gpu")]
             lenient: false,
+            #[cfg(feature = "gpu")]
+            opened: None,
+            #[cfg(feature = "gpu")]
+            renewed: OnceLock::new(),
         }))
     }
 
@@ -223,16 +253,36 @@ impl Device {
     }
 
     /// The CPU with the same threads.
-    #[cfg(not(target_arch = "wasm32"))]
-    pub(crate) fn on_cpu(&self) -> Self {
-        Self(Arc::new(Inner {
-            #[cfg(feature = "gpu")]
-            gpu: None,
-            cpu: self.0.cpu.clone(),
-            choice: "CPU: for what is not worth a submission".to_owned(),
-            #[cfg(feature = "gpu")]
-            lenient: false,
-        }))
+    pub(crate) fn on_cpu(&self, choice: &str) -> Self {
+        Self::of_threads(self.0.cpu.clone(), choice.to_owned())
+    }
+
+    /// The same adapter opened anew, the same one for everybody who asks; `None` if it cannot be, or was before.
+    pub(crate) async fn renewed(&self) -> Option<Self> {
+        #[cfg(feature = "gpu")]
+        {
+            if let Some(renewed) = self.0.renewed.get() {
+                return Some(renewed.clone());
+            }
+            let options = self.0.opened.as_ref()?;
+            #[cfg(test)]
+            if self.0.gpu.as_ref().is_some_and(|gpu| gpu.faults().is_gone()) {
+                return None;
+            }
+            // What the CPU would take in its place is not asked here.
+            let adapter = options.adapter.clone().or_else(|| self.as_gpu().map(|gpu| gpu.info().name.clone()));
+            let options = DeviceOptions { backend: Backend::Gpu, adapter, ..options.clone() };
+            let opened = Self::open(&options, false).await;
+            if let Err(error) = &opened {
+                log::warn!("{} could not be opened anew: {error}", self.name());
+            }
+            // It stays what it was: chosen by somebody, or not.
+            let mut opened = opened.ok()?;
+            Arc::get_mut(&mut opened.0)?.lenient = self.0.lenient;
+            Some(self.0.renewed.get_or_init(|| opened).clone())
+        }
+        #[cfg(not(feature = "gpu"))]
+        None
     }
 
     pub(crate) fn threads(&self) -> &crate::cpu::Threads {

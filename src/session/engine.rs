@@ -15,7 +15,7 @@ use crate::cpu::{CpuPlan, Threads};
 use crate::error::DeviceError;
 use crate::error::{Error, PlanError, RunError};
 #[cfg(feature = "gpu")]
-use crate::gpu::GpuEngine;
+use crate::gpu::{GpuEngine, Loading};
 use crate::graph::Graph;
 use crate::model::Model;
 use crate::optimize::Rewrites;
@@ -49,6 +49,8 @@ struct Inner {
     repertoires: Mutex<Vec<(Vec<Grown>, Arc<Repertoire>)>>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
+    /// What took its place when its device failed.
+    next: OnceLock<Engine>,
 }
 
 /// A plan for certain input shapes and parameters, and what was loaded for it.
@@ -118,6 +120,7 @@ impl Engine {
             open,
             repertoires: Mutex::default(),
             plans: Mutex::default(),
+            next: OnceLock::new(),
         })))
     }
 
@@ -151,15 +154,25 @@ impl Engine {
     /// # Errors
     /// As [`Engine::session`].
     pub async fn session_async(&self) -> Result<Session, Error> {
-        let mut session = Session::new(self.clone());
+        let mut session = Session::new(self.current());
         match shapes_from_options(self.0.model.graph(), &self.0.options) {
             // What is not given yet may be what the plan must be made for.
             Ok(_) if !self.0.parameters.is_empty() || self.precision().is_none() => {}
-            Ok(shapes) => session.prepare(Request::new(shapes, &[], |_| None)).await.map_err(Error::from)?,
+            Ok(shapes) => session.made_ready(&Request::new(shapes, &[], |_| None)).await.map_err(Error::from)?,
             Err(PlanError::Unbound { .. }) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(session)
+    }
+
+    /// What took its place.
+    pub(super) fn next(&self) -> Option<Self> {
+        self.0.next.get().cloned()
+    }
+
+    /// Has another take its place, unless one has already: the one that has.
+    pub(super) fn give_way_to(&self, other: Self) -> Self {
+        self.0.next.get_or_init(|| other).clone()
     }
 
     /// What values are stored as, if it is known yet.
@@ -319,9 +332,10 @@ impl Engine {
             #[cfg(feature = "gpu")]
             (Some(schedule), device) => {
                 let gpu = device.as_gpu().ok_or_else(|| DeviceError::NoAdapter("the device is the CPU".to_owned()))?;
-                let Options { keep_weights, submission, .. } = self.0.options;
+                let Options { keep_weights, submission, patience, .. } = self.0.options;
                 let ahead = self.settled_on(&planned.request.grown);
-                let loaded = GpuEngine::load(gpu, Arc::clone(schedule), ahead, keep_weights, submission).await;
+                let loading = Loading { ahead, keep_weights, submission, patience };
+                let loaded = GpuEngine::load(gpu, Arc::clone(schedule), loading).await;
                 if let Err(error) = planned.check() {
                     self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).retain(|p| !Arc::ptr_eq(p, &planned));
                     return Err(error.into());

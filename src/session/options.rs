@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Precision;
+use super::event::Listener;
+use super::{Event, Precision, Recovery};
 use crate::graph::Bindings;
 use crate::kernel::Shaders;
 use crate::plan::Placement;
@@ -26,6 +27,9 @@ pub struct Options {
     pub(crate) memory_limit: Option<u64>,
     pub(crate) keep_weights: bool,
     pub(crate) submission: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
+    pub(crate) recovery: Recovery,
+    pub(crate) listener: Listener,
     /// The first inputs, this many: what they hold changes from run to run, so that no plan is made for it.
     pub(crate) varying: usize,
     /// A fault to plant, for the tests which show that it is found.
@@ -110,6 +114,42 @@ impl Options {
     #[must_use]
     pub const fn submission(mut self, most: Duration) -> Self {
         self.submission = Some(most);
+        self
+    }
+
+    /// How long a device may take to answer before it is given up ([`DeviceError::Timeout`](crate::DeviceError::Timeout), or what
+    /// [`Recovery`] makes of it). If it is not given, 30 s, and 10 s more for each pipeline that was made since the device last
+    /// answered, since a driver may finish those in the first run. A run that should end sooner is given a
+    /// [time limit](crate::Session::set_time_limit). In a browser, which has no thread that could look at the time, a wait has no
+    /// bound: drop the future.
+    #[must_use]
+    pub const fn patience(mut self, most: Duration) -> Self {
+        self.patience = Some(most);
+        self
+    }
+
+    /// What becomes of sessions whose device fails.
+    #[must_use]
+    pub const fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
+        self
+    }
+
+    /// Tells the application of what happens to its sessions while runs go on: that they moved to another device, say. It is
+    /// called on the thread that runs the session, before the run goes on.
+    ///
+    /// ```
+    /// use rimlight::{Device, Event, Model, Options};
+    /// let options = Options::new().on_event(|event| match event {
+    ///     Event::Moved { to, .. } => eprintln!("slower from now on: {to}"),
+    ///     other => eprintln!("{other}"),
+    /// });
+    /// let session = Model::open("models/digits.onnx")?.session_with(&Device::auto(), &options)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.listener = Listener::new(listener);
         self
     }
 

@@ -8,6 +8,7 @@ use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuPending;
 use crate::graph::Value;
+use crate::interrupt::Interrupt;
 use crate::tensor::Tensor;
 
 /// A run that was submitted ([`Session::submit`]). It may be waited for on another thread, and outlive its session.
@@ -51,21 +52,25 @@ impl Session {
     /// As [`Session::run`]; [`RunError::State`] if eight runs of the session are under way, or their outputs held.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn submit(&mut self) -> Result<Pending, RunError> {
+        let interrupt = self.interrupt();
+        loop {
+            match self.submit_once(&interrupt) {
+                Err(error) => pollster::block_on(self.recover(error))?,
+                pending => return pending,
+            }
+        }
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn submit_once(&mut self, interrupt: &Interrupt) -> Result<Pending, RunError> {
         if self.must_select()? {
             pollster::block_on(self.select())?;
         }
-        self.give()?;
-        #[cfg(feature = "gpu")]
-        if self.carries_by_host() {
-            let reason = "a state goes by the host's memory, which must wait for each run: `run` it";
-            return Err(RunError::State(reason.to_owned()));
-        }
+        self.begin(interrupt)?;
         #[cfg(feature = "gpu")]
         if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
-            self.has_run = false;
-            let pending = gpu.submit()?;
-            self.hand_on()?;
-            return Ok(Pending(Outputs(Run::Gpu(pending))));
+            let pending = gpu.submit();
+            return self.under_way(pending);
         }
         self.submit_to_cpu()
     }
@@ -75,25 +80,48 @@ impl Session {
     /// # Errors
     /// As [`Session::submit`].
     pub async fn submit_async(&mut self) -> Result<Pending, RunError> {
+        let interrupt = self.interrupt();
+        loop {
+            match self.submit_once_async(&interrupt).await {
+                Err(error) => self.recover(error).await?,
+                pending => return pending,
+            }
+        }
+    }
+
+    async fn submit_once_async(&mut self, interrupt: &Interrupt) -> Result<Pending, RunError> {
         self.select().await?;
+        self.begin(interrupt)?;
+        #[cfg(feature = "gpu")]
+        if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
+            let pending = gpu.submit_async().await;
+            return self.under_way(pending);
+        }
+        self.submit_to_cpu()
+    }
+
+    /// What precedes a run that is submitted.
+    fn begin(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
+        self.allow(interrupt);
         self.give()?;
+        self.has_run = false;
         #[cfg(feature = "gpu")]
         if self.carries_by_host() {
             let reason = "a state goes by the host's memory, which must wait for each run: `run` it";
             return Err(RunError::State(reason.to_owned()));
         }
-        #[cfg(feature = "gpu")]
-        if let Some((_, Runner::Gpu(gpu))) = self.runners.last_mut() {
-            self.has_run = false;
-            let pending = gpu.submit_async().await?;
-            self.hand_on()?;
-            return Ok(Pending(Outputs(Run::Gpu(pending))));
-        }
-        self.submit_to_cpu()
+        Ok(())
+    }
+
+    #[cfg(feature = "gpu")]
+    fn under_way(&mut self, pending: Result<GpuPending, RunError>) -> Result<Pending, RunError> {
+        self.allow(&Interrupt::default());
+        let pending = pending?;
+        self.hand_on()?;
+        Ok(Pending(Outputs(Run::Gpu(pending))))
     }
 
     fn submit_to_cpu(&mut self) -> Result<Pending, RunError> {
-        self.has_run = false;
         let missing = || RunError::State("the output is of another model".to_owned());
         let outputs = match self.runners.last_mut() {
             Some((planned, Runner::Cpu(cpu))) => {

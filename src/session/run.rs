@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::engine::{Loaded, Planned};
 use super::request::Request;
@@ -11,6 +12,7 @@ use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
 use crate::graph::Value;
+use crate::interrupt::{Cancel, Interrupt};
 use crate::tensor::Tensor;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::tensor::TensorView;
@@ -56,6 +58,11 @@ pub struct Session {
     /// The work that is left to the bodies in it, where it runs a body itself.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) body_work: Option<u64>,
+    /// Who may end runs.
+    pub(super) cancel: Option<Cancel>,
+    pub(super) time_limit: Option<Duration>,
+    /// What may end the run that this is a body of.
+    pub(super) within: Option<Interrupt>,
 }
 
 pub(super) enum Runner {
@@ -116,6 +123,9 @@ impl Session {
             carries_anew: false,
             #[cfg(not(target_arch = "wasm32"))]
             body_work: None,
+            cancel: None,
+            time_limit: None,
+            within: None,
         }
     }
 
@@ -158,21 +168,37 @@ impl Session {
     /// [`RunError::MissingInput`] if an input was not set; what the plan or the device says.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&mut self) -> Result<(), RunError> {
+        let interrupt = self.interrupt();
+        while let Err(error) = self.run_once(&interrupt) {
+            pollster::block_on(self.recover(error))?;
+        }
+        Ok(())
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    fn run_once(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
         // A steady run finds its memory ready, and need not wait for it.
         if self.must_select()? {
             pollster::block_on(self.select())?;
         }
+        self.allow(interrupt);
         self.give()?;
         self.allow_work();
-        match self.runners.last_mut() {
-            Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs)?,
+        let outcome = match self.runners.last_mut() {
+            Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs),
             #[cfg(feature = "gpu")]
-            Some((_, Runner::Gpu(gpu))) => gpu.run()?,
-            None => {}
-        }
+            Some((_, Runner::Gpu(gpu))) => gpu.run(),
+            None => Ok(()),
+        };
+        self.allow(&Interrupt::default());
         self.account_work();
-        self.has_run = true;
-        self.hand_on()
+        self.finish(outcome)
+    }
+
+    /// Hands on what a run has given, if it ended well.
+    fn finish(&mut self, outcome: Result<(), RunError>) -> Result<(), RunError> {
+        self.has_run = outcome.is_ok();
+        outcome.and_then(|()| self.hand_on())
     }
 
     /// [`Session::run`], for callers that must not block. The future needs no runtime.
@@ -180,16 +206,25 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub async fn run_async(&mut self) -> Result<(), RunError> {
-        self.select().await?;
-        self.give()?;
-        match self.runners.last_mut() {
-            Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs)?,
-            #[cfg(feature = "gpu")]
-            Some((_, Runner::Gpu(gpu))) => gpu.run_async().await?,
-            None => {}
+        let interrupt = self.interrupt();
+        while let Err(error) = self.run_once_async(&interrupt).await {
+            self.recover(error).await?;
         }
-        self.has_run = true;
-        self.hand_on()
+        Ok(())
+    }
+
+    async fn run_once_async(&mut self, interrupt: &Interrupt) -> Result<(), RunError> {
+        self.select().await?;
+        self.allow(interrupt);
+        self.give()?;
+        let outcome = match self.runners.last_mut() {
+            Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs),
+            #[cfg(feature = "gpu")]
+            Some((_, Runner::Gpu(gpu))) => gpu.run_async().await,
+            None => Ok(()),
+        };
+        self.allow(&Interrupt::default());
+        self.finish(outcome)
     }
 
     /// Hands the inputs to the device.
@@ -395,6 +430,14 @@ impl Session {
         return Ok(!self.takes_states());
         #[cfg(not(feature = "gpu"))]
         Ok(false)
+    }
+
+    /// [`Session::prepare`], on another device if this one fails.
+    pub(super) async fn made_ready(&mut self, request: &Request) -> Result<(), RunError> {
+        while let Err(error) = self.prepare(request.clone()).await {
+            self.recover(error).await?;
+        }
+        Ok(())
     }
 
     /// Makes the runner for the inputs' shapes and parameters the current one, and has its states where it takes them.

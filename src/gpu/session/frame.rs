@@ -77,9 +77,20 @@ impl Frame {
         self.launched.push(index);
     }
 
+    /// Notes that no more of a segment is to come than what was submitted of it.
+    pub fn given_up(&mut self, index: usize, submission: wgpu::SubmissionIndex) {
+        self.crossings[index].upload.iter().for_each(Staging::map);
+        self.submission = Some(submission);
+    }
+
     /// Whether the device has something of it still.
     pub const fn is_under_way(&self) -> bool {
         !self.launched.is_empty()
+    }
+
+    /// Whether anything of what is under way is read back.
+    pub fn is_read_back(&self) -> bool {
+        self.crossings.iter().filter_map(|c| c.download.as_ref()).any(|d| d.signal.get() != Mapping::Unmapped)
     }
 
     /// Whether nothing need be waited for, neither for reading it nor for giving it inputs.
@@ -89,7 +100,7 @@ impl Frame {
     }
 
     /// Waits for the segments that were submitted, and reads back what the host wants of them.
-    pub async fn collect(&mut self, inner: &Engine, wait: Wait) -> Result<(), RunError> {
+    pub async fn collect(&mut self, inner: &Engine, wait: &Wait) -> Result<(), RunError> {
         while let (Some(&index), Some(submission)) = (self.launched.first(), &self.submission) {
             if let Some(staging) = &self.crossings[index].download
                 && staging.signal.get() != Mapping::Unmapped
@@ -107,7 +118,7 @@ impl Frame {
     }
 
     /// Waits until inputs can be written.
-    pub async fn reclaim(&mut self, inner: &Engine, wait: Wait) -> Result<(), RunError> {
+    pub async fn reclaim(&mut self, inner: &Engine, wait: &Wait) -> Result<(), RunError> {
         self.collect(inner, wait).await?;
         if let Some(submission) = &self.submission {
             for staging in self.crossings.iter().flat_map(|c| &c.upload) {

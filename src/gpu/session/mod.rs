@@ -17,10 +17,11 @@ use super::bind::Memory;
 use super::engine::Engine;
 use super::program::Phase;
 use super::values::ValueBuffers;
-use super::wait::{Staging, Wait};
+use super::wait::{Signal, Staging, Wait};
 use super::{GpuEngine, GpuTensor, PictureInput};
 use crate::error::RunError;
 use crate::graph::{Host, ValueId};
+use crate::interrupt::Interrupt;
 use crate::kernel::Storage;
 use crate::plan::SlotId;
 use crate::tensor::ElementType;
@@ -59,6 +60,8 @@ pub struct GpuSession {
     pub(super) kept: HashMap<ValueId, GpuTensor>,
     /// What nodes on the host may use.
     pub(crate) host: Host,
+    /// What may end the run to come.
+    pub(crate) interrupt: Interrupt,
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) timeout: Option<Duration>,
 }
@@ -111,6 +114,7 @@ impl GpuSession {
             sources,
             kept: HashMap::new(),
             host: Host::default(),
+            interrupt: Interrupt::default(),
             #[cfg(not(target_arch = "wasm32"))]
             timeout: None,
         };
@@ -139,18 +143,34 @@ impl GpuSession {
     /// If the device fails or takes too long.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn read(&self, tensor: &GpuTensor) -> Result<crate::tensor::Tensor, RunError> {
-        tensor.read_within(self.bound())
+        tensor.read_within(&self.bound())
     }
 
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn bound(&self) -> Wait {
-        self.engine.inner().device.patience(self.timeout)
+        Wait::blocking(self.engine.inner().patience(self.timeout), self.interrupt.clone())
+    }
+
+    /// How a run waits whose caller must not block.
+    pub(super) fn giving_back(&self) -> Wait {
+        #[cfg(not(target_arch = "wasm32"))]
+        return Wait::giving_back(self.engine.inner().patience(self.timeout), self.interrupt.clone());
+        #[cfg(target_arch = "wasm32")]
+        Wait::giving_back(self.interrupt.clone())
+    }
+
+    /// Whether the application has set a bound for waits of its own, whose end means nothing but that.
+    pub(crate) const fn is_timed(&self) -> bool {
+        #[cfg(not(target_arch = "wasm32"))]
+        return self.timeout.is_some();
+        #[cfg(target_arch = "wasm32")]
+        false
     }
 
     /// Takes the upload buffers back from an earlier run, so that inputs can be written.
     fn reclaim(&mut self) -> Result<(), RunError> {
         #[cfg(not(target_arch = "wasm32"))]
-        return super::wait::now(self.frame.reclaim(self.engine.inner(), self.bound()));
+        return super::wait::now(self.frame.reclaim(self.engine.inner(), &self.bound()));
         #[cfg(target_arch = "wasm32")]
         return match !self.frame.is_under_way() && self.frame.is_settled() {
             true => Ok(()),
@@ -164,7 +184,8 @@ impl GpuSession {
     /// If an input is missing, a host node fails, or the device does or takes too long.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn run(&mut self) -> Result<(), RunError> {
-        super::wait::now(self.drive(self.bound()))
+        let wait = self.bound();
+        super::wait::now(self.drive(&wait))
     }
 
     /// [`GpuSession::run`], for callers that must not block. The future needs no runtime; where it is dropped, the work
@@ -173,34 +194,42 @@ impl GpuSession {
     /// # Errors
     /// As [`GpuSession::run`].
     pub async fn run_async(&mut self) -> Result<(), RunError> {
-        self.drive(Wait::Async).await
+        let wait = self.giving_back();
+        self.drive(&wait).await
     }
 
-    async fn drive(&mut self, wait: Wait) -> Result<(), RunError> {
+    async fn drive(&mut self, wait: &Wait) -> Result<(), RunError> {
         self.start(wait).await?;
+        if !self.frame.is_read_back() {
+            // Nobody waits for an answer: a device that was lost says so when it is asked, and not when it is given work.
+            let device = self.engine.device();
+            device.poll(wgpu::PollType::Poll)?;
+            device.check()?;
+        }
         self.collect(wait).await?;
         self.frame.complete = true;
         Ok(())
     }
 
     /// Submits all segments, running the host nodes between them.
-    async fn start(&mut self, wait: Wait) -> Result<(), RunError> {
+    async fn start(&mut self, wait: &Wait) -> Result<(), RunError> {
         self.prepare(wait).await?;
         let engine = self.engine.clone();
         for phase in &engine.inner().program.phases {
+            wait.interrupt.check()?;
             match *phase {
                 Phase::Host(node) => {
                     self.collect(wait).await?;
                     self.host(node)?;
                 }
-                Phase::Device(segment) => self.launch(segment).await?,
+                Phase::Device(segment) => self.launch(segment, wait).await?,
             }
         }
         Ok(())
     }
 
     /// What precedes every run: the one before is over, and all inputs are there.
-    pub(super) async fn prepare(&mut self, wait: Wait) -> Result<(), RunError> {
+    pub(super) async fn prepare(&mut self, wait: &Wait) -> Result<(), RunError> {
         self.engine.device().check()?;
         self.check_bound()?;
         self.frame.reclaim(self.engine.inner(), wait).await?;
@@ -212,8 +241,11 @@ impl GpuSession {
         }
     }
 
-    pub(super) async fn launch(&mut self, index: usize) -> Result<(), RunError> {
+    pub(super) async fn launch(&mut self, index: usize, wait: &Wait) -> Result<(), RunError> {
         self.stage(index)?;
+        if wait.interrupt.is_possible() && self.engine.inner().program.segments[index].short_ends.len() > 1 {
+            return self.launch_in_parts(index, wait).await;
+        }
         let device = self.engine.device();
         let submission = device
             .guarded("a run", || {
@@ -230,6 +262,46 @@ impl GpuSession {
             })
             .await?;
         self.frame.launched(index, submission);
+        Ok(())
+    }
+
+    /// [`GpuSession::launch`] of a run that may be interrupted: the device has two short submissions at most before it, the one
+    /// that it computes and the next.
+    async fn launch_in_parts(&mut self, index: usize, wait: &Wait) -> Result<(), RunError> {
+        let engine = self.engine.clone();
+        let (device, ends) = (engine.device(), &engine.inner().program.segments[index].short_ends);
+        let mut before: Option<(Arc<Signal>, wgpu::SubmissionIndex)> = None;
+        let mut from = 0;
+        for (part, &end) in ends.iter().enumerate() {
+            let is_last = part + 1 == ends.len();
+            let submission = device
+                .guarded("a run", || {
+                    let mut encoder = device.encoder();
+                    self.encode_part(index, from..end, &mut encoder);
+                    if part == 0 {
+                        self.unmap_upload(index);
+                    }
+                    match is_last {
+                        true => self.frame.send(engine.inner(), index, [encoder]),
+                        false => device.submit([encoder.finish()]),
+                    }
+                })
+                .await?;
+            from = end;
+            if is_last {
+                self.frame.launched(index, submission);
+                return Ok(());
+            }
+            let marked = (device.mark(), submission);
+            if let Some((signal, submission)) = before.replace(marked) {
+                let waited = device.signalled(&signal, &submission, wait).await;
+                let waited = waited.and_then(|()| Ok(wait.interrupt.check()?));
+                if let (Err(error), Some((_, last))) = (waited, &before) {
+                    self.frame.given_up(index, last.clone());
+                    return Err(error);
+                }
+            }
+        }
         Ok(())
     }
 

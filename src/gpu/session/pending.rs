@@ -12,6 +12,7 @@ use crate::gpu::GpuEngine;
 use crate::gpu::device::lock;
 use crate::gpu::wait::Wait;
 use crate::graph::{Value, ValueId};
+use crate::interrupt::Interrupt;
 
 /// Runs of one session that are under way, or whose outputs somebody holds, at most. More than the device and the host
 /// can work on at once only wait.
@@ -34,6 +35,7 @@ pub struct GpuPending {
     /// There until this is dropped.
     frame: Option<Frame>,
     spare: Spare,
+    interrupt: Interrupt,
     #[cfg(not(target_arch = "wasm32"))]
     timeout: Option<Duration>,
 }
@@ -46,7 +48,8 @@ impl GpuSession {
     /// As [`GpuSession::run`]; [`RunError::State`] if eight runs are under way or their outputs held.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn submit(&mut self) -> Result<GpuPending, RunError> {
-        crate::gpu::wait::now(self.submitted(self.bound()))
+        let wait = self.bound();
+        crate::gpu::wait::now(self.submitted(&wait))
     }
 
     /// [`GpuSession::submit`], for callers that must not block.
@@ -54,10 +57,11 @@ impl GpuSession {
     /// # Errors
     /// As [`GpuSession::submit`].
     pub async fn submit_async(&mut self) -> Result<GpuPending, RunError> {
-        self.submitted(Wait::Async).await
+        let wait = self.giving_back();
+        self.submitted(&wait).await
     }
 
-    async fn submitted(&mut self, wait: Wait) -> Result<GpuPending, RunError> {
+    async fn submitted(&mut self, wait: &Wait) -> Result<GpuPending, RunError> {
         let next = self.next_frame(wait).await?;
         if let Err(error) = self.start(wait).await {
             lock(&self.spare).free.push(next);
@@ -72,13 +76,14 @@ impl GpuSession {
             engine: self.engine.clone(),
             frame: Some(frame),
             spare: Arc::clone(&self.spare),
+            interrupt: self.interrupt.clone(),
             #[cfg(not(target_arch = "wasm32"))]
             timeout: self.timeout,
         })
     }
 
     /// A frame for the run after the one to come.
-    async fn next_frame(&self, wait: Wait) -> Result<Frame, RunError> {
+    async fn next_frame(&self, wait: &Wait) -> Result<Frame, RunError> {
         let inner = self.engine.inner();
         // Those that were read back may not have been told yet that they can be written again.
         inner.device.poll(wgpu::PollType::Poll)?;
@@ -120,8 +125,8 @@ impl GpuPending {
     /// If the device fails or takes too long.
     #[cfg(not(target_arch = "wasm32"))]
     pub fn wait(&mut self) -> Result<(), RunError> {
-        let wait = self.engine.inner().device.patience(self.timeout);
-        crate::gpu::wait::now(self.finished(wait))
+        let wait = Wait::blocking(self.engine.inner().patience(self.timeout), self.interrupt.clone());
+        crate::gpu::wait::now(self.finished(&wait))
     }
 
     /// [`GpuPending::wait`], for callers that must not block.
@@ -129,10 +134,14 @@ impl GpuPending {
     /// # Errors
     /// If the device fails.
     pub async fn wait_async(&mut self) -> Result<(), RunError> {
-        self.finished(Wait::Async).await
+        #[cfg(not(target_arch = "wasm32"))]
+        let wait = Wait::giving_back(self.engine.inner().patience(self.timeout), self.interrupt.clone());
+        #[cfg(target_arch = "wasm32")]
+        let wait = Wait::giving_back(self.interrupt.clone());
+        self.finished(&wait).await
     }
 
-    async fn finished(&mut self, wait: Wait) -> Result<(), RunError> {
+    async fn finished(&mut self, wait: &Wait) -> Result<(), RunError> {
         if let Some(frame) = &mut self.frame {
             frame.reclaim(self.engine.inner(), wait).await?;
             frame.complete = true;

@@ -8,7 +8,7 @@ use crate::tensor::Tensor;
 
 impl GpuSession {
     /// Waits for the segments that were submitted, and reads back what the host wants of them.
-    pub(in crate::gpu) async fn collect(&mut self, wait: Wait) -> Result<(), RunError> {
+    pub(in crate::gpu) async fn collect(&mut self, wait: &Wait) -> Result<(), RunError> {
         self.frame.collect(self.engine.inner(), wait).await
     }
 
@@ -22,6 +22,7 @@ impl GpuSession {
         if outputs.is_err() {
             // A body may have failed with the device, which says more.
             self.engine.device().check()?;
+            self.host.interrupt.check()?;
         }
         let outputs = outputs.map_err(|error| NodeError::new(node, error))?;
         for (value, output) in node.outputs.iter().zip(outputs) {

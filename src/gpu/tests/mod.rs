@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use half::f16;
 
-use super::wait::{Mapping, Signal, Wait};
-use super::{GpuDevice, GpuEngine, GpuSession, GpuTensor};
+use super::wait::{Mapping, Signal};
+use super::{GpuDevice, GpuEngine, GpuSession, GpuTensor, Loading};
 use crate::error::{DeviceError, RunError};
 use crate::graph::{Definition, Graph, ValueId};
 use crate::kernel::{Dialect, Storage};

@@ -17,14 +17,11 @@ fn a_lost_device_ends_runs_with_an_error() {
 #[test]
 fn pipelines_that_are_new_are_waited_for_longer() {
     let device = GpuDevice::noop();
-    let seconds = |device: &GpuDevice| match device.patience(None) {
-        Wait::Block(bound) => bound.as_secs(),
-        Wait::Async => 0,
-    };
+    let seconds = |device: &GpuDevice| device.patience(None).as_secs();
     assert_eq!(seconds(&device), 30);
     let mut session = session(&device, &[4], false);
     assert!(seconds(&device) > 30);
-    assert_eq!(device.patience(Some(Duration::ZERO)), Wait::Block(Duration::ZERO));
+    assert_eq!(device.patience(Some(Duration::ZERO)), Duration::ZERO);
     let (x, ..) = ids(&session);
     session.set(x, &TensorView::new([4], &[0f32; 4]).unwrap()).unwrap();
     session.run().unwrap();
@@ -216,7 +213,8 @@ fn long_runs_are_submitted_in_parts() {
         let whole = session(&device, &[n], host);
         let schedule = Arc::clone(whole.engine().schedule());
         let most = std::time::Duration::from_nanos(1);
-        let engine = pollster::block_on(GpuEngine::load(&device, schedule, None, true, Some(most))).unwrap();
+        let loading = Loading { keep_weights: true, submission: Some(most), ..Loading::default() };
+        let engine = pollster::block_on(GpuEngine::load(&device, schedule, loading)).unwrap();
         assert!(engine.submissions() > whole.engine().submissions());
         let dispatches = engine.schedule().summary.dispatches;
         assert_eq!(engine.submissions(), dispatches.max(whole.engine().submissions()));
