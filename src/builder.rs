@@ -62,6 +62,7 @@ impl GraphBuilder {
                 operator: definition.op_type.clone(),
                 message: e.to_string(),
                 unsupported: e.unsupported(),
+                limit: None,
             })?;
         let inputs: Vec<_> = inputs.iter().copied().map(Some).collect();
         Ok(self.operator(operator, &inputs, 1)[0])

@@ -3,6 +3,7 @@
 use crate::graph::{NodeError, Unsupported};
 use crate::interrupt::Interrupted;
 use crate::kernel::ShaderError;
+use crate::limits::LimitError;
 pub use crate::nearest::nearest;
 use crate::nearest::suggestion;
 use crate::tensor::{ElementType, TensorError};
@@ -55,17 +56,8 @@ pub enum LoadError {
         message: String,
     },
     /// A limit of [`Limits`](crate::Limits) was passed.
-    #[error("{what} is {found}, above the limit of {limit}; raise `Limits::{field}` to load it all the same")]
-    Limit {
-        /// What was counted.
-        what: String,
-        /// How much it is.
-        found: u64,
-        /// How much is allowed.
-        limit: u64,
-        /// The field of `Limits` to raise.
-        field: &'static str,
-    },
+    #[error(transparent)]
+    Limit(#[from] LimitError),
 }
 
 impl LoadError {
@@ -141,6 +133,9 @@ pub enum PlanError {
     /// The options contradict the model.
     #[error("{0}")]
     Options(String),
+    /// A limit of [`Options::limits`](crate::Options::limits) was passed.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
 }
 
 impl PlanError {
@@ -240,7 +235,10 @@ pub enum RunError {
     },
     /// A node could not be computed.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    Node(NodeError),
+    /// A limit of [`Options::limits`](crate::Options::limits) was passed.
+    #[error(transparent)]
+    Limit(#[from] LimitError),
     /// A tensor could not be made or read.
     #[error(transparent)]
     Tensor(#[from] TensorError),
@@ -263,6 +261,15 @@ pub enum RunError {
     /// The session was asked for something before it had run.
     #[error("{0}")]
     State(String),
+}
+
+impl From<NodeError> for RunError {
+    fn from(error: NodeError) -> Self {
+        match error.limit {
+            Some(limit) => Self::Limit(*limit),
+            None => Self::Node(error),
+        }
+    }
 }
 
 impl From<Interrupted> for RunError {
@@ -329,7 +336,9 @@ impl Error {
     /// What the error is about, however it came.
     pub const fn kind(&self) -> ErrorKind {
         match self {
-            Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_)) => ErrorKind::Model,
+            Self::Load(_) | Self::Plan(_) | Self::Run(RunError::Node(_) | RunError::Plan(_) | RunError::Limit(_)) => {
+                ErrorKind::Model
+            }
             Self::Device(_) | Self::Run(RunError::Device(_)) => ErrorKind::Device,
             Self::Run(RunError::Cancelled | RunError::Deadline(_)) => ErrorKind::Interrupted,
             Self::Run(_) | Self::Vision(_) => ErrorKind::Input,

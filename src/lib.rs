@@ -53,6 +53,7 @@ pub mod graph;
 pub mod image;
 mod interrupt;
 pub mod kernel;
+mod limits;
 mod model;
 mod nearest;
 #[cfg(feature = "onnx")]
@@ -68,9 +69,8 @@ pub use builder::GraphBuilder;
 pub use error::{DeviceError, Error, ErrorKind, LoadError, PlanError, RunError};
 pub use graph::{Dim, Graph, Unsupported};
 pub use interrupt::{Cancel, Interrupted};
+pub use limits::{LimitError, Limits};
 pub use model::{Model, Port};
-#[cfg(feature = "onnx")]
-pub use onnx::Limits;
 pub use plan::Placement;
 #[cfg(not(target_arch = "wasm32"))]
 pub use session::validate;

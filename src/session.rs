@@ -11,6 +11,8 @@ mod event;
 mod faults;
 mod inputs;
 mod interrupt;
+#[cfg(all(test, not(target_arch = "wasm32")))]
+mod limits;
 mod memory;
 #[cfg(feature = "gpu")]
 mod on_device;

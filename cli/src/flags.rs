@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use rimlight::kernel::{DeviceClass, Shaders};
-use rimlight::{Backend, Device, DeviceOptions, Model, Options, Placement, PlanError, Precision};
+use rimlight::{Backend, Device, DeviceOptions, Limits, Model, Options, Placement, PlanError, Precision};
 
 use crate::failure::{Failure, Outcome};
 use crate::inputs::Inputs;
@@ -77,6 +77,10 @@ pub struct PlanFlags {
     /// on phones, else 100]
     #[arg(long, value_name = "MS")]
     pub submission: Option<u64>,
+    /// Raise or lower a bound on what the model may take (NAME is a field of Limits: file_bytes, nodes, elements,
+    /// memory_bytes, work, …)
+    #[arg(long, value_name = "NAME=N", value_parser = limit)]
+    pub limit: Vec<(String, u64)>,
     /// Leave out a rewrite of the graph, by its name
     #[arg(long, value_name = "REWRITE")]
     pub without: Vec<String>,
@@ -110,6 +114,16 @@ pub fn dimension(text: &str) -> Result<(String, usize), String> {
     let (name, size) = text.rsplit_once('=').ok_or("a dimension is given as NAME=N, such as batch=1")?;
     let size = size.parse().map_err(|_| format!("'{size}' is no size"))?;
     Ok((name.to_owned(), size))
+}
+
+/// `NAME=N`, of a limit.
+pub fn limit(text: &str) -> Result<(String, u64), String> {
+    let (name, number) = text.rsplit_once('=').ok_or("a limit is given as NAME=N, such as work=1000000000000")?;
+    let number = number.parse().map_err(|_| format!("'{number}' is no whole number"))?;
+    match Limits::default().by_name(name) {
+        Some(_) => Ok((name.to_owned(), number)),
+        None => Err(format!("there is no limit '{name}'; there are {}", Limits::NAMES.join(", "))),
+    }
 }
 
 impl DeviceFlags {
@@ -159,6 +173,8 @@ pub struct Setup {
     pub device: Device,
     /// How long it took to make.
     pub device_time: Duration,
+    /// What the model may take.
+    pub limits: Limits,
     /// The options, the precision being the one that was settled on.
     pub options: Options,
     /// The precision.
@@ -173,7 +189,7 @@ impl Setup {
     /// # Errors
     /// If any of it cannot be.
     pub fn new(name: &str, device: &DeviceFlags, plan: &PlanFlags, input: &InputFlags) -> Outcome<(Self, Model)> {
-        let (model, known) = known::open(name)?;
+        let (model, known) = known::open(name, &plan.limits())?;
         let mut inputs = Inputs::gather(&model, known.as_ref(), input, &plan.dim)?;
         let options = inputs.options(plan)?;
         let flags = device;
@@ -198,7 +214,8 @@ impl Setup {
             }
         };
         let options = options.precision(precision);
-        Ok((Self { name: name.to_owned(), known, device, device_time, options, precision, inputs }, model))
+        let (name, limits) = (name.to_owned(), plan.limits());
+        Ok((Self { name, known, device, device_time, limits, options, precision, inputs }, model))
     }
 
     /// The device's kind, for JSON.
@@ -220,13 +237,24 @@ fn settle(model: &Model, device: &Device, options: &Options, inputs: &Inputs) ->
 }
 
 impl PlanFlags {
+    /// What the model may take.
+    pub fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        for (name, number) in &self.limit {
+            if let Some(limit) = limits.by_name(name) {
+                *limit = *number;
+            }
+        }
+        limits
+    }
+
     /// The options that they stand for, shapes and precision aside.
     ///
     /// # Errors
     /// If shaders are to be replaced, and cannot be.
     pub fn options(&self) -> Outcome<Options> {
         let placement = if self.require_gpu { Placement::GpuOnly } else { Placement::Auto };
-        let options = Options::new().placement(placement);
+        let options = Options::new().placement(placement).limits(self.limits());
         let options = self.without.iter().fold(options, |options, rewrite| options.without(rewrite));
         let options = match self.memory_limit {
             Some(megabytes) => options.memory_limit(megabytes.saturating_mul(1_000_000)),

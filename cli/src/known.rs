@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rimlight::Limits;
 use rimlight::graph::Fact;
 use rimlight::image::Preprocessing;
 use serde::Deserialize;
@@ -144,12 +145,12 @@ pub enum Place {
 /// Opens a model: a file, or one that is known by name.
 ///
 /// # Errors
-/// If there is neither, or the file is no model.
-pub fn open(model: &str) -> Outcome<(rimlight::Model, Option<Known>)> {
+/// If there is neither, the file is no model, or passes a limit.
+pub fn open(model: &str, limits: &Limits) -> Outcome<(rimlight::Model, Option<Known>)> {
     let (place, known) = find(model)?;
     let model = match place {
-        Place::File(path) => rimlight::Model::open(path)?,
-        Place::Program(bytes) => rimlight::Model::from_bytes(bytes)?,
+        Place::File(path) => rimlight::Model::open_with(path, limits)?,
+        Place::Program(bytes) => rimlight::Model::from_bytes_with(bytes, limits)?,
     };
     Ok((model, known))
 }
@@ -225,9 +226,9 @@ mod tests {
 
     #[test]
     fn a_name_that_is_nearly_right_is_suggested() {
-        let message = open("squeezenet1.1").unwrap_err().to_string();
+        let message = open("squeezenet1.1", &Limits::default()).unwrap_err().to_string();
         assert!(message.contains("did you mean 'squeezenet1.0'?"), "{message}");
-        let message = open("missing/model.onnx").unwrap_err().to_string();
+        let message = open("missing/model.onnx", &Limits::default()).unwrap_err().to_string();
         assert!(message.contains("no such file"), "{message}");
     }
 }

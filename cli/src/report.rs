@@ -74,7 +74,7 @@ pub fn report(device: &Device) -> Outcome<serde_json::Value> {
 fn self_test(device: &Device, precision: Precision) -> serde_json::Value {
     let name = if precision == Precision::F16 { "f16" } else { "f32" };
     let test = || -> Outcome<rimlight::Validation> {
-        let (model, _) = known::open("digits")?;
+        let (model, _) = known::open("digits", &rimlight::Limits::default())?;
         let tensor = Random::new(1).tensor(ElementType::F32, &[1, 1, 28, 28])?;
         let input = model.inputs().next().map(|port| port.name.to_owned()).unwrap_or_default();
         let options = Options::new().shape(&input, [1, 1, 28, 28]).precision(precision);

@@ -264,7 +264,7 @@ impl CpuSession {
             {
                 // It may be a body in it that was ended.
                 self.host.interrupt.check()?;
-                return Err(error.into());
+                return Err(error);
             }
             done(index, &self.values);
             for id in &step.last {
@@ -280,6 +280,7 @@ impl CpuSession {
                 operator: "output".to_owned(),
                 message: "nothing computes it, and it was not given".to_owned(),
                 unsupported: None,
+                limit: None,
             })?);
         }
         // An output held twice could not be used again.
@@ -287,7 +288,7 @@ impl CpuSession {
         Ok(())
     }
 
-    fn step(&mut self, plan: &CpuPlan, node: &Node, step: &Step) -> Result<(), NodeError> {
+    fn step(&mut self, plan: &CpuPlan, node: &Node, step: &Step) -> Result<(), RunError> {
         let taken = step.in_place.and_then(|i| node.inputs[i]).and_then(|id| self.values[id.0].take());
         let mut inputs = Vec::with_capacity(node.inputs.len());
         let held = step.kernel.as_ref().map_or(&[][..], |kernel| kernel.holds());
@@ -325,10 +326,12 @@ impl CpuSession {
             }
             return Ok(());
         }
+        plan.graph.node_within(node, Inputs(&inputs), &self.host.limits)?;
         let results = self.host.evaluate(|context| node.operator.compute(context, Inputs(&inputs)));
-        let results = results.map_err(|e| NodeError::new(node, e))?;
+        let results = results.map_err(|e| NodeError::evaluation(node, e))?;
         if node.outputs.iter().skip(results.len()).any(Option::is_some) {
-            return Err(NodeError::new(node, format!("it gave {} outputs of {}", results.len(), node.outputs.len())));
+            let message = format!("it gave {} outputs of {}", results.len(), node.outputs.len());
+            return Err(NodeError::new(node, message).into());
         }
         for (output, value) in node.outputs.iter().zip(results) {
             if let Some(id) = *output {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Body, Context, EvaluateError, Value};
 use crate::interrupt::Interrupt;
+use crate::limits::Limits;
 
 /// Whoever runs bodies better than the references do: a session, by its backend's kernels.
 pub trait Bodies: fmt::Debug + Send + Sync {
@@ -137,14 +138,16 @@ pub(crate) struct Host {
     pub work: Option<u64>,
     /// What may end the run.
     pub interrupt: Interrupt,
+    /// What the values that are computed are to keep to.
+    pub limits: Limits,
 }
 
 impl Host {
     /// Evaluates a node.
     pub fn evaluate<T>(&mut self, evaluate: impl FnOnce(&mut Context) -> T) -> T {
         let (bodies, interrupt) = (self.bodies.clone(), self.interrupt.clone());
-        let mut context = Context { bodies, interrupt, ..Context::default() };
-        context.body_work = self.work.unwrap_or(context.body_work);
+        let mut context = Context { bodies, interrupt, limits: self.limits, ..Context::default() };
+        context.body_work = self.work.unwrap_or(self.limits.body_work);
         let result = evaluate(&mut context);
         self.work = self.work.map(|_| context.body_work);
         result

@@ -133,6 +133,7 @@ impl Body {
                 operator: "body".to_owned(),
                 message: error.to_string(),
                 unsupported: None,
+                limit: if let EvaluateError::Limit(limit) = error { Some(limit) } else { None },
             })?;
             Ok(value)
         })?)
@@ -148,6 +149,6 @@ pub(crate) const fn cost(bytes: usize, tensors: usize) -> u64 {
 fn spend<'a>(context: &mut Context, value: impl Into<Option<&'a Value>>) -> Result<(), EvaluateError> {
     let cost = value.into().map_or(1, |value| cost(value.bytes(), value.tensors()));
     let left = context.body_work.checked_sub(cost);
-    context.body_work = left.ok_or(EvaluateError::Endless)?;
+    context.body_work = left.ok_or_else(|| EvaluateError::endless(&context.limits))?;
     Ok(context.interrupt.check()?)
 }

@@ -1,6 +1,6 @@
 //! A graph evaluated node by node with the operators' references.
 
-use super::{Context, Graph, Inputs, Node, NodeError, Value, ValueId};
+use super::{Context, EvaluateError, Graph, Inputs, Node, NodeError, Value, ValueId};
 
 impl Graph {
     /// Runs the graph as it stands with the references of its operators. `inputs` are in the order of [`Graph::inputs`], the
@@ -46,6 +46,7 @@ impl Graph {
                 operator: "output".to_owned(),
                 message: "nothing computes it, and it was not given".to_owned(),
                 unsupported: None,
+                limit: None,
             })
         };
         self.outputs.iter().map(output).collect()
@@ -62,7 +63,12 @@ impl Graph {
                 })?),
             });
         }
-        let results = node.operator.compute(context, Inputs(&inputs)).map_err(|e| NodeError::new(node, e))?;
+        let inputs = Inputs(&inputs);
+        let results = self
+            .node_within(node, inputs, &context.limits)
+            .map_err(EvaluateError::from)
+            .and_then(|()| node.operator.compute(context, inputs))
+            .map_err(|e| NodeError::evaluation(node, e))?;
         // Only trailing outputs can be missing, and those only where nobody asks for them.
         if node.outputs.iter().skip(results.len()).any(Option::is_some) {
             return Err(NodeError::new(node, format!("it gave {} outputs of {}", results.len(), node.outputs.len())));

@@ -11,6 +11,7 @@ pub(crate) mod erf;
 mod evaluate;
 mod fact;
 mod infer;
+mod limited;
 mod metadata;
 mod names;
 mod operator;
@@ -22,6 +23,8 @@ mod unsupported;
 mod value;
 
 use std::sync::Arc;
+
+use crate::limits::LimitError;
 
 pub use activation::Activation;
 pub use attributes::{Attribute, Definition, DefinitionError};
@@ -104,6 +107,8 @@ pub struct NodeError {
     pub message: String,
     /// Why it is refused, where the standard allows it.
     pub unsupported: Option<Unsupported>,
+    /// The limit that it passes, if that is what is wrong.
+    pub limit: Option<Box<LimitError>>,
 }
 
 impl NodeError {
@@ -114,7 +119,18 @@ impl NodeError {
             operator: node.operator.name().to_owned(),
             message: message.to_string(),
             unsupported: None,
+            limit: None,
         }
+    }
+
+    /// An error of this node in its evaluation.
+    pub fn evaluation(node: &Node, error: EvaluateError) -> Self {
+        let limit = match &error {
+            EvaluateError::Limit(limit) => Some(limit.clone()),
+            EvaluateError::Body(error) => error.limit.clone(),
+            _ => None,
+        };
+        Self { limit, ..Self::new(node, error) }
     }
 
     /// An error of this node under the shapes and types of its inputs, with the reason if it is a refusal.

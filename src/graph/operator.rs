@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Bodies, Body, Fact, NodeError, Request, Sequence, ShapeError, Value};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::kernel::Candidates;
+use crate::limits::{LimitError, Limits, within};
 use crate::tensor::{ElementType, Tensor, TensorError};
 
 /// Why an operator could not compute its outputs. The caller adds the node and the operator.
@@ -27,12 +28,27 @@ pub enum EvaluateError {
     /// A body could not be run by the session's backend.
     #[error("its body: {0}")]
     Run(String),
-    /// The bodies of If, Loop and Scan took more work than [`Context::body_work`] allows.
-    #[error("it takes more steps than are allowed, perhaps without end")]
-    Endless,
+    /// It would take more than the limits allow: its outputs are too large, or its bodies work too long, perhaps without end.
+    #[error(transparent)]
+    Limit(Box<LimitError>),
     /// Somebody ended the run.
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
+}
+
+impl EvaluateError {
+    /// The bodies took more work than they are allowed.
+    pub(crate) fn endless(limits: &Limits) -> Self {
+        let more =
+            within("the work of loops' bodies", limits.body_work.saturating_add(1), limits.body_work, "body_work");
+        more.map_or_else(Self::from, |()| Self::Run("it takes more work than can be counted".to_owned()))
+    }
+}
+
+impl From<LimitError> for EvaluateError {
+    fn from(error: LimitError) -> Self {
+        Self::Limit(Box::new(error))
+    }
 }
 
 impl From<NodeError> for EvaluateError {
@@ -49,9 +65,11 @@ pub struct Context {
     /// How often such an operator was evaluated: each time draws other numbers.
     pub draws: u64,
     /// Work that the bodies of If, Loop and Scan may still do, so that no loop runs without end: each node that is
-    /// evaluated in one takes 1, and 1 more for every 4 KiB that it gives. 2²⁴ by default. Sessions allow it
+    /// evaluated in one takes 1, and 1 more for every 4 KiB that it gives. [`Limits::body_work`] at first. Sessions allow it
     /// to each node of their graph.
     pub body_work: u64,
+    /// What the values that are computed are to keep to.
+    pub limits: Limits,
     /// Whoever runs bodies better than the references do.
     pub bodies: Option<Arc<dyn Bodies>>,
     /// What may end the evaluation.
@@ -60,7 +78,8 @@ pub struct Context {
 
 impl Default for Context {
     fn default() -> Self {
-        Self { seed: 0, draws: 0, body_work: 1 << 24, bodies: None, interrupt: Interrupt::default() }
+        let limits = Limits::default();
+        Self { seed: 0, draws: 0, body_work: limits.body_work, limits, bodies: None, interrupt: Interrupt::default() }
     }
 }
 

@@ -73,7 +73,7 @@ impl Model {
     /// As [`Model::open`].
     #[cfg(not(target_arch = "wasm32"))]
     pub fn open_with(path: impl AsRef<std::path::Path>, limits: &Limits) -> Result<Self, LoadError> {
-        Self::load(Source::Path(path.as_ref().to_owned(), Mapped::No, limits.clone()))
+        Self::load(Source::Path(path.as_ref().to_owned(), Mapped::No, *limits))
     }
 
     /// Maps a model's file and those of its external data into memory instead of reading them: constants that lie aligned
@@ -100,7 +100,7 @@ impl Model {
     #[cfg(not(target_arch = "wasm32"))]
     #[allow(unsafe_code, reason = "as `open_mapped`")]
     pub unsafe fn open_mapped_with(path: impl AsRef<std::path::Path>, limits: &Limits) -> Result<Self, LoadError> {
-        Self::load(Source::Path(path.as_ref().to_owned(), Mapped::Yes, limits.clone()))
+        Self::load(Source::Path(path.as_ref().to_owned(), Mapped::Yes, *limits))
     }
 
     /// Reads a model from bytes: an asset of an application, a download, `include_bytes!`.
@@ -116,7 +116,7 @@ impl Model {
     /// # Errors
     /// As [`Model::from_bytes`].
     pub fn from_bytes_with(bytes: impl Into<Bytes>, limits: &Limits) -> Result<Self, LoadError> {
-        Self::load(Source::Bytes(bytes.into(), limits.clone()))
+        Self::load(Source::Bytes(bytes.into(), *limits))
     }
 
     /// Reads a model from what a callback gives. It may be called again later, to read the model again without its bytes
@@ -133,7 +133,7 @@ impl Model {
     /// # Errors
     /// As [`Model::from_callback`].
     pub fn from_callback_with(callback: Callback, limits: &Limits) -> Result<Self, LoadError> {
-        Self::load(Source::Callback(callback, limits.clone()))
+        Self::load(Source::Callback(callback, *limits))
     }
 
     /// The model once more from where it came from: another handle, equal unless the source has changed. A model that was

@@ -86,7 +86,8 @@ impl Reader<'_> {
         let called = self.functions.at(function);
         let fail = |message: &str| {
             let operator = proto.op_type.clone().unwrap_or_default();
-            Err(NodeError { node: name.clone(), operator, message: message.to_owned(), unsupported: None }.into())
+            Err(NodeError { node: name.clone(), operator, message: message.to_owned(), unsupported: None, limit: None }
+                .into())
         };
         let mut calls = self.frames.iter().filter_map(|frame| frame.call.as_ref());
         if calls.any(|call| call.function == function) {

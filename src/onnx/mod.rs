@@ -12,7 +12,6 @@ mod file;
 #[cfg(not(target_arch = "wasm32"))]
 mod folder;
 mod functions;
-mod limits;
 #[doc(hidden)]
 pub mod messages;
 mod nodes;
@@ -29,6 +28,7 @@ mod tests;
 use bytes::Bytes;
 use prost::Message;
 
+pub use crate::limits::Limits;
 pub use external::{External, ExternalError, NoExternal};
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::{ModelFile, WriteError};
@@ -36,12 +36,12 @@ pub use file::{ModelFile, WriteError};
 pub(crate) use file::{Part, names_read};
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use folder::{Folder, map};
-pub use limits::Limits;
 
 use scan::Kind;
 
 use crate::error::LoadError;
 use crate::graph::{Graph, Metadata, Value, ValueType};
+use crate::limits::within;
 use crate::tensor::Tensor;
 
 /// The newest version that the operators were written for.
@@ -81,7 +81,7 @@ pub(crate) fn read_from(
 /// # Errors
 /// [`LoadError::Limit`].
 pub(crate) fn check_file_size(bytes: u64, limits: &Limits) -> Result<(), LoadError> {
-    scan::exceeds("the file's size in bytes", bytes, limits.file_bytes, "file_bytes")
+    Ok(within("the file's size in bytes", bytes, limits.file_bytes, "file_bytes")?)
 }
 
 /// Reads a file that holds one tensor (a `TensorProto`, such as the inputs and outputs of the standard's backend tests):

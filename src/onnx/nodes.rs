@@ -16,8 +16,13 @@ impl Reader<'_> {
         outputs: Vec<Option<ValueId>>,
     ) -> Result<Node, LoadError> {
         let op_type = proto.op_type.unwrap_or_default();
-        let fail =
-            |message: String| NodeError { node: name.clone(), operator: op_type.clone(), message, unsupported: None };
+        let fail = |message: String| NodeError {
+            node: name.clone(),
+            operator: op_type.clone(),
+            message,
+            unsupported: None,
+            limit: None,
+        };
         let mut inputs = vec![];
         for input in &proto.input {
             inputs.push(if input.is_empty() {
@@ -79,6 +84,7 @@ impl Reader<'_> {
             operator: "Constant".to_owned(),
             message,
             unsupported: None,
+            limit: None,
         };
         if proto.output.len() != 1 || !proto.input.is_empty() || proto.attribute.len() != 1 {
             return Err(fail("it should have one attribute, one output and no input".to_owned()).into());

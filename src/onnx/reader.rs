@@ -10,10 +10,10 @@ use std::sync::Arc;
 use super::functions::{Call, Functions};
 use super::messages::{GraphProto, NodeProto, ValueInfoProto};
 use super::ports::{self, Port};
-use super::scan::exceeds;
 use super::tensors::Tensors;
 use crate::error::LoadError;
 use crate::graph::{Body, Dim, Fact, Graph, Node, Unsupported, ValueId};
+use crate::limits::within;
 
 /// The version of each domain's operator set.
 pub type Opsets = Arc<HashMap<String, i64>>;
@@ -121,7 +121,7 @@ impl<'a> Reader<'a> {
     /// A graph out of an attribute.
     pub(super) fn inner(&mut self, mut proto: GraphProto) -> Result<Inner, LoadError> {
         let nesting = self.graphs.len() as u64;
-        exceeds("the nesting of graphs", nesting, self.tensors.limits.nesting, "nesting")?;
+        within("the nesting of graphs", nesting, self.tensors.limits.nesting, "nesting")?;
         let opsets = Arc::clone(&self.frame().opsets);
         self.frames.push(Frame { names: HashMap::new(), graph: self.graphs.len(), opsets, call: None });
         self.graphs.push(Open::default());
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
         let mut nodes = vec![];
         for proto in protos {
             self.nodes += 1;
-            exceeds(
+            within(
                 "the number of nodes, those of called functions included",
                 self.nodes,
                 self.tensors.limits.nodes,

@@ -5,6 +5,7 @@
 
 use super::Limits;
 use crate::error::LoadError;
+use crate::limits::within;
 
 /// The decoder itself gives up at a hundred nested messages; a graph inside a graph takes three.
 const DEEPEST: u64 = 25;
@@ -67,11 +68,6 @@ pub fn scan(bytes: &[u8], kind: Kind, limits: &Limits) -> Result<(), LoadError> 
     scan.message(bytes, kind, 0)
 }
 
-/// An error if a count is above its limit.
-pub fn exceeds(what: &str, found: u64, limit: u64, field: &'static str) -> Result<(), LoadError> {
-    if found > limit { Err(LoadError::Limit { what: what.to_owned(), found, limit, field }) } else { Ok(()) }
-}
-
 struct Scan<'a> {
     limits: &'a Limits,
     nodes: u64,
@@ -81,13 +77,13 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn message(&mut self, mut bytes: &[u8], kind: Kind, nesting: u64) -> Result<(), LoadError> {
         self.messages += 1;
-        exceeds("the number of parts of the file", self.messages, self.limits.messages, "messages")?;
+        within("the number of parts of the file", self.messages, self.limits.messages, "messages")?;
         if kind == Kind::Node {
             self.nodes += 1;
-            exceeds("the number of nodes", self.nodes, self.limits.nodes, "nodes")?;
+            within("the number of nodes", self.nodes, self.limits.nodes, "nodes")?;
         }
         let nesting = nesting + u64::from(kind == Kind::Graph);
-        exceeds("the nesting of graphs", nesting.saturating_sub(1), self.limits.nesting.min(DEEPEST), "nesting")?;
+        within("the nesting of graphs", nesting.saturating_sub(1), self.limits.nesting.min(DEEPEST), "nesting")?;
         if kind == Kind::Leaf {
             return Ok(());
         }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use half::{bf16, f16};
 
 use super::messages::TensorProto;
-use super::scan::exceeds;
 use super::{External, Limits, Memory};
 use crate::error::LoadError;
 use crate::graph::Unsupported;
+use crate::limits::within;
 use crate::tensor::{Element, ElementType, Tensor, Truth, shape};
 
 /// Ranks above this are refused, for tensors and for inputs: no model has them, and hostile files would.
@@ -56,10 +56,10 @@ impl Tensors<'_> {
         let dims: Option<Vec<usize>> = proto.dims.iter().map(|&d| usize::try_from(d).ok()).collect();
         let dims = dims.ok_or_else(|| fail(format!("the shape {:?} is not valid", proto.dims)))?;
         let elements = shape::elements(&dims).map_or(u64::MAX, |n| n as u64);
-        exceeds(&format!("the number of elements of tensor '{name}'"), elements, self.limits.elements, "elements")?;
+        within(format!("the number of elements of tensor '{name}'"), elements, self.limits.elements, "elements")?;
         let length = elements.saturating_mul(element_type.size() as u64);
         let total = self.bytes.saturating_add(length);
-        exceeds("the size of all constants in bytes", total, self.limits.initializer_bytes, "initializer_bytes")?;
+        within("the size of all constants in bytes", total, self.limits.initializer_bytes, "initializer_bytes")?;
         self.bytes = total;
 
         if proto.data_location == Some(1) && element_type != ElementType::String {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::run::{InputId, OutputId, Runner};
 use super::{Device, Engine, Options, Precision, Recovery, Session};
 use crate::error::RunError;
-use crate::graph::{Bodies, Body, Context, EvaluateError, Fact, Graph, Host, RunningBody, Value, ValueId, cost};
+use crate::graph::{Bodies, Body, Context, EvaluateError, Fact, Graph, RunningBody, Value, ValueId, cost};
 use crate::model::Model;
 use crate::tensor::ElementType;
 
@@ -178,13 +178,7 @@ fn gather(graph: &Graph, constant: &dyn Fn(ValueId) -> bool, known: &mut Vec<(Bo
 /// The operations of a graph's nodes as far as they are known. Those of bodies in it count for nothing: they are placed by
 /// themselves.
 fn work(graph: &Graph) -> f64 {
-    let work = |node: &crate::graph::Node| {
-        let inputs = graph.input_facts(node)?;
-        let outputs: Vec<Fact> =
-            node.outputs.iter().map(|id| id.and_then(|id| graph.fact(id)).cloned()).collect::<Option<_>>()?;
-        Some(node.operator.work(&inputs, &outputs)).filter(|work| work.is_finite())
-    };
-    graph.nodes.iter().filter_map(work).sum()
+    graph.nodes.iter().filter_map(|node| graph.work_of(node)).sum()
 }
 
 fn node_cost<'a>(graph: &Graph, outputs: impl Iterator<Item = &'a ValueId>) -> u64 {
@@ -253,7 +247,7 @@ impl RunningBody for Running {
 
     fn run(&mut self, context: &mut Context) -> Result<(), EvaluateError> {
         let work = &mut context.body_work;
-        *work = work.checked_sub(self.made.cost).ok_or(EvaluateError::Endless)?;
+        *work = work.checked_sub(self.made.cost).ok_or_else(|| EvaluateError::endless(&context.limits))?;
         let session = self.session()?;
         session.body_work = Some(*work);
         session.within = Some(context.interrupt.clone());
@@ -283,15 +277,6 @@ impl Runner {
     pub(super) fn with_bodies(mut self, engine: &Engine, graph: &Graph) -> Self {
         self.host().bodies = PlannedBodies::of(engine, graph);
         self
-    }
-
-    /// What its nodes on the host may use.
-    const fn host(&mut self) -> &mut Host {
-        match self {
-            Self::Cpu(cpu) => &mut cpu.host,
-            #[cfg(feature = "gpu")]
-            Self::Gpu(gpu) => &mut gpu.host,
-        }
     }
 }
 

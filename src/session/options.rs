@@ -7,6 +7,7 @@ use super::event::Listener;
 use super::{Event, Precision, Recovery};
 use crate::graph::Bindings;
 use crate::kernel::Shaders;
+use crate::limits::Limits;
 use crate::plan::Placement;
 
 /// How a model is planned and run.
@@ -28,6 +29,7 @@ pub struct Options {
     pub(crate) keep_weights: bool,
     pub(crate) submission: Option<Duration>,
     pub(crate) patience: Option<Duration>,
+    pub(crate) limits: Limits,
     pub(crate) recovery: Recovery,
     pub(crate) listener: Listener,
     /// The first inputs, this many: what they hold changes from run to run, so that no plan is made for it.
@@ -125,6 +127,15 @@ impl Options {
     #[must_use]
     pub const fn patience(mut self, most: Duration) -> Self {
         self.patience = Some(most);
+        self
+    }
+
+    /// What the model may take in its runs. Those that would take more are refused when they are planned
+    /// ([`PlanError::Limit`](crate::PlanError::Limit)), or, where only the run can tell, before the node that would take it
+    /// ([`RunError::Limit`](crate::RunError::Limit)).
+    #[must_use]
+    pub const fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 

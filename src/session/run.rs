@@ -11,7 +11,7 @@ use crate::cpu::CpuSession;
 use crate::error::RunError;
 #[cfg(feature = "gpu")]
 use crate::gpu::GpuSession;
-use crate::graph::Value;
+use crate::graph::{Host, Value};
 use crate::interrupt::{Cancel, Interrupt};
 use crate::tensor::Tensor;
 #[cfg(not(target_arch = "wasm32"))]
@@ -66,7 +66,7 @@ pub struct Session {
 }
 
 pub(super) enum Runner {
-    Cpu(CpuSession),
+    Cpu(Box<CpuSession>),
     #[cfg(feature = "gpu")]
     Gpu(Box<GpuSession>),
 }
@@ -78,6 +78,15 @@ impl Runner {
             Self::Cpu(_) => true,
             #[cfg(feature = "gpu")]
             Self::Gpu(gpu) => gpu.is_bound(),
+        }
+    }
+
+    /// What its nodes on the host may use.
+    pub(super) const fn host(&mut self) -> &mut Host {
+        match self {
+            Self::Cpu(cpu) => &mut cpu.host,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(gpu) => &mut gpu.host,
         }
     }
 
@@ -350,14 +359,15 @@ impl Session {
             None => {
                 let planned = self.engine.planned(request)?;
                 let (planned, loaded) = self.engine.load(planned).await?;
-                let runner = match loaded {
-                    Loaded::Cpu(plan) => Runner::Cpu(plan.session()),
+                let mut runner = match loaded {
+                    Loaded::Cpu(plan) => Runner::Cpu(Box::new(plan.session())),
                     #[cfg(feature = "gpu")]
                     Loaded::Gpu(engine) => {
                         let rooms = self.rooms(&engine).await?;
                         Runner::Gpu(Box::new(GpuSession::with_states(&engine, &rooms).await?))
                     }
                 };
+                runner.host().limits = self.engine.options().limits;
                 #[cfg(not(target_arch = "wasm32"))]
                 let runner = runner.with_bodies(&self.engine, &planned.graph);
                 (planned, runner)

@@ -141,7 +141,7 @@ impl Bench {
 pub fn measure(setup: &Setup, warmup: usize, runs: usize, limit: Duration) -> Outcome<(Measured, Session)> {
     let progress = output::progress((warmup + runs) as u64, "running", false);
     let start = Instant::now();
-    let (model, _) = known::open(&setup.name)?;
+    let (model, _) = known::open(&setup.name, &setup.limits)?;
     let engine = Engine::new(&model, &setup.device, &setup.options)?;
     drop(model);
     let mut session = engine.session()?;
@@ -188,7 +188,7 @@ fn starts(setup: &Setup, flags: &DeviceFlags) -> Outcome<[(Duration, Duration); 
     let start = || -> Outcome<(Duration, Duration)> {
         let start = Instant::now();
         let device = flags.device(setup.device.is_gpu())?;
-        let (model, _) = known::open(&setup.name)?;
+        let (model, _) = known::open(&setup.name, &setup.limits)?;
         let mut session = model.session_with(&device, &setup.options)?;
         let load = start.elapsed();
         let ids = ids(&session)?;

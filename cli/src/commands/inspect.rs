@@ -56,7 +56,7 @@ fn after_help() -> String {
 
 impl Inspect {
     pub fn run(&self) -> Outcome {
-        let (model, known) = known::open(&self.model)?;
+        let (model, known) = known::open(&self.model, &self.plan.limits())?;
         let device = self.device.device(self.plan.require_gpu)?;
         // A dimension that stays open makes a plan impossible, but not a look at the model.
         let plan = match Inputs::gather(&model, known.as_ref(), &self.inputs, &self.plan.dim) {

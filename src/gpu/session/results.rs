@@ -18,13 +18,14 @@ impl GpuSession {
         let node = schedule.graph.node(id);
         let inputs: Vec<Option<&Value>> =
             node.inputs.iter().map(|input| input.and_then(|value| self.frame.values[value.0].as_ref())).collect();
-        let outputs = self.host.evaluate(|context| node.operator.evaluate(context, Inputs(&inputs)));
+        schedule.graph.node_within(node, Inputs(&inputs), &self.host.limits)?;
+        let outputs = self.host.evaluate(|context| node.operator.compute(context, Inputs(&inputs)));
         if outputs.is_err() {
             // A body may have failed with the device, which says more.
             self.engine.device().check()?;
             self.host.interrupt.check()?;
         }
-        let outputs = outputs.map_err(|error| NodeError::new(node, error))?;
+        let outputs = outputs.map_err(|error| NodeError::evaluation(node, error))?;
         for (value, output) in node.outputs.iter().zip(outputs) {
             if let Some(value) = value {
                 self.frame.values[value.0] = Some(output);

@@ -1,6 +1,7 @@
 //! Files that are broken, or made to do harm: an error or a model, never a panic, a hang, or memory without end.
 
 use super::*;
+use crate::limits::LimitError;
 use crate::onnx::messages;
 
 fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
@@ -11,7 +12,7 @@ fn limits(change: impl FnOnce(&mut Limits)) -> Limits {
 
 fn limited(model: &ModelProto, limits: &Limits) -> Option<&'static str> {
     match read(bytes(model), &NoExternal, limits) {
-        Err(LoadError::Limit { field, .. }) => Some(field),
+        Err(LoadError::Limit(error)) => Some(error.field),
         Err(other) => panic!("{other}"),
         Ok(_) => None,
     }
@@ -100,7 +101,7 @@ fn a_megabyte_of_empty_messages_is_refused_before_it_is_decoded() {
     prost::encoding::encode_varint(graph.len() as u64, &mut file);
     file.extend(graph);
     let error = read(file.into(), &NoExternal, &Limits::default()).unwrap_err();
-    assert!(matches!(error, LoadError::Limit { field: "messages", .. }), "{error}");
+    assert!(matches!(error, LoadError::Limit(LimitError { field: "messages", .. })), "{error}");
 }
 
 #[test]

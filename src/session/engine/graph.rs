@@ -35,6 +35,7 @@ impl Engine {
             false => (self.whole_model()?.graph().clone(), None),
         };
         let mut graph = concrete(graph, request, inner.options.seed)?;
+        graph.within(&inner.options.limits)?;
         let mut turned = vec![];
         // What is a parameter goes by the host's memory.
         let grown: Vec<Grown> =
