@@ -72,6 +72,8 @@ pub use interrupt::{Cancel, Interrupted};
 pub use limits::{LimitError, Limits};
 pub use model::{Model, Port};
 pub use plan::Placement;
+#[cfg(feature = "gpu")]
+pub use session::SelfCheck;
 #[cfg(not(target_arch = "wasm32"))]
 pub use session::validate;
 pub use session::{

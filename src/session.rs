@@ -4,6 +4,8 @@ mod binding;
 #[cfg(not(target_arch = "wasm32"))]
 mod bodies;
 mod carry;
+#[cfg(feature = "gpu")]
+mod check;
 mod device;
 mod engine;
 mod event;
@@ -33,6 +35,8 @@ mod tune;
 mod validate;
 mod weights;
 
+#[cfg(feature = "gpu")]
+pub use check::SelfCheck;
 pub use device::{Backend, Device, DeviceOptions};
 pub use engine::Engine;
 pub use event::Event;

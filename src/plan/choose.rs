@@ -126,7 +126,7 @@ impl<'a> Chooser<'a> {
             on_host: graph.inputs.iter().map(|&v| (v, 0)).collect(),
             places: vec![],
             at: None,
-            precision: Precision::of(graph, options.half),
+            precision: Precision::of(graph, options.half, &options.single),
             kinds: None,
             economy: None,
             avoided: HashSet::new(),

@@ -2,7 +2,7 @@
 //! of its own, whose results are concatenated ([`Operator::divisions`](crate::graph::Operator::divisions)) or, of a Gather,
 //! written over one another. What cannot be divided stays, and is refused when kernels are chosen.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::precision::Precision;
@@ -26,10 +26,15 @@ const MULTIPLES: [usize; 3] = [64, 16, 4];
 ///
 /// # Errors
 /// [`PlanError::Node`] if a part is not right, which would be a fault of this module.
-pub fn divide(mut graph: Graph, device: &DeviceFacts, half: bool) -> Result<Graph, PlanError> {
+pub fn divide(
+    mut graph: Graph,
+    device: &DeviceFacts,
+    half: bool,
+    single: &BTreeSet<String>,
+) -> Result<Graph, PlanError> {
     for _ in 0..ROUNDS {
         let limit = device.tensor_limit();
-        let precision = Precision::of(&graph, half);
+        let precision = Precision::of(&graph, half, single);
         let found: HashMap<usize, Found> = graph
             .nodes
             .iter()
@@ -284,7 +289,7 @@ mod tests {
         let y = graph.node(definition, &inputs).unwrap();
         graph.output("y", y);
         let whole = graph.build().unwrap();
-        let divided = divide(whole.clone(), &small(limit), false).unwrap();
+        let divided = divide(whole.clone(), &small(limit), false, &BTreeSet::new()).unwrap();
         let run = |graph: &Graph| {
             let outputs = evaluate(graph, std::slice::from_ref(x), |_, value| value).unwrap();
             outputs.into_iter().next().unwrap().into_tensor().unwrap()
@@ -364,7 +369,7 @@ mod tests {
             let y = graph.node(&Definition::new("MatMul"), &[x, w]).unwrap();
             graph.output(name, y);
         }
-        let divided = divide(graph.build().unwrap(), &small(2048), false).unwrap();
+        let divided = divide(graph.build().unwrap(), &small(2048), false, &BTreeSet::new()).unwrap();
         let constants = divided.values.iter().filter(|v| v.fact.as_ref().is_some_and(|f| f.constant.is_some()));
         assert_eq!(constants.count(), 2, "{divided}");
         assert!(divided.constant(w).is_none());

@@ -27,6 +27,7 @@ pub use schedule::{
 pub use text::bytes as readable_bytes;
 pub use tuning::{Found, Kind, Timed, Tuning, search};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::error::PlanError;
@@ -53,6 +54,8 @@ pub struct PlanOptions {
     pub placement: Placement,
     /// 32-bit floats are stored as 16-bit ones on the device, but for those that the rules of `precision` keep.
     pub half: bool,
+    /// Values, by their names, that stay in 32 bits whatever the rules say.
+    pub single: BTreeSet<String>,
     /// Results may be written over what they were computed from.
     pub in_place: bool,
     /// Parts of a concatenation may be written where they belong.
@@ -75,6 +78,7 @@ impl Default for PlanOptions {
         Self {
             placement: Placement::Auto,
             half: false,
+            single: BTreeSet::new(),
             in_place: true,
             in_place_concat: true,
             shaders: Shaders::default(),

@@ -17,11 +17,14 @@
 //!   before a mean over many, in which errors cancel.
 //! - **Weights that weigh little**: constants that, in 32 bits, take at most half the bytes of what their node reads and
 //!   writes beside them, so that no node moves more than a fifth more for them.
+//! - **What 16 bits were found not to hold**, and the weights of the layers that give it.
 //!
 //! What is handed on under another shape is stored alike on both sides, or it could not be one memory; and parts of a
 //! concatenation are stored as the whole is, or they could not be written in place.
 //!
 //! Biases of convolutions are in 32 bits in any case, and so is all arithmetic.
+
+use std::collections::BTreeSet;
 
 use crate::graph::{Fact, Graph, Node, ValueId};
 use crate::kernel::Storage;
@@ -47,13 +50,20 @@ pub struct Precision {
     half: bool,
     /// For each value, whether it stays in 32 bits.
     single: Vec<bool>,
+    /// For each value, whether 16 bits were found not to hold it.
+    beyond: Vec<bool>,
 }
 
 impl Precision {
-    /// Decides for a graph whose dimensions are all numbers. Without `half`, 32-bit floats are what they are.
-    pub fn of(graph: &Graph, half: bool) -> Self {
-        let mut precision = Self { half, single: vec![!half; graph.values.len()] };
+    /// Decides for a graph whose dimensions are all numbers; values of these names stay in 32 bits. Without `half`, 32-bit floats
+    /// are what they are.
+    pub fn of(graph: &Graph, half: bool, single: &BTreeSet<String>) -> Self {
+        let count = graph.values.len();
+        let mut precision = Self { half, single: vec![!half; count], beyond: vec![false; count] };
         if half {
+            for (beyond, value) in precision.beyond.iter_mut().zip(&graph.values) {
+                *beyond = single.contains(&value.name);
+            }
             precision.decide(graph);
         }
         precision
@@ -68,7 +78,7 @@ impl Precision {
             .collect();
         let largest = elements.iter().copied().max().unwrap_or(0);
         // What must stay in 32 bits, and what may as well.
-        let mut must = vec![false; elements.len()];
+        let mut must = self.beyond.clone();
         for id in graph.inputs.iter().chain(&graph.outputs) {
             must[id.0] = true;
         }
@@ -119,6 +129,7 @@ impl Precision {
         let half = self.half
             && fact.element_type == ElementType::F32
             && node.operator.cancellation() < CANCELLATION
+            && !node.outputs.iter().flatten().any(|id| self.beyond[id.0])
             && elements(Some(fact)).saturating_mul(8) > self.traffic(graph, node);
         Storage::of(fact.element_type, half)
     }
@@ -326,7 +337,7 @@ mod tests {
         let y = graph.node(&Definition::new("Relu"), &[x]).unwrap();
         graph.output("y", y);
         let graph = graph.build().unwrap();
-        let precision = Precision::of(&graph, false);
+        let precision = Precision::of(&graph, false, &BTreeSet::new());
         assert!(precision.single.iter().all(|&single| single));
     }
 }

@@ -3,7 +3,11 @@
 mod graph;
 mod repertoire;
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::atomic::AtomicBool;
+#[cfg(feature = "gpu")]
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::binding::shapes_from_options;
@@ -49,6 +53,10 @@ struct Inner {
     repertoires: Mutex<Vec<(Vec<Grown>, Arc<Repertoire>)>>,
     /// The plans made so far, the one used last at the end.
     plans: Mutex<Vec<Arc<Planned>>>,
+    /// Values that stay in 32 bits where others are stored in 16, since these were found not to hold them.
+    singles: Mutex<BTreeSet<String>>,
+    /// Whether a run was looked at for such.
+    looked: AtomicBool,
     /// What took its place when its device failed.
     next: OnceLock<Engine>,
 }
@@ -120,6 +128,8 @@ impl Engine {
             open,
             repertoires: Mutex::default(),
             plans: Mutex::default(),
+            singles: Mutex::default(),
+            looked: AtomicBool::new(false),
             next: OnceLock::new(),
         })))
     }
@@ -191,6 +201,35 @@ impl Engine {
         }
     }
 
+    /// Values that stay in 32 bits where others are stored in 16.
+    pub(super) fn singles(&self) -> BTreeSet<String> {
+        self.0.singles.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    #[cfg(feature = "gpu")]
+    pub(super) fn is_single(&self, value: &str) -> bool {
+        self.0.singles.lock().unwrap_or_else(PoisonError::into_inner).contains(value)
+    }
+
+    /// Keeps a value in 32 bits from now on.
+    #[cfg(feature = "gpu")]
+    pub(super) fn keep_single(&self, value: String) {
+        self.0.singles.lock().unwrap_or_else(PoisonError::into_inner).insert(value);
+        self.forget_plans();
+    }
+
+    /// Whether a run in 16 bits was looked at for values that these do not hold.
+    #[cfg(feature = "gpu")]
+    pub(super) fn halves_are_checked(&self) -> bool {
+        self.0.looked.load(Ordering::Relaxed)
+    }
+
+    /// Notes that one was.
+    #[cfg(feature = "gpu")]
+    pub(super) fn note_halves(&self) {
+        self.0.looked.store(true, Ordering::Relaxed);
+    }
+
     /// Has plans made anew where sessions ask for them.
     pub(super) fn forget_plans(&self) {
         self.0.plans.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -237,6 +276,7 @@ impl Engine {
         PlanOptions {
             placement: options.placement,
             half: self.precision() == Some(Precision::F16),
+            single: self.singles(),
             shaders: options.shaders.clone(),
             memory_limit: options.memory_limit,
             tuning: match &self.0.tuning {

@@ -67,7 +67,8 @@ impl Options {
         self
     }
 
-    /// How values are stored.
+    /// How values are stored. In [`Precision::F16`] the first run is made step by step, and what 16 bits do not hold of what it
+    /// computes stays in 32 ([`Event::KeptInSingle`]).
     #[must_use]
     pub const fn precision(mut self, precision: Precision) -> Self {
         self.precision = precision;

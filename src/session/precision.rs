@@ -55,6 +55,9 @@ impl Session {
         };
         log::info!("values are stored as {}: {reason}", chosen.name());
         self.engine.settle(chosen);
+        // The comparison has looked.
+        #[cfg(feature = "gpu")]
+        self.engine.note_halves();
         // What was made ready before was so in 32 bits.
         self.runners.clear();
         Ok(())
@@ -64,6 +67,9 @@ impl Session {
     async fn outputs_in(&self, precision: Precision) -> Result<Option<Vec<(String, Value)>>, Error> {
         let options = self.engine.options().clone().precision(precision);
         let engine = Engine::new(&self.engine.whole_model()?, self.engine.device(), &options)?;
+        // What 16 bits do not hold is to be seen.
+        #[cfg(feature = "gpu")]
+        engine.note_halves();
         let mut session = Session::new(engine);
         session.take_inputs_of(self);
         session.run_async().await?;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "gpu")]
+use super::Precision;
 use super::engine::{Loaded, Planned};
 use super::request::Request;
 use super::{Backend, Engine};
@@ -58,6 +60,9 @@ pub struct Session {
     /// The work that is left to the bodies in it, where it runs a body itself.
     #[cfg(not(target_arch = "wasm32"))]
     pub(super) body_work: Option<u64>,
+    /// What is checked while it works.
+    #[cfg(feature = "gpu")]
+    pub(super) checks: super::check::Checks,
     /// Who may end runs.
     pub(super) cancel: Option<Cancel>,
     pub(super) time_limit: Option<Duration>,
@@ -132,6 +137,8 @@ impl Session {
             carries_anew: false,
             #[cfg(not(target_arch = "wasm32"))]
             body_work: None,
+            #[cfg(feature = "gpu")]
+            checks: super::check::Checks::default(),
             cancel: None,
             time_limit: None,
             within: None,
@@ -193,6 +200,15 @@ impl Session {
         self.allow(interrupt);
         self.give()?;
         self.allow_work();
+        #[cfg(feature = "gpu")]
+        if self.engine.precision() == Some(Precision::F16) && !self.engine.halves_are_checked() {
+            pollster::block_on(self.check_halves())?;
+        }
+        #[cfg(feature = "gpu")]
+        if let Some(what) = self.is_compared() {
+            let outcome = pollster::block_on(self.compared(what));
+            return self.finish(outcome);
+        }
         let outcome = match self.runners.last_mut() {
             Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs),
             #[cfg(feature = "gpu")]
@@ -201,6 +217,10 @@ impl Session {
         };
         self.allow(&Interrupt::default());
         self.account_work();
+        #[cfg(feature = "gpu")]
+        if outcome.is_ok() {
+            pollster::block_on(self.look_at_numbers())?;
+        }
         self.finish(outcome)
     }
 
@@ -226,6 +246,15 @@ impl Session {
         self.select().await?;
         self.allow(interrupt);
         self.give()?;
+        #[cfg(feature = "gpu")]
+        if self.engine.precision() == Some(Precision::F16) && !self.engine.halves_are_checked() {
+            Box::pin(self.check_halves()).await?;
+        }
+        #[cfg(feature = "gpu")]
+        if let Some(what) = self.is_compared() {
+            let outcome = Box::pin(self.compared(what)).await;
+            return self.finish(outcome);
+        }
         let outcome = match self.runners.last_mut() {
             Some((_, Runner::Cpu(cpu))) => cpu.run(&self.inputs),
             #[cfg(feature = "gpu")]
@@ -233,6 +262,10 @@ impl Session {
             None => Ok(()),
         };
         self.allow(&Interrupt::default());
+        #[cfg(feature = "gpu")]
+        if outcome.is_ok() {
+            Box::pin(self.look_at_numbers()).await?;
+        }
         self.finish(outcome)
     }
 

@@ -57,7 +57,7 @@ impl Engine {
         let Rewritten { graph, turned, source } = rewritten;
         #[cfg(test)]
         let before = graph.clone();
-        let graph = divide(graph, facts, self.precision() == Some(Precision::F16))?;
+        let graph = divide(graph, facts, self.precision() == Some(Precision::F16), &self.singles())?;
         #[cfg(test)]
         let graph = faults::planted("divide", &before, graph, self.0.options.fault);
         Ok(Rewritten { graph, turned, source })

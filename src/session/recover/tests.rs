@@ -67,7 +67,11 @@ fn faults(session: &Session) -> &crate::gpu::GpuDevice {
 /// Where each of the events went.
 fn moves(events: &Mutex<Vec<Event>>) -> Vec<(Backend, bool)> {
     let told = events.lock().unwrap();
-    told.iter().map(|Event::Moved { backend, states_lost, .. }| (*backend, *states_lost)).collect()
+    let moved = |event: &Event| match event {
+        Event::Moved { backend, states_lost, .. } => (*backend, *states_lost),
+        other => panic!("{other}"),
+    };
+    told.iter().map(moved).collect()
 }
 
 #[test]
