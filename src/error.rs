@@ -169,6 +169,17 @@ pub enum DeviceError {
         /// What wgpu said.
         message: String,
     },
+    /// It answers wrong where no kernel can do without: see [`GpuDevice::self_test`](crate::gpu::GpuDevice::self_test).
+    #[error(
+        "the GPU {adapter} cannot be computed on: {reason}; update its driver, take another adapter (`--adapter`) or the CPU \
+         (`--backend cpu`, `Device::cpu`); `rimlight devices --check` tells more"
+    )]
+    Unfit {
+        /// The adapter.
+        adapter: String,
+        /// What it answers, and what it should.
+        reason: String,
+    },
     /// A wait passed its bound.
     #[error("the GPU did not answer within {0:?}")]
     Timeout(std::time::Duration),

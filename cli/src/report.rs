@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rimlight::gpu::AdapterInfo;
+use rimlight::gpu::{AdapterInfo, SelfCheck, SelfTestReport, Verdict};
 use rimlight::graph::{Definition, Graph, NodeError, ValueId};
 use rimlight::{Device, ElementType, GraphBuilder, Model, Options, Precision, Tolerance};
 use serde_json::json;
@@ -27,6 +27,9 @@ pub fn adapter(info: &AdapterInfo) -> serde_json::Value {
         "device": info.device,
         "class": facts.class.name(),
         "features": info.features,
+        "known_faults": info.quirks.iter().map(|quirk| json!({
+            "fault": quirk.fault, "remedy": quirk.remedy, "source": quirk.source,
+        })).collect::<Vec<_>>(),
         "limits": {
             "subgroup_size": facts.subgroup_size,
             "max_invocations": facts.max_invocations,
@@ -37,6 +40,28 @@ pub fn adapter(info: &AdapterInfo) -> serde_json::Value {
             "max_workgroups": facts.max_workgroups,
             "offset_alignment": facts.offset_alignment,
         },
+    })
+}
+
+/// What a self-test found, for JSON.
+pub fn self_test_report(report: &SelfTestReport) -> serde_json::Value {
+    let check = |check: &SelfCheck| {
+        let mut row = json!({ "name": check.name, "ms": output::rounded_ms(check.time) });
+        match &check.verdict {
+            Verdict::Right => row["result"] = json!("ok"),
+            Verdict::Absent(reason) => (row["result"], row["reason"]) = (json!("not available"), json!(reason)),
+            Verdict::Wrong { got, expected } => {
+                (row["result"], row["got"], row["expected"]) = (json!("wrong"), json!(got), json!(expected));
+            }
+            other => (row["result"], row["reason"]) = (json!("wrong"), json!(other.to_string())),
+        }
+        row
+    };
+    json!({
+        "passed": report.passed(),
+        "checks": report.checks.iter().map(check).collect::<Vec<_>>(),
+        "switched_off": report.switched_off,
+        "unfit": report.unfit,
     })
 }
 

@@ -66,6 +66,24 @@ fn every_command_has_help_with_an_example() {
 }
 
 #[test]
+fn devices_are_checked() {
+    if !gpu() {
+        return;
+    }
+    let vulkan = |arguments: &[&str]| rimlight(arguments).env("WGPU_BACKEND", "vulkan").output().unwrap();
+    let result = json(&vulkan(&["devices", "--check", "--json"]));
+    assert_eq!(result["passed"], true);
+    let checks = result["adapters"][0]["self_test"]["checks"].as_array().unwrap();
+    for name in ["loops", "conv/register.wgsl in 32 bits", "matmul/register.wgsl in 16 bits"] {
+        let check = checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name}: {checks:?}"));
+        assert_eq!(check["result"], "ok");
+    }
+    let text =
+        String::from_utf8_lossy(&vulkan(&["devices", "--check", "--adapter", "no such adapter"]).stdout).into_owned();
+    assert!(text.contains("no GPU to check"), "{text}");
+}
+
+#[test]
 fn a_picture_is_classified_on_both_backends() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.npz");

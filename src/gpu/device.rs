@@ -12,6 +12,7 @@ use super::adapter::{
 use super::constants::Constants;
 use super::create::experimental_features;
 use super::pipeline::Pipelines;
+use super::self_test::Trust;
 use super::wait::Waiter;
 use crate::cache::Folder;
 use crate::error::DeviceError;
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     /// Where what makes the next start faster is kept, if anywhere.
     pub(super) folder: OnceLock<Folder>,
     pub(super) tuning: Mutex<Arc<Tuning>>,
+    /// What its answers to the self-test were.
+    pub(super) trust: Trust,
     #[cfg_attr(target_arch = "wasm32", expect(dead_code, reason = "a browser polls by itself"))]
     pub(super) waiter: Waiter,
     #[cfg(test)]
@@ -152,6 +155,7 @@ impl GpuDevice {
             constants: Constants::default(),
             folder: OnceLock::new(),
             tuning: Mutex::default(),
+            trust: Trust::default(),
             waiter: Waiter::default(),
             #[cfg(test)]
             faults: Arc::default(),
@@ -177,11 +181,16 @@ impl GpuDevice {
 
     /// What the planner knows of the device.
     pub fn facts(&self) -> &DeviceFacts {
-        &self.shared.info.facts
+        &self.info().facts
     }
 
     /// What the device is.
     pub fn info(&self) -> &AdapterInfo {
+        self.shared.trust.narrowed.get().unwrap_or(&self.shared.info)
+    }
+
+    /// What the device was before anything was switched off.
+    pub(super) fn opened_as(&self) -> &AdapterInfo {
         &self.shared.info
     }
 

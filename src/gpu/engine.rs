@@ -107,6 +107,7 @@ impl GpuEngine {
             Step::Dispatch(dispatch) => pipelines[dispatch.kernel].buffers[binding].access != Access::Read,
             _ => false,
         };
+        device.check_kernels(&schedule, &pipelines).await?;
         let mut program = Program::new(&schedule, writes);
         for segment in &mut program.segments {
             let class = device.facts().class;

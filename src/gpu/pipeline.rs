@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use super::GpuDevice;
 use super::device::lock;
+use super::self_test::SelfCheck;
 #[cfg(not(target_arch = "wasm32"))]
 use super::threads;
 use crate::error::DeviceError;
 use crate::kernel::assemble::{Access, Assembled, Buffer, assemble_from};
-use crate::kernel::{Kernel, Shaders};
+use crate::kernel::{Dialect, Kernel, Shaders};
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -85,7 +86,13 @@ impl GpuDevice {
         let mut compiled = lock(&pipelines.compiled);
         let compiled = compiled.entry(shaders.clone()).or_default();
         for (kernel, pipeline) in missing.iter().zip(made) {
-            let pipeline = Arc::new(pipeline?);
+            let pipeline = match pipeline {
+                Ok(pipeline) => Arc::new(pipeline),
+                Err(error) => {
+                    self.blame(kernel, shaders, &error);
+                    return Err(error);
+                }
+            };
             compiled.entry((*kernel).clone()).or_insert(pipeline);
         }
         Ok(kernels.iter().map(|k| Arc::clone(&compiled[k])).collect())
@@ -98,9 +105,25 @@ impl GpuDevice {
         textures: &[wgpu::BindingType],
         cache: Option<&wgpu::PipelineCache>,
     ) -> Result<Pipeline, DeviceError> {
+        self.pipeline_in(self.facts().dialect, kernel, shaders, textures, cache).await
+    }
+
+    async fn pipeline_in(
+        &self,
+        dialect: Dialect,
+        kernel: &Kernel,
+        shaders: &Shaders,
+        textures: &[wgpu::BindingType],
+        cache: Option<&wgpu::PipelineCache>,
+    ) -> Result<Pipeline, DeviceError> {
         let what = format!("the kernel {} {:?}", kernel.shader, kernel.defines);
-        let assembled = assemble_from(shaders, kernel, self.facts().dialect)
+        #[cfg_attr(not(test), expect(unused_mut, reason = "only tests have drivers that are broken on purpose"))]
+        let mut assembled = assemble_from(shaders, kernel, dialect)
             .map_err(|e| DeviceError::Refused { what: what.clone(), message: e.to_string() })?;
+        #[cfg(test)]
+        if let Some(broken) = lock(&self.shared().trust.broken).clone() {
+            assembled.wgsl = broken(kernel, &assembled.wgsl);
+        }
         let (pipeline, layout, textures) = self
             .guarded(what, || {
                 let (group, of_buffers) = self.layouts(&assembled);
@@ -114,6 +137,28 @@ impl GpuDevice {
         self.shared().unfinished.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let words = assembled.params.len();
         Ok(Pipeline { pipeline, layout, textures, buffers: assembled.buffers, words })
+    }
+
+    /// Plans pass over a kernel that this driver does not compile.
+    fn blame(&self, kernel: &Kernel, shaders: &Shaders, error: &DeviceError) {
+        if shaders.are_built_in() && matches!(error, DeviceError::Refused { .. }) {
+            self.distrust_of(&[kernel], &SelfCheck::failed(kernel.shader, error.to_string()));
+        }
+    }
+
+    /// A pipeline that no plan has, and nobody keeps.
+    ///
+    /// # Errors
+    /// If it does not compile.
+    pub(super) async fn own_pipeline(&self, kernel: &Kernel, dialect: Dialect) -> Result<Arc<Pipeline>, DeviceError> {
+        let cache = lock(&self.shared().pipelines.cache).as_ref().map(|c| c.cache.clone());
+        Ok(Arc::new(self.pipeline_in(dialect, kernel, &Shaders::default(), &[], cache.as_ref()).await?))
+    }
+
+    /// Has all kernels compiled anew: they are written in another dialect from now on.
+    pub(super) fn forget_pipelines(&self) {
+        lock(&self.shared().pipelines.compiled).clear();
+        lock(&self.shared().pipelines.textured).clear();
     }
 
     /// The pipeline of a kernel that binds textures of these kinds in group 1, which its definitions tell.

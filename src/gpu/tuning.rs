@@ -41,7 +41,7 @@ impl GpuDevice {
     }
 
     /// What it belongs to: the adapter, the driver, and the shaders.
-    fn tuning_key(&self) -> String {
+    pub(super) fn tuning_key(&self) -> String {
         let shaders: String = SHADERS.iter().flat_map(|(path, text)| [*path, *text]).collect();
         format!("{}|{:032x}", self.cache_key(), crate::cache::hash(shaders.as_bytes()))
     }

@@ -6,6 +6,7 @@
 
 mod apart;
 mod choose;
+mod distrust;
 mod divide;
 mod draft;
 mod emit;
@@ -20,6 +21,9 @@ mod text;
 mod tuning;
 
 pub use choose::{Repertoire, repertoire};
+pub use distrust::Distrust;
+#[cfg(feature = "gpu")]
+pub(crate) use distrust::shaders_that_say;
 pub use divide::divide;
 pub use schedule::{
     Bound, Held, HostStep, NodePlace, Place, Region, Schedule, ScheduledDispatch, Slot, SlotId, State, Step, Summary,
@@ -69,6 +73,8 @@ pub struct PlanOptions {
     pub repertoire: Option<Arc<Repertoire>>,
     /// The candidates that were measured to be fastest, which come before what is estimated.
     pub tuning: Arc<Tuning>,
+    /// The kernels that answer wrong on the device, which are passed over.
+    pub distrust: Arc<Distrust>,
     /// Outputs that are the next run's inputs, which are kept where they are if they can lie in the same memory.
     pub states: Vec<State>,
 }
@@ -85,6 +91,7 @@ impl Default for PlanOptions {
             memory_limit: None,
             repertoire: None,
             tuning: Arc::default(),
+            distrust: Arc::default(),
             states: vec![],
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::error::DeviceError;
 #[cfg(feature = "gpu")]
-use crate::gpu::{AdapterRequest, Adapters, GpuDevice};
+use crate::gpu::{AdapterRequest, Adapters, GpuDevice, SelfTest};
 use crate::kernel::{DeviceClass, DeviceFacts};
 
 /// Which kind of device is wanted.
@@ -45,6 +45,10 @@ pub struct DeviceOptions {
     /// Where compiled pipelines, packed weights and what [`Session::tune`](crate::Session::tune) found may be kept between
     /// starts; nothing is written where not given.
     pub cache_folder: Option<PathBuf>,
+    /// When the GPU is checked for wrong answers, which takes some milliseconds. What answers wrong is switched off on this
+    /// device, and a GPU that cannot be computed on is refused: [`Device::auto`] takes the CPU then.
+    #[cfg(feature = "gpu")]
+    pub self_test: SelfTest,
 }
 
 /// A GPU or the CPU. Cloning it gives another handle to the same one.
@@ -125,11 +129,17 @@ impl Device {
             request.cooperative_matrices = options.cooperative_matrices;
             request.imports = options.imports;
             let (choice, gpu) = Adapters::find(&request).await.open(&request).await;
-            match gpu {
+            let gpu = match gpu {
                 Ok(gpu) => {
                     if let Some(folder) = &options.cache_folder {
                         gpu.keep_in(crate::cache::Folder::new(folder)).await?;
                     }
+                    gpu.examine(options.self_test).await.map(|()| gpu)
+                }
+                Err(error) => Err(error),
+            };
+            match gpu {
+                Ok(gpu) => {
                     return Ok(Self(Arc::new(Inner {
                         gpu: Some(gpu),
                         cpu: crate::cpu::Threads::new(options.threads),
@@ -140,9 +150,10 @@ impl Device {
                     })));
                 }
                 Err(error) if options.backend == Backend::Gpu || named => return Err(error),
-                Err(_) => {
+                Err(DeviceError::NoAdapter(_)) => {
                     return Ok(Self::of_cpu(options, format!("{choice}CPU: taken, since there is no GPU to take")));
                 }
+                Err(error) => return Ok(Self::of_cpu(options, format!("{choice}CPU: taken, since {error}"))),
             }
         }
         #[cfg(not(feature = "gpu"))]
@@ -168,6 +179,15 @@ impl Device {
             opened: None,
             renewed: OnceLock::new(),
         }))
+    }
+
+    /// A GPU that a test has opened, examined as any.
+    #[cfg(all(test, feature = "gpu", not(target_arch = "wasm32")))]
+    pub(crate) fn examined(gpu: GpuDevice) -> Result<Self, DeviceError> {
+        pollster::block_on(gpu.examine(SelfTest::Always))?;
+        let (cpu, choice) = (crate::cpu::Threads::new(None), "a test's".to_owned());
+        let (opened, renewed) = (None, OnceLock::new());
+        Ok(Self(Arc::new(Inner { gpu: Some(gpu), cpu, choice, lenient: false, opened, renewed })))
     }
 
     fn of_cpu(options: &DeviceOptions, choice: String) -> Self {
@@ -240,6 +260,14 @@ impl Device {
     pub(crate) fn tuning(&self) -> Arc<crate::plan::Tuning> {
         #[cfg(feature = "gpu")]
         return self.0.gpu.as_ref().map(GpuDevice::tuning).unwrap_or_default();
+        #[cfg(not(feature = "gpu"))]
+        Arc::default()
+    }
+
+    /// The kernels that answer wrong on it, where it is a GPU.
+    pub(crate) fn distrust(&self) -> Arc<crate::plan::Distrust> {
+        #[cfg(feature = "gpu")]
+        return self.0.gpu.as_ref().map(GpuDevice::distrust).unwrap_or_default();
         #[cfg(not(feature = "gpu"))]
         Arc::default()
     }

@@ -284,6 +284,8 @@ impl Engine {
                 None if options.shaders.are_built_in() => measured,
                 None => Arc::default(),
             },
+            // Who tries shaders of their own finds faults by themselves.
+            distrust: if options.shaders.are_built_in() { self.0.device.distrust() } else { Arc::default() },
             ..PlanOptions::default()
         }
     }
@@ -364,7 +366,21 @@ impl Engine {
     ///
     /// # Errors
     /// What the device says; [`PlanError::Reread`] if the weights cannot be had again.
-    pub(crate) async fn load(&self, planned: Arc<Planned>) -> Result<(Arc<Planned>, Loaded), RunError> {
+    pub(crate) async fn load(&self, mut planned: Arc<Planned>) -> Result<(Arc<Planned>, Loaded), RunError> {
+        loop {
+            let distrust = self.0.device.distrust();
+            let loaded = self.load_once(Arc::clone(&planned)).await;
+            // A kernel was found to answer wrong, or not to compile: a plan without it is made. Each time there is one less.
+            if loaded.is_ok() || self.0.device.distrust() == distrust {
+                return loaded;
+            }
+            let request = planned.request.clone();
+            self.forget_plans();
+            planned = self.planned(request)?;
+        }
+    }
+
+    async fn load_once(&self, planned: Arc<Planned>) -> Result<(Arc<Planned>, Loaded), RunError> {
         if let Some(loaded) = planned.loaded.get().cloned() {
             return Ok((planned, loaded));
         }

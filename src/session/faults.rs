@@ -155,6 +155,8 @@ fn a_fault_in_any_shader_is_found_and_named() {
     missing.remove("shape/gather_part.wgsl");
     // Between textures and tensors: no node has them. The tests of `gpu::picture` compare them with the host.
     missing.retain(|path| !path.starts_with("picture/"));
+    // Of no node either: `gpu::self_test` breaks drivers, and they must show it.
+    missing.retain(|path| !path.starts_with("self_test/"));
     let classes = [DeviceClass::Software, DeviceClass::Mali, DeviceClass::Nvidia].map(device);
     if classes.iter().any(Option::is_none) {
         return;

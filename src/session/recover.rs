@@ -80,7 +80,9 @@ impl Session {
                 // Who has set a bound for a wait may wait again.
                 DeviceError::Timeout(_) if self.is_timed() => None,
                 DeviceError::Timeout(_) => Some((Remedy::NewDevice, failure.clone())),
-                DeviceError::OutOfMemory(_) | DeviceError::Refused { .. } => Some((Remedy::Cpu, failure.clone())),
+                DeviceError::OutOfMemory(_) | DeviceError::Refused { .. } | DeviceError::Unfit { .. } => {
+                    Some((Remedy::Cpu, failure.clone()))
+                }
                 DeviceError::NoAdapter(_) => None,
             },
             _ => None,

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use rimlight::gpu::{AdapterInfo, Adapters};
+use rimlight::gpu::{AdapterInfo, AdapterRequest, Adapters, SelfTestReport, Verdict};
 use rimlight::plan::readable_bytes;
-use rimlight::{Device, DeviceOptions};
+use rimlight::{Device, DeviceError, DeviceOptions};
 
 use super::{print, print_json};
 use crate::failure::{Failure, Outcome};
@@ -15,10 +15,15 @@ use crate::report;
 
 /// List the adapters, which one would be taken and why, and what to do where there is none
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  rimlight devices\n  rimlight devices --backend gpu --report my-device.json\n\n\
+#[command(after_help = "Examples:\n  rimlight devices\n  rimlight devices --check\n  \
+    rimlight devices --backend gpu --report my-device.json\n\n\
+    --check is the first thing to run on a new device. The exit status is 1 if a GPU answers wrong.\n\
     A report holds limits, features, a self-test and the rates of the kernel families. Reports from devices that we do\n\
     not have are what we learn from: please send them.")]
 pub struct Devices {
+    /// Check that each adapter answers right: loops, barriers, storage, subgroups, kernels
+    #[arg(long)]
+    check: bool,
     /// Write what the device can do and how fast it is (takes about a minute)
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -32,6 +37,9 @@ pub struct Devices {
 impl Devices {
     pub fn run(&self) -> Outcome {
         let adapters = pollster::block_on(Adapters::all());
+        if self.check {
+            return self.check(&adapters);
+        }
         let chosen = self.device.device(false);
         if self.json {
             let (taken, choice) = match &chosen {
@@ -80,6 +88,77 @@ impl Devices {
         }
         Ok(())
     }
+}
+
+impl Devices {
+    /// Checks the adapters that the flags name, or all.
+    fn check(&self, adapters: &Adapters) -> Outcome {
+        let mut checked = vec![];
+        let (mut right, mut any) = (true, false);
+        for info in adapters.infos() {
+            if self.device.adapter.as_ref().is_some_and(|name| !info.is_meant_by(name)) {
+                continue;
+            }
+            any = true;
+            let outcome = self.check_one(info);
+            right &= outcome.as_ref().is_ok_and(SelfTestReport::passed);
+            if self.json {
+                let mut row = report::adapter(info);
+                row["self_test"] = match &outcome {
+                    Ok(report) => report::self_test_report(report),
+                    Err(error) => serde_json::json!({ "passed": false, "error": error.to_string() }),
+                };
+                checked.push(row);
+            } else {
+                print(&format!("{}{}\n", describe(info), findings(&outcome)))?;
+            }
+        }
+        if self.json {
+            print_json(&serde_json::json!({ "adapters": checked, "passed": right }))?;
+        } else if !right {
+            print(
+                "A GPU answers wrong. Rimlight avoids what is named above; a newer driver may mend it. Please report it, with\n\
+                 the output of `rimlight devices --check --json`, to the driver's maker and where Rimlight keeps its issues.\n",
+            )?;
+        } else if !any {
+            print("there is no GPU to check\n")?;
+        }
+        if right { Ok(()) } else { Err(Failure::NO) }
+    }
+
+    fn check_one(&self, info: &AdapterInfo) -> Result<SelfTestReport, DeviceError> {
+        let mut request = AdapterRequest::any();
+        (request.name, request.backends) = (Some(info.name.clone()), vec![info.backend.to_owned()]);
+        (request.class, request.cooperative_matrices) = (self.device.device_class, true);
+        let device = pollster::block_on(async { Adapters::find(&request).await.open(&request).await.1 })?;
+        device.self_test()
+    }
+}
+
+/// What was found on one adapter, in words.
+fn findings(outcome: &Result<SelfTestReport, DeviceError>) -> String {
+    let report = match outcome {
+        Ok(report) => report,
+        Err(error) => return format!("WRONG: {error}\n"),
+    };
+    let mut table = Table::default();
+    for quirk in &report.quirks {
+        table.row(["known fault", &format!("{}; {} ({})", quirk.fault, quirk.remedy, quirk.source)]);
+    }
+    for check in &report.checks {
+        let time = match check.verdict {
+            Verdict::Absent(_) => String::new(),
+            _ => format!(" ({:.1} ms)", check.time.as_secs_f64() * 1e3),
+        };
+        table.row([&check.name, &format!("{}{time}", check.verdict)]);
+    }
+    for off in &report.switched_off {
+        table.row(["switched off", off]);
+    }
+    if let Some(reason) = &report.unfit {
+        table.row(["not to be used", reason]);
+    }
+    table.to_string()
 }
 
 fn describe(info: &AdapterInfo) -> String {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::super::quirks::{self, Applied};
 use crate::kernel::{DeviceClass, DeviceFacts, Dialect};
 
 /// What sort of hardware an adapter is, in the order in which they are preferred.
@@ -61,6 +62,8 @@ pub struct AdapterInfo {
     pub facts: DeviceFacts,
     /// Bytes that one of its buffers may have.
     pub max_buffer_size: u64,
+    /// Known faults of its driver, and what is done about them.
+    pub quirks: Vec<Applied>,
 }
 
 impl AdapterInfo {
@@ -74,7 +77,7 @@ impl AdapterInfo {
         halves: bool,
     ) -> Self {
         let class = class.unwrap_or_else(|| classify(info));
-        Self {
+        let mut info = Self {
             name: info.name.clone(),
             backend: backend_name(info.backend),
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
@@ -84,11 +87,14 @@ impl AdapterInfo {
             features: FEATURES.iter().filter(|(f, _)| features.contains(*f)).map(|(_, name)| *name).collect(),
             facts: DeviceFacts { matrix_side, ..facts(info, features, limits, class, halves) },
             max_buffer_size: limits.max_buffer_size,
-        }
+            quirks: vec![],
+        };
+        quirks::apply(&mut info);
+        info
     }
 
     /// Whether a user who types `text` means this adapter: it occurs in the name, the driver or the backend's name.
-    pub(super) fn is_meant_by(&self, text: &str) -> bool {
+    pub fn is_meant_by(&self, text: &str) -> bool {
         let text = text.to_lowercase();
         [self.name.as_str(), &self.driver, self.backend].iter().any(|field| field.to_lowercase().contains(&text))
     }

@@ -51,6 +51,11 @@ impl AdapterRequest {
             _ if !self.software && info.kind == AdapterKind::Software => {
                 Some("it is a GPU in software, slower than the CPU itself; `gpu` instead of `auto` takes it".to_owned())
             }
+            // Whoever names an adapter, or takes any, asks for it.
+            None if !self.software => {
+                let quirk = info.quirks.iter().find(|quirk| quirk.is_to_be_asked_for())?;
+                Some(format!("{}: {} ({})", quirk.fault, quirk.remedy, quirk.source))
+            }
             _ => None,
         }
     }
@@ -202,6 +207,7 @@ mod tests {
             features: vec![],
             facts: DeviceFacts::floor(DeviceClass::Intel),
             max_buffer_size: 1 << 28,
+            quirks: vec![],
         }
     }
 

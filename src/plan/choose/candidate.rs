@@ -70,6 +70,10 @@ impl Chooser<'_> {
         // The kernels that bring each one's inputs where it wants them.
         let mut brought: Vec<Vec<Kernel>> = vec![];
         for candidate in candidates {
+            if let Some(shaders) = self.options.distrust.objects_to(&candidate) {
+                refused = refused.or(Some(format!("{shaders} answers wrong on this device")));
+                continue;
+            }
             if let Some(d) = candidate.dispatches.iter().find(|d| d.bindings.len() > buffers) {
                 refused = Some(format!("its kernel binds {} buffers, the device {buffers}", d.bindings.len()));
                 continue;
