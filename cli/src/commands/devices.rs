@@ -21,9 +21,9 @@ use crate::report;
     A report holds limits, features, a self-test and the rates of the kernel families. Reports from devices that we do\n\
     not have are what we learn from: please send them.")]
 pub struct Devices {
-    /// Check that each adapter answers right: loops, barriers, storage, subgroups, kernels
-    #[arg(long)]
-    check: bool,
+    /// Check that each adapter answers right: what all kernels lean on (`quick`), and each family of kernels (`all`)
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    check: Option<Check>,
     /// Write what the device can do and how fast it is (takes about a minute)
     #[arg(long, value_name = "FILE.json")]
     report: Option<PathBuf>,
@@ -34,11 +34,20 @@ pub struct Devices {
     device: DeviceFlags,
 }
 
+/// How much of a GPU is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Check {
+    /// What all kernels lean on
+    Quick,
+    /// Each family of kernels, too
+    All,
+}
+
 impl Devices {
     pub fn run(&self) -> Outcome {
         let adapters = pollster::block_on(Adapters::all());
-        if self.check {
-            return self.check(&adapters);
+        if let Some(what) = self.check {
+            return self.check(&adapters, what);
         }
         let chosen = self.device.device(false);
         if self.json {
@@ -92,7 +101,7 @@ impl Devices {
 
 impl Devices {
     /// Checks the adapters that the flags name, or all.
-    fn check(&self, adapters: &Adapters) -> Outcome {
+    fn check(&self, adapters: &Adapters, what: Check) -> Outcome {
         let mut checked = vec![];
         let (mut right, mut any) = (true, false);
         for info in adapters.infos() {
@@ -100,7 +109,7 @@ impl Devices {
                 continue;
             }
             any = true;
-            let outcome = self.check_one(info);
+            let outcome = self.check_one(info, what);
             right &= outcome.as_ref().is_ok_and(SelfTestReport::passed);
             if self.json {
                 let mut row = report::adapter(info);
@@ -126,12 +135,15 @@ impl Devices {
         if right { Ok(()) } else { Err(Failure::NO) }
     }
 
-    fn check_one(&self, info: &AdapterInfo) -> Result<SelfTestReport, DeviceError> {
+    fn check_one(&self, info: &AdapterInfo, what: Check) -> Result<SelfTestReport, DeviceError> {
         let mut request = AdapterRequest::any();
         (request.name, request.backends) = (Some(info.name.clone()), vec![info.backend.to_owned()]);
         (request.class, request.cooperative_matrices) = (self.device.device_class, true);
         let device = pollster::block_on(async { Adapters::find(&request).await.open(&request).await.1 })?;
-        device.self_test()
+        match what {
+            Check::All => device.self_test(),
+            Check::Quick => pollster::block_on(device.quick_self_test_async()),
+        }
     }
 }
 

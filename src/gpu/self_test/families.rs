@@ -16,7 +16,7 @@ use crate::kernel::Kernel;
 use crate::tensor::{ElementType, Tensor};
 
 /// A node of an ordinary kind: its operator, and its inputs, constants among them.
-struct Sample {
+pub(super) struct Sample {
     definition: Definition,
     inputs: Vec<Option<Fact>>,
 }
@@ -25,7 +25,7 @@ fn run(shape: &[usize]) -> Option<Fact> {
     Some(Fact::new(ElementType::F32, shape.to_vec()))
 }
 
-fn weights(shape: &[usize]) -> Option<Fact> {
+pub(super) fn weights(shape: &[usize]) -> Option<Fact> {
     let n = shape.iter().product::<usize>();
     let values = (0..n).map(|i| ((i * 29 + 7) % 97) as f32 / 97.0 - 0.5).collect();
     Some(Fact::constant(Tensor::new(shape, values).ok()?))
@@ -49,11 +49,12 @@ fn conv(x: [usize; 4], w: [usize; 4], stride: i64) -> Sample {
     Sample { definition, inputs: vec![run(&x), weights(&w), weights(&[w[0]])] }
 }
 
-fn product(a: &[usize], b: Option<Fact>) -> Sample {
+pub(super) fn product(a: &[usize], b: Option<Fact>) -> Sample {
     Sample { definition: Definition::new("MatMul"), inputs: vec![run(a), b] }
 }
 
-fn samples() -> Vec<Sample> {
+/// Those of every kind.
+pub(super) fn samples() -> Vec<Sample> {
     let quantized = |zero: Tensor| Some(Fact::constant(zero));
     let attention = || run(&[1, 2, 12, 16]);
     vec![
@@ -86,9 +87,9 @@ impl GpuDevice {
     ///
     /// # Errors
     /// If the device is lost, or does not answer.
-    pub(super) async fn check_families(&self) -> Result<Vec<SelfCheck>, DeviceError> {
+    pub(super) async fn check_families(&self, samples: Vec<Sample>) -> Result<Vec<SelfCheck>, DeviceError> {
         let mut checks: Vec<SelfCheck> = vec![];
-        for Sample { definition, inputs } in samples() {
+        for Sample { definition, inputs } in samples {
             let operator: Arc<dyn Operator> = match crate::ops::operator(&definition) {
                 Ok(operator) => operator,
                 Err(error) => {

@@ -244,3 +244,19 @@ fn the_next_start_knows_what_was_found_and_damage_is_found_anew() {
     }
     std::fs::remove_dir_all(&path).unwrap();
 }
+
+#[test]
+fn a_family_that_answers_wrong_is_named_and_done_without() {
+    let wrong = |shader: &str| shader == "matmul/vector.wgsl";
+    let Some(device) = off_by_one(wrong, true) else { return };
+    pollster::block_on(device.test_basics()).unwrap();
+    // Few rows: kernels that compile in no time.
+    let samples = vec![families::product(&[2, 16], families::weights(&[16, 8]))];
+    let checks = pollster::block_on(device.check_families(samples)).unwrap();
+    assert!(checks.iter().any(|check| check.verdict == Verdict::Right), "{checks:?}");
+    for check in &checks {
+        let is_wrong = matches!(check.verdict, Verdict::Wrong { .. });
+        assert_eq!(is_wrong, check.name.contains("matmul/vector.wgsl"), "{check:?}");
+    }
+    assert_eq!(device.distrust().families().collect::<Vec<_>>(), ["matmul/vector.wgsl"]);
+}
