@@ -6,6 +6,7 @@ use std::sync::{Mutex, Once, PoisonError};
 use wgpu::util::DeviceExt as _;
 
 use super::Input;
+use super::trap::trapped;
 use crate::gpu::{experimental_features, has_halves, matrix_side, wanted_features};
 #[cfg(test)]
 use crate::kernel::assemble::assemble;
@@ -21,7 +22,41 @@ pub struct Adapter {
     pub facts: DeviceFacts,
     device: wgpu::Device,
     queue: wgpu::Queue,
-    pipelines: Mutex<HashMap<Kernel, wgpu::ComputePipeline>>,
+    pipelines: Mutex<HashMap<(Kernel, Build), wgpu::ComputePipeline>>,
+    /// Where kernels with traps write the line of an index outside.
+    trap: wgpu::Buffer,
+}
+
+/// How kernels are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Build {
+    /// With naga's checks, as devices have them.
+    Checked,
+    /// With those, and traps that tell of every index outside.
+    Trapped,
+    /// Without checks. There are canaries around what they bind.
+    Unchecked,
+}
+
+/// Bytes of the canaries before and behind a buffer.
+const CANARY: u64 = 4096;
+
+/// What canaries hold.
+const SONG: u8 = 0xa7;
+
+/// A buffer, or a part of one between canaries.
+#[derive(Debug, Clone)]
+struct Part {
+    buffer: wgpu::Buffer,
+    offset: u64,
+    size: u64,
+}
+
+impl Part {
+    fn binding(&self) -> wgpu::BindingResource<'_> {
+        let size = wgpu::BufferSize::new(self.size);
+        wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &self.buffer, offset: self.offset, size })
+    }
 }
 
 /// Devices that no thread has.
@@ -96,12 +131,34 @@ impl Adapter {
             matrix_side: side,
             dialect: Dialect { words64: features.contains(wgpu::Features::SHADER_INT64), halves: has_halves(&adapter) },
         };
-        Some(Self { facts, device, queue, pipelines: Mutex::default() })
+        let trap = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("trap"),
+            size: 16,
+            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        Some(Self { facts, device, queue, pipelines: Mutex::default(), trap })
     }
 
     /// Runs a candidate, with output 0 written over input `in_place` where that is given.
     pub fn run(
         &self,
+        candidate: &Candidate,
+        inputs: &[Input],
+        outputs: &[Tensor],
+        storages: (&[Option<Storage>], &[Option<Storage>]),
+        in_place: Option<usize>,
+    ) -> Result<Vec<Tensor>, String> {
+        self.run_built(Build::Checked, candidate, inputs, outputs, storages, in_place)
+    }
+
+    /// [`Adapter::run`] with kernels built in a way.
+    ///
+    /// # Errors
+    /// Also if an index was outside, or what lies beside a buffer was written.
+    pub fn run_built(
+        &self,
+        build: Build,
         candidate: &Candidate,
         inputs: &[Input],
         outputs: &[Tensor],
@@ -113,7 +170,7 @@ impl Adapter {
             input_buffers.push(match (input.tensor(), want) {
                 (Some(tensor), Want::In(layout)) => {
                     let storage = input_storages[i].ok_or("an input that no kernel can hold")?;
-                    Some(self.buffer(&stored(&with_padding(tensor, *layout)?, storage)?))
+                    Some(self.buffer(build, &stored(&with_padding(tensor, *layout)?, storage)?))
                 }
                 _ => None,
             });
@@ -136,16 +193,19 @@ impl Adapter {
             let garbage = vec![0xffu8; usize::try_from(bytes).unwrap_or(0).max(16)];
             output_buffers.push(match in_place.filter(|_| i == 0) {
                 Some(input) => input_buffers[input].clone().ok_or("in place of an input that is not bound")?,
-                None => self.buffer(&garbage),
+                None => self.buffer(build, &garbage),
             });
         }
         let scratch: Vec<_> = candidate
             .scratch
             .iter()
-            .map(|(units, storage)| self.buffer(&vec![0xffu8; (units * storage.unit_bytes()).max(16) as usize]))
+            .map(|(units, storage)| self.buffer(build, &vec![0xffu8; (units * storage.unit_bytes()).max(16) as usize]))
             .collect();
         for dispatch in candidate.dispatched(in_place) {
-            self.dispatch(dispatch, &input_buffers, &output_buffers, &scratch, in_place)?;
+            self.dispatch(build, dispatch, &input_buffers, &output_buffers, &scratch, in_place)?;
+        }
+        if build == Build::Unchecked {
+            output_buffers.iter().chain(&scratch).try_for_each(|part| self.check_canaries(part))?;
         }
         let mut results = vec![];
         for (i, output) in outputs.iter().enumerate() {
@@ -160,22 +220,41 @@ impl Adapter {
     }
 
     #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
-    fn buffer(&self, contents: &[u8]) -> wgpu::Buffer {
-        let mut contents = contents.to_vec();
-        contents.resize(contents.len().next_multiple_of(4).max(16), 0);
-        self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+    fn buffer(&self, build: Build, contents: &[u8]) -> Part {
+        let canary = if build == Build::Unchecked { CANARY } else { 0 };
+        let size = contents.len().next_multiple_of(4).max(16);
+        let mut all = vec![SONG; canary as usize];
+        all.extend_from_slice(contents);
+        all.resize(canary as usize + size, 0);
+        all.resize(2 * canary as usize + size, SONG);
+        let buffer = self.device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
             label: None,
-            contents: &contents,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::UNIFORM,
-        })
+            contents: &all,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST
+                | wgpu::BufferUsages::UNIFORM,
+        });
+        Part { buffer, offset: canary, size: size as u64 }
+    }
+
+    fn check_canaries(&self, part: &Part) -> Result<(), String> {
+        let bytes = self.read_whole(&part.buffer);
+        let (before, rest) = bytes.split_at(part.offset as usize);
+        let sings = |canary: &[u8]| canary.iter().all(|byte| *byte == SONG);
+        match sings(before) && sings(&rest[part.size as usize..]) {
+            true => Ok(()),
+            false => Err("what lies beside a buffer was written".to_owned()),
+        }
     }
 
     fn dispatch(
         &self,
+        build: Build,
         dispatch: &Dispatch,
-        inputs: &[Option<wgpu::Buffer>],
-        outputs: &[wgpu::Buffer],
-        scratch: &[wgpu::Buffer],
+        inputs: &[Option<Part>],
+        outputs: &[Part],
+        scratch: &[Part],
         in_place: Option<usize>,
     ) -> Result<(), String> {
         let mut kernel = dispatch.kernel.clone();
@@ -193,18 +272,18 @@ impl Adapter {
         }
         words.extend(dispatch.params.iter().map(|(_, word)| word.bits()));
         words.resize(words.len().next_multiple_of(4).max(4), 0);
-        let params = self.buffer(bytemuck::cast_slice(&words));
-        let constants: Vec<Option<wgpu::Buffer>> = dispatch
+        let params = self.buffer(build, bytemuck::cast_slice(&words));
+        let constants: Vec<Option<Part>> = dispatch
             .bindings
             .iter()
             .map(|binding| match binding {
-                Binding::Constant(constant) => packed(constant).map(|bytes| Some(self.buffer(&bytes))),
+                Binding::Constant(constant) => packed(constant).map(|bytes| Some(self.buffer(build, &bytes))),
                 _ => Ok(None),
             })
             .collect::<Result<_, String>>()?;
         let mut entries = vec![];
         if !assembled.params.is_empty() {
-            entries.push(wgpu::BindGroupEntry { binding: 0, resource: params.as_entire_binding() });
+            entries.push(wgpu::BindGroupEntry { binding: 0, resource: params.binding() });
         }
         for (i, buffer) in assembled.buffers.iter().enumerate() {
             let Some(binding) = buffer.binding else { continue };
@@ -214,14 +293,15 @@ impl Adapter {
                 Binding::Scratch(k) => &scratch[*k],
                 Binding::Constant(_) => constants[i].as_ref().ok_or("a constant is missing")?,
             };
-            entries.push(wgpu::BindGroupEntry { binding, resource: bound.as_entire_binding() });
+            entries.push(wgpu::BindGroupEntry { binding, resource: bound.binding() });
         }
-        self.encode(&kernel, &assembled.wgsl, &entries, dispatch.workgroups)
+        self.encode(build, &kernel, &assembled.wgsl, &entries, dispatch.workgroups)
     }
 
     #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
     fn encode(
         &self,
+        build: Build,
         kernel: &Kernel,
         wgsl: &str,
         entries: &[wgpu::BindGroupEntry<'_>],
@@ -229,11 +309,9 @@ impl Adapter {
     ) -> Result<(), String> {
         let mut pipelines = self.pipelines.lock().map_err(|e| e.to_string())?;
         let scope = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
-        let pipeline = pipelines.entry(kernel.clone()).or_insert_with(|| {
-            let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
-                label: Some(kernel.shader),
-                source: wgpu::ShaderSource::Wgsl(wgsl.into()),
-            });
+        let trapped = if build == Build::Trapped { trapped(wgsl)? } else { None };
+        let pipeline = pipelines.entry((kernel.clone(), build)).or_insert_with(|| {
+            let module = self.module(build, kernel.shader, trapped.as_deref().unwrap_or(wgsl));
             self.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
                 label: Some(kernel.shader),
                 layout: None,
@@ -251,18 +329,38 @@ impl Adapter {
             layout: &pipeline.get_bind_group_layout(0),
             entries,
         });
+        let trap = trapped.is_some().then(|| {
+            self.queue.write_buffer(&self.trap, 0, &[0; 16]);
+            self.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: None,
+                layout: &pipeline.get_bind_group_layout(1),
+                entries: &[wgpu::BindGroupEntry { binding: 0, resource: self.trap.as_entire_binding() }],
+            })
+        });
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &group, &[]);
+            if let Some(trap) = &trap {
+                pass.set_bind_group(1, trap, &[]);
+            }
             pass.dispatch_workgroups(x, y, z);
         }
         self.queue.submit([encoder.finish()]);
         match pollster::block_on(scope.pop()) {
-            None => Ok(()),
+            None => {
+                let line = if trap.is_some() { self.read_whole(&self.trap) } else { vec![0; 4] };
+                match line[..4].iter().rev().fold(0usize, |word, byte| word << 8 | usize::from(*byte)) {
+                    0 => Ok(()),
+                    line => {
+                        let source = wgsl.lines().nth(line - 1).unwrap_or_default().trim();
+                        Err(format!("{} has an index outside in line {line}: {source}", kernel.shader))
+                    }
+                }
+            }
             Some(error) => {
-                pipelines.remove(kernel);
+                pipelines.remove(&(kernel.clone(), build));
                 let numbered: Vec<_> = wgsl.lines().enumerate().map(|(i, l)| format!("{:4} {l}", i + 1)).collect();
                 Err(format!("{error}\n{}", numbered.join("\n")))
             }
@@ -270,7 +368,28 @@ impl Adapter {
     }
 
     #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
-    fn read(&self, buffer: &wgpu::Buffer) -> Vec<u8> {
+    fn module(&self, build: Build, label: &str, wgsl: &str) -> wgpu::ShaderModule {
+        let descriptor =
+            wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(wgsl.into()) };
+        if build != Build::Unchecked {
+            return self.device.create_shader_module(descriptor);
+        }
+        #[allow(unsafe_code)]
+        // SAFETY: kernels index inside their bounds and end: that is what is shown here, after they have been run with traps.
+        unsafe {
+            self.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked())
+        }
+    }
+
+    fn read(&self, part: &Part) -> Vec<u8> {
+        let mut bytes = self.read_whole(&part.buffer);
+        bytes.drain(..part.offset as usize);
+        bytes.truncate(part.size as usize);
+        bytes
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "tests make their own objects")]
+    fn read_whole(&self, buffer: &wgpu::Buffer) -> Vec<u8> {
         let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
             label: None,
             size: buffer.size(),
@@ -371,6 +490,30 @@ fn packed(constant: &Constant) -> Result<Vec<u8>, String> {
         ));
     }
     stored(&packed, constant.storage)
+}
+
+#[test]
+fn an_index_outside_is_told_and_so_is_a_canary() {
+    let Some(adapter) = Adapter::shared() else { return };
+    let run = |build, index: &str| {
+        let wgsl = format!(
+            "@group(0) @binding(1) var<storage, read_write> y: array<u32>;\n\
+             @compute @workgroup_size(4) fn main(@builtin(global_invocation_id) id: vec3<u32>) {{\n\
+             y[{index}] = select(1u, y[id.x], id.x > 9u);\n}}"
+        );
+        let part = adapter.buffer(build, &[0; 16]);
+        let entries = [wgpu::BindGroupEntry { binding: 1, resource: part.binding() }];
+        // A kernel of its own for each text.
+        let kernel = Kernel::of("elementwise/unary.wgsl").define("INDEX", index.len() as i64);
+        adapter.encode(build, &kernel, &wgsl, &entries, [1, 1, 1]).map(|()| part)
+    };
+    run(Build::Trapped, "id.x").unwrap();
+    let error = run(Build::Trapped, "id.x + 1u").unwrap_err();
+    assert!(error.contains("line 3: y[id.x + 1u]"), "{error}");
+    let part = run(Build::Unchecked, "id.x").unwrap();
+    adapter.check_canaries(&part).unwrap();
+    adapter.queue.write_buffer(&part.buffer, part.offset + part.size + 8, &[1; 4]);
+    assert!(adapter.check_canaries(&part).is_err());
 }
 
 /// That a shader declares what an access says (kept for the executor's tests too).

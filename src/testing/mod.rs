@@ -1,11 +1,13 @@
 //! Checking an operator's GPU candidates against its reference, each on the real adapter.
 
 mod adapter;
+mod bounds;
 mod compare;
 mod fuzz;
 mod numbers;
 mod properties;
 mod random;
+mod trap;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -71,7 +73,8 @@ pub fn devices(adapter: &Adapter) -> Vec<DeviceFacts> {
 ///
 /// Inputs are offered in every layout; their padding is filled with NaN; outputs start as NaN. Candidates are run in f32,
 /// in f16, and with some values in one and some in the other (the reference takes the inputs as they are stored, and the
-/// tolerance is widened to f16's), and in place where they allow it. `RIMLIGHT_BRIEF_TESTS=1` has each check of a test take
+/// tolerance is widened to f16's), and in place where they allow it. `RIMLIGHT_BOUNDS_TESTS=1` has them run with wild contents, too,
+/// and see that they stay inside their buffers. `RIMLIGHT_BRIEF_TESTS=1` has each check of a test take
 /// one of the three, in turn: a third of the kernels to compile. Returns how many runs were made, 0 if there is no adapter.
 ///
 /// # Panics
@@ -223,6 +226,9 @@ fn check_stored(
             }
             runs += 1;
         }
+    }
+    if std::env::var_os("RIMLIGHT_BOUNDS_TESTS").is_some() {
+        runs += bounds::stays_inside(adapter, operator, inputs, &expected, stored)?;
     }
     Ok(runs)
 }
