@@ -1,0 +1,4 @@
+//! The targets on what is kept, files that are damaged at random, and files that were made to do harm.
+
+mod damaged;
+mod replay;
