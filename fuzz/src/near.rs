@@ -77,7 +77,10 @@ fn evaluate(net: &Net, relative: f32, trial: usize) -> Result<Vec<Value>, Evalua
             values[output] = Some(value);
         }
     }
-    net.outputs.iter().map(|&i| values[i].clone().ok_or(EvaluateError::Endless)).collect()
+    net.outputs
+        .iter()
+        .map(|&i| values[i].clone().ok_or_else(|| EvaluateError::Run("an output was not computed".to_owned())))
+        .collect()
 }
 
 /// Computes a network and how far others may stray whose roundings are `relative` at most, a sixteenth of it as a rule.
@@ -90,7 +93,11 @@ pub fn expected(net: &Net, relative: f32) -> Result<Expected, EvaluateError> {
         .iter()
         .zip(&net.outputs)
         .map(|(value, &i)| match floats(value) {
-            Some(floats) if net.values[i].grid.is_none() => floats.iter().map(|v| v.abs() * relative).collect(),
+            Some(floats) if net.values[i].grid.is_none() => {
+                // A function that cancels inside itself (Gelu of what is far below zero) rounds numbers of the others' size.
+                let largest = floats.iter().filter(|v| v.is_finite()).fold(0f32, |m, v| m.max(v.abs()));
+                floats.iter().map(|v| relative * v.abs().max(largest / 16.0)).collect()
+            }
             Some(floats) => vec![0.0; floats.len()],
             None => vec![],
         })

@@ -82,4 +82,11 @@ fn seeds_are_written() {
     for (name, bytes) in samples::all() {
         fs::write(reader.join(name), bytes).unwrap();
     }
+    for (name, _) in TARGETS.iter().filter(|(name, _)| *name != "reader") {
+        let folder = folder("corpus", name);
+        fs::create_dir_all(&folder).unwrap();
+        for seed in 0..8 {
+            fs::write(folder.join(format!("drawn{seed}")), drawn(seed, 160)).unwrap();
+        }
+    }
 }

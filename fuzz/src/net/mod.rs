@@ -167,6 +167,7 @@ impl Net {
                 operator: step.definition.op_type.clone(),
                 message: e.to_string(),
                 unsupported: e.unsupported(),
+                limit: None,
             })?;
             let read: Vec<_> = step.inputs.iter().map(|input| input.map(|i| ids[i])).collect();
             for (&i, id) in step.outputs.iter().zip(builder.operator(operator, &read, step.outputs.len())) {

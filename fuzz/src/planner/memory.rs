@@ -165,6 +165,10 @@ impl Machine<'_> {
     /// A slot must be found whole.
     fn read(&mut self, slot: usize) -> Result<(), String> {
         let wanted = &self.schedule.slots[slot];
+        // Of what has no elements nothing is read.
+        if wanted.shape.contains(&0) {
+            return Ok(());
+        }
         let Region { buffer, offset, size } = wanted.region;
         let holders =
             self.buffers[buffer].read(offset, offset + size).map_err(|e| format!("{}: {e}", self.name(slot)))?;
