@@ -75,7 +75,7 @@ fn damaged(net: &Net, what: u8, how: u8) {
                 match attribute {
                     Attribute::Int(i) => *i = edge,
                     Attribute::Float(f) => *f = edge as f32,
-                    Attribute::Ints(list) if what % 4 == 0 => {
+                    Attribute::Ints(list) if what.is_multiple_of(4) => {
                         if let Some(last) = list.last_mut() {
                             *last = edge;
                         }

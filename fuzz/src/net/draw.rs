@@ -103,10 +103,9 @@ impl Draw<'_, '_> {
             read[*input] = true;
         }
         for (i, read) in read.into_iter().enumerate() {
-            if matches!(self.net.values[i].origin, Origin::Node) && self.below(8) == 0 || !read && self.below(8) != 7 {
-                if matches!(self.net.values[i].origin, Origin::Node) {
-                    self.net.outputs.push(i);
-                }
+            let shown = if read { self.below(8) == 1 } else { self.below(8) != 7 };
+            if shown && matches!(self.net.values[i].origin, Origin::Node) {
+                self.net.outputs.push(i);
             }
         }
         if self.net.outputs.is_empty() {
@@ -297,5 +296,5 @@ pub fn filled<T: Element>(shape: &[usize], element: impl FnMut(usize) -> T) -> T
 
 /// Truth values, by the element's place.
 pub fn truths(shape: &[usize], seed: usize) -> Tensor {
-    filled(shape, |i| Truth::from((i * 5 + seed) % 3 == 0))
+    filled(shape, |i| Truth::from((i * 5 + seed).is_multiple_of(3)))
 }

@@ -172,7 +172,7 @@ pub fn gather(d: &mut Draw<'_, '_>) -> Option<()> {
             d.node(Definition::new("ScatterElements").attribute("axis", axis as i64), &[x, indices, updates], grid)?;
         }
         _ => {
-            let first = shape[0] as i64;
+            let first = shape[0].max(1) as i64;
             let indices = known(d, filled(&[3, 1], move |i| (i * 5 + seed) as i64 % first));
             d.node(Definition::new("GatherND"), &[x, indices], grid)?;
         }

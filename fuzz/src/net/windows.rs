@@ -59,7 +59,7 @@ pub fn convolution(d: &mut Draw<'_, '_>) -> Option<()> {
     let window = Window::draw(d, &shape[2..], false);
     let group = match d.below(4) {
         0 if channels > 0 => channels,
-        1 if channels > 0 && channels % 2 == 0 => 2,
+        1 if channels > 0 && channels.is_multiple_of(2) => 2,
         _ => 1,
     };
     let outputs = group

@@ -427,6 +427,9 @@ fn bytes_that_are_no_model_end_in_their_error() {
     assert!(failed.is_empty(), "{} files:\n{}", failed.len(), failed.join("\n"));
 }
 
+/// A model's name, what it ends in, and where its constant is said to lie.
+type Elsewhere<'a> = (&'a str, &'a str, Vec<(&'a str, &'a str)>);
+
 /// A model whose constant lies in this file.
 fn written(folder: &Path, entries: &[(&str, &str)]) -> std::path::PathBuf {
     let entry = |&(key, value): &(&str, &str)| StringStringEntryProto {
@@ -452,7 +455,7 @@ fn data_outside_the_folder_ends_in_its_error() {
     fs::write(folder.join("own.bin"), [0; 8]).unwrap();
     let absolute = secret.to_str().unwrap().to_owned();
     let uri = format!("file://{absolute}");
-    let mut cases: Vec<(&str, &str, Vec<(&str, &str)>)> = vec![
+    let mut cases: Vec<Elsewhere> = vec![
         (
             "an absolute path",
             "load tensor: which is not a path inside the model's folder",
@@ -540,7 +543,7 @@ fn data_outside_the_folder_ends_in_its_error() {
             ),
         ]);
     }
-    let read = |(name, wanted, entries): &(&str, &str, Vec<(&str, &str)>)| {
+    let read = |(name, wanted, entries): &Elsewhere| {
         let path = written(&folder, entries);
         wrong(name, wanted, || Model::open_with(&path, &limits()))
     };
