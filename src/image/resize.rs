@@ -99,6 +99,7 @@ pub(crate) fn fixed(weight: f64) -> i32 {
 }
 
 /// The taps of the output pixels of `wanted`, where `from` pixels become `to`, bilinear.
+#[cfg_attr(not(feature = "gpu"), allow(dead_code, reason = "for textures"))]
 pub(crate) fn taps(from: usize, to: usize, wanted: Range<usize>) -> impl Iterator<Item = Taps<f64>> {
     taps_by(Filter::Bilinear, from, to, wanted)
 }

@@ -5,9 +5,8 @@ mod repertoire;
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::atomic::AtomicBool;
 #[cfg(feature = "gpu")]
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::binding::shapes_from_options;
@@ -56,6 +55,7 @@ struct Inner {
     /// Values that stay in 32 bits where others are stored in 16, since these were found not to hold them.
     singles: Mutex<BTreeSet<String>>,
     /// Whether a run was looked at for such.
+    #[cfg(feature = "gpu")]
     looked: AtomicBool,
     /// What took its place when its device failed.
     next: OnceLock<Engine>,
@@ -129,6 +129,7 @@ impl Engine {
             repertoires: Mutex::default(),
             plans: Mutex::default(),
             singles: Mutex::default(),
+            #[cfg(feature = "gpu")]
             looked: AtomicBool::new(false),
             next: OnceLock::new(),
         })))
