@@ -107,7 +107,8 @@ impl Operator for Layer {
         for i in 1..inputs.len() {
             let Some(parameter) = Fact::optional(inputs, i) else { continue };
             let to = broadcast::shape(&[&x.shape, &parameter.shape])?;
-            let grows = to.iter().zip(&x.shape).any(|(a, b)| a != b && b.known().is_some());
+            // Beside a dimension of 1, one that is not known yet may be 1 too.
+            let grows = to.iter().zip(&x.shape).any(|(a, b)| a != b && a.known().is_some() && b.known().is_some());
             if parameter.element_type != x.element_type || to.len() != x.rank() || grows {
                 return Err(ShapeError::new(format!("input {i} is {parameter}, which does not fit {x}")));
             }
