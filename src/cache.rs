@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use twox_hash::xxhash3_128::Hasher;
 
@@ -18,6 +19,12 @@ const MAGIC: [u8; 8] = *b"rimlite\x01";
 
 /// Magic, length of the key, length of the content, hash of both.
 const HEADER: usize = 8 + 8 + 8 + 16;
+
+/// What the names of drafts have in them.
+const DRAFT: &str = ".tmp-";
+
+/// How long ago a draft was last written that nobody finishes any more: packed weights of the largest models take seconds.
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A folder for such files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,10 +87,16 @@ impl Folder {
     /// If the folder cannot be made or written.
     pub fn create(&self, kind: &str, key: &str) -> io::Result<Draft> {
         std::fs::create_dir_all(&self.path)?;
+        self.sweep();
         let path = self.file(kind, key);
         // A name that no other writer has: neither another process nor another thread of this one.
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        let unique = format!("tmp-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let unique = format!(
+            "{}{}-{}",
+            DRAFT.trim_start_matches('.'),
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let beside = path.with_extension(unique);
         let file = File::create(&beside)?;
         let mut draft = Draft { file, path, beside, key: key.len() as u64, length: 0, hasher: Hasher::new() };
@@ -91,6 +104,19 @@ impl Folder {
         draft.write(key.as_bytes())?;
         draft.length = 0;
         Ok(draft)
+    }
+}
+
+impl Folder {
+    /// Removes drafts that nobody writes any more, of processes that were killed.
+    fn sweep(&self) {
+        for file in std::fs::read_dir(&self.path).into_iter().flatten().flatten() {
+            let is_draft = file.file_name().to_string_lossy().contains(DRAFT);
+            let age = file.metadata().ok().and_then(|data| data.modified().ok()?.elapsed().ok());
+            if is_draft && age.is_some_and(|age| age > ABANDONED) {
+                let _ = std::fs::remove_file(file.path());
+            }
+        }
     }
 }
 
@@ -245,6 +271,42 @@ mod tests {
         assert_eq!(folder.read("kind", "another key"), None);
         assert_eq!(folder.read("other", "a key"), None);
         only_file(&folder);
+    }
+
+    #[test]
+    fn abandoned_drafts_are_removed() {
+        let (_dir, folder) = folder("drafts");
+        let mut draft = folder.create("kind", "key").unwrap();
+        draft.write(b"half of it").unwrap();
+        let path = only_file(&folder);
+        // As after a kill, but for its age.
+        std::mem::forget(draft);
+        folder.write("other", "key", b"content").unwrap();
+        assert!(path.exists());
+        let old = std::time::SystemTime::now() - 2 * ABANDONED;
+        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        folder.write("other", "key", b"content").unwrap();
+        assert!(!path.exists());
+        assert_eq!(folder.read("other", "key").as_deref(), Some(&b"content"[..]));
+    }
+
+    /// A file in the folder's place, and a disk that is full.
+    #[test]
+    fn what_cannot_be_written_is_an_error_and_leaves_nothing() {
+        let (dir, _) = folder("full");
+        std::fs::create_dir_all(&dir.0).unwrap();
+        std::fs::write(dir.0.join("file"), b"").unwrap();
+        assert!(Folder::new(dir.0.join("file")).write("kind", "key", b"content").is_err());
+        #[cfg(target_os = "linux")]
+        {
+            let full = Folder::new(dir.0.join("full"));
+            let mut draft = full.create("kind", "key").unwrap();
+            draft.file = File::options().write(true).open("/dev/full").unwrap();
+            assert_eq!(draft.write(b"content").unwrap_err().kind(), io::ErrorKind::StorageFull);
+            drop(draft);
+            assert_eq!(std::fs::read_dir(full.path()).unwrap().count(), 0);
+            assert_eq!(full.read("kind", "key"), None);
+        }
     }
 
     #[test]
