@@ -37,6 +37,10 @@ impl Faults {
         self.gone.store(true, Ordering::Relaxed);
     }
 
+    pub(super) fn is_refusing(&self) -> bool {
+        lock(&self.refused).is_some()
+    }
+
     pub(super) fn refuses(&self, what: &str) -> Option<DeviceError> {
         let refused = lock(&self.refused);
         refused.as_ref().filter(|(part, _)| what.contains(part)).map(|(_, error)| error.clone())
